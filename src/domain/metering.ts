@@ -1,0 +1,65 @@
+// The joint between the data plane and accounting: the gateway says what it saw of an attempt, accounting turns it into slices.
+import type { TokenCounts, TokenSource } from './tokens.ts';
+import type { UsageRecord } from './usage-record.ts';
+
+/** Known when an attempt is sent to an engine. */
+export interface AttemptStart {
+  readonly recordId: string;
+  /** What the record will say in any case; kept in the journal so that an interrupted attempt still has its record. */
+  readonly identity: Omit<
+    UsageRecord,
+    | 'endedAtMs'
+    | 'timeToFirstTokenMs'
+    | 'durationMs'
+    | 'outcome'
+    | 'status'
+    | 'tokens'
+    | 'tokenSource'
+    | 'lastAttempt'
+    | 'profileSource'
+  >;
+  readonly pool: string;
+  readonly deployment: string;
+  readonly work: 'tokens' | 'duration';
+  /** True where the engine produces no decode steps (embeddings, rerank): prefill only. */
+  readonly prefillOnly: boolean;
+  /** Bytes of the prompt-bearing request body: estimates the prompt until its count arrives. */
+  readonly promptBytes: number;
+  /** `max_tokens` or its aliases; null without. */
+  readonly maxTokens: number | null;
+  /** n, best_of or the number of list prompts: sequences in the batch. */
+  readonly sequences: number;
+  /** Monotonic ms at which the request was handed to the engine's socket. */
+  readonly atMs: number;
+}
+
+/** How an attempt ended, with everything its record says. */
+export interface AttemptEnd {
+  readonly record: Omit<UsageRecord, 'profileSource'>;
+  /** Prompt and completion as the engine counts them, for the work model; null where unknown. */
+  readonly tokens: TokenCounts;
+  readonly tokenSource: TokenSource;
+  /** Monotonic ms of the last byte from the engine, or of the abort. */
+  readonly atMs: number;
+}
+
+/** One attempt at an engine. All instants are monotonic ms of the injected Clock, in order. Nothing here throws or awaits. */
+export interface AttemptMeter {
+  /** Bytes came from the engine: keeps the attempt busy (settlement.md: at most 2 s past the last one once the answer began). */
+  upstreamBytes(atMs: number): void;
+  /** An event with content passed: `steps` content-bearing events in this chunk (normally one token each). The first call marks the first token. */
+  content(atMs: number, steps: number): void;
+  /** Exactly once. Writes the record to the journal before it returns; resolves when it may be released (`fsync: strict` awaits). */
+  finish(end: AttemptEnd): void | Promise<void>;
+}
+
+export interface Metering {
+  begin(start: AttemptStart): AttemptMeter;
+  /** A request that passed authentication and ended without reaching an engine: one record, no slices. */
+  recordUnsent(record: UsageRecord): void;
+}
+
+/** Told of each finished record, for metrics and access logs. Must not throw. */
+export interface RecordListener {
+  recordFinished(record: UsageRecord): void;
+}

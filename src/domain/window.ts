@@ -1,0 +1,19 @@
+// Windows: whole seconds of the store's clock, numbered by their epoch second, and the UTC hours that hold them.
+
+/** Seconds in one hour: the grain of rollups and books. */
+export const SECONDS_PER_HOUR = 3600;
+
+/** Number of the window that holds an instant (epoch milliseconds): `1500.7` → `1`. */
+export function windowOf(epochMs: number): number {
+  return Math.floor(epochMs / 1000);
+}
+
+/** First second of the UTC hour that holds a window (both epoch seconds). */
+export function hourOf(window: number): number {
+  return window - (((window % SECONDS_PER_HOUR) + SECONDS_PER_HOUR) % SECONDS_PER_HOUR);
+}
+
+/** RFC 3339 UTC without fraction: `0` → `1970-01-01T00:00:00Z`. */
+export function formatSecond(epochSeconds: number): string {
+  return new Date(epochSeconds * 1000).toISOString().replace('.000Z', 'Z');
+}
