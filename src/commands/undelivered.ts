@@ -1,0 +1,11 @@
+// Commands of the contract that a later version delivers: they answer with a clear error instead of a pretence.
+
+export const UNDELIVERED_COMMANDS: readonly { readonly name: string; readonly what: string }[] = [
+  { name: 'keys', what: 'virtual keys' },
+  { name: 'calibrate', what: 'measuring an engine profile' },
+  { name: 'compare', what: 'comparing two engines' },
+  { name: 'what-if', what: 'what-if pricing' },
+  { name: 'month', what: 'closing a month' },
+  { name: 'ledger', what: 'verifying, exporting and rebuilding the ledger' },
+  { name: 'store', what: 'copying and migrating stores' },
+];

@@ -1,0 +1,158 @@
+// The command line: which commands there are and their options. What a command does lives in commands, demo and config.
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { REPORT_OPTIONS } from './commands/report-options.ts';
+import { UNDELIVERED_COMMANDS } from './commands/undelivered.ts';
+
+const DEFAULT_CONFIG = 'config/inferometer.yaml';
+
+/** Exit codes of contract §2. */
+const EXIT = { done: 0, failed: 1, usage: 2 } as const;
+
+function parseNumber(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value) || value < 0) throw new InvalidArgumentError('expected a number ≥ 0.');
+  return value;
+}
+
+function parsePort(text: string): number {
+  const port = Number(text);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new InvalidArgumentError('expected a port, 0 … 65535.');
+  return port;
+}
+
+const configOption = () => new Option('--config <file>', 'configuration file').env('INFEROMETER_CONFIG').default(DEFAULT_CONFIG);
+
+function addServe(program: Command): void {
+  program
+    .command('serve')
+    .description('run the gateway')
+    .addOption(configOption())
+    .action(async (options) => {
+      const { runServe } = await import('./commands/serve.ts');
+      process.exitCode = await runServe({ path: options.config, env: process.env });
+    });
+}
+
+function addConfig(program: Command): void {
+  const config = program.command('config').description('work with the configuration');
+  config
+    .command('check')
+    .description('report every problem of a configuration file at once')
+    .addOption(configOption())
+    .option('--json', 'print JSON')
+    .action(async (options) => {
+      const { runConfigCheck } = await import('#config/config-check.ts');
+      process.exitCode = await runConfigCheck({
+        path: options.config,
+        env: process.env,
+        json: options.json === true,
+        out: (text) => process.stdout.write(text),
+      });
+    });
+}
+
+function addInit(program: Command): void {
+  program
+    .command('init')
+    .description('probe a running engine and write a configuration that works')
+    .requiredOption('--upstream <url>', 'base URL of the engine')
+    .requiredOption('--gpu <name>', 'GPU model, such as H100-SXM')
+    .requiredOption('--gpus <count>', 'GPUs of one replica (fractions allowed)')
+    .requiredOption('--usd-per-gpu-hour <price>', 'what one GPU costs per hour')
+    .option('--from-litellm <file>', 'take models and keys from a LiteLLM configuration')
+    .option('--force', 'overwrite an existing file')
+    .addOption(configOption())
+    .option('--json', 'print JSON')
+    .action(async (options) => {
+      const { runInit } = await import('#config/init/run-init.ts');
+      process.exitCode = await runInit({
+        upstream: options.upstream,
+        gpu: options.gpu,
+        gpus: options.gpus,
+        usdPerGpuHour: options.usdPerGpuHour,
+        path: options.config,
+        force: options.force === true,
+        ...(options.fromLitellm === undefined ? {} : { fromLitellm: options.fromLitellm }),
+        json: options.json === true,
+      });
+    });
+}
+
+function addSimulate(program: Command): void {
+  program
+    .command('simulate')
+    .description('run a simulated engine with known GPU time per request (GET /truth)')
+    .option('--port <port>', 'port, 0 for a free one', parsePort, 8000)
+    .option('--host <host>', 'address to listen on', '127.0.0.1')
+    .addOption(new Option('--flavor <flavor>', 'server to imitate').choices(['trtllm', 'triton', 'vllm', 'transformers']).default('trtllm'))
+    .option('--model <name>', 'model name', 'llama-3.1-8b')
+    .option('--seed <number>', 'seed of all randomness', parseNumber, 1)
+    .option('--no-usage', 'never report token usage')
+    .option('--baseline', 'unbatched, ten times slower: the engine before optimisation')
+    .option('--json', 'print where it listens as JSON')
+    .action(async (options) => {
+      const { runSimulate } = await import('./commands/simulate.ts');
+      process.exitCode = await runSimulate(options);
+    });
+}
+
+function addReport(program: Command): void {
+  const report = program.command('report').description('chargeback report from the store').addOption(configOption());
+  for (const option of REPORT_OPTIONS) report.option(option.flags, option.description);
+  report.action(async (options) => {
+    const { runReport } = await import('./commands/report.ts');
+    process.exitCode = await runReport({ path: options.config, env: process.env, options });
+  });
+}
+
+function addDemo(program: Command): void {
+  program
+    .command('demo')
+    .description('the main job end to end on simulated engines: traffic, chargeback, check against the truth')
+    .option('--once', 'exit after the check: 0, or 1 if the books differ or a team is off by more than 5 %')
+    .option('--seconds <seconds>', 'length of the traffic', parseNumber, 24)
+    .option('--seed <number>', 'seed of engines and traffic', parseNumber, 7)
+    .action(async (options) => {
+      const { runDemo } = await import('./demo/run-demo.ts');
+      process.exitCode = await runDemo({ once: options.once === true, seconds: options.seconds, seed: options.seed, env: process.env });
+    });
+}
+
+function addUndelivered(program: Command): void {
+  for (const { name, what } of UNDELIVERED_COMMANDS) {
+    program
+      .command(name, { hidden: false })
+      .description(`${what} (not part of this version)`)
+      .allowUnknownOption()
+      .allowExcessArguments()
+      .action(() => {
+        process.stderr.write(`inferometer ${name}: ${what} is not part of this version; see CHANGELOG.md for what is.\n`);
+        process.exitCode = EXIT.usage;
+      });
+  }
+}
+
+async function main(): Promise<void> {
+  const program = new Command('inferometer').description('Measures what GPU inference really costs.').exitOverride();
+  program.configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'inferometer: ')) });
+  addServe(program);
+  addInit(program);
+  addConfig(program);
+  addDemo(program);
+  addSimulate(program);
+  addReport(program);
+  addUndelivered(program);
+  for (const command of [program, ...program.commands, ...program.commands.flatMap((child) => child.commands)]) command.exitOverride();
+  try {
+    await program.parseAsync(process.argv);
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode === 0 ? EXIT.done : EXIT.usage;
+      return;
+    }
+    process.stderr.write(`inferometer: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = EXIT.failed;
+  }
+}
+
+await main();
