@@ -1,0 +1,94 @@
+// Largest remainder: exactness, fairness to one nanodollar, independence of order.
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { splitExactly } from '#attribution/split-exactly.ts';
+
+const weights = fc.uniqueArray(fc.tuple(fc.string({ maxLength: 6 }), fc.bigInt({ min: 0n, max: 10n ** 30n })), {
+  selector: ([id]) => id,
+  maxLength: 30,
+});
+const total = fc.bigInt({ min: 0n, max: 10n ** 15n });
+const sum = (values: Iterable<bigint>): bigint => [...values].reduce((all, value) => all + value, 0n);
+
+test('the vector of settlement.md: 231249 among 7 and 5 is 134895 and 96354', () => {
+  expect([
+    ...splitExactly(231249n, [
+      ['A', 7n],
+      ['B', 5n],
+    ]),
+  ]).toEqual([
+    ['A', 134895n],
+    ['B', 96354n],
+  ]);
+});
+
+test('the shares of any total among any weights add up to the total', () => {
+  fc.assert(
+    fc.property(total, weights, (amount, pairs) => {
+      const expected = pairs.some(([, weight]) => weight > 0n) ? amount : 0n;
+      expect(sum(splitExactly(amount, pairs).values())).toBe(expected);
+    }),
+  );
+});
+
+test('every share lies within one unit of its exact proportion', () => {
+  fc.assert(
+    fc.property(total, weights, (amount, pairs) => {
+      const weightSum = sum(pairs.map(([, weight]) => weight));
+      fc.pre(weightSum > 0n);
+      const shares = splitExactly(amount, pairs);
+      for (const [id, weight] of pairs) {
+        const distance = (shares.get(id) ?? -1n) * weightSum - amount * weight;
+        expect(distance > -weightSum && distance < weightSum).toBe(true);
+      }
+    }),
+  );
+});
+
+test('the order of the weights changes no share', () => {
+  fc.assert(
+    fc.property(total, weights, fc.infiniteStream(fc.nat()), (amount, pairs, keys) => {
+      const shuffled = pairs
+        .map((pair) => ({ pair, key: Number(keys.next().value) }))
+        .toSorted((a, b) => a.key - b.key);
+      const other = splitExactly(
+        amount,
+        shuffled.map(({ pair }) => pair),
+      );
+      for (const [id, share] of splitExactly(amount, pairs)) expect(other.get(id)).toBe(share);
+    }),
+  );
+});
+
+test('equal remainders go to the smaller id by code units', () => {
+  expect(
+    Object.fromEntries(
+      splitExactly(2n, [
+        ['b', 1n],
+        ['a', 1n],
+        ['B', 1n],
+      ]),
+    ),
+  ).toEqual({ B: 1n, a: 1n, b: 0n });
+});
+
+test('an id without weight never gets a remainder', () => {
+  expect(
+    splitExactly(1n, [
+      ['a', 0n],
+      ['b', 3n],
+      ['c', 3n],
+    ]).get('a'),
+  ).toBe(0n);
+});
+
+test('a negative amount, a negative weight and a repeated id are refused', () => {
+  expect(() => splitExactly(-1n, [['a', 1n]])).toThrow(RangeError);
+  expect(() => splitExactly(1n, [['a', -1n]])).toThrow(RangeError);
+  expect(() =>
+    splitExactly(1n, [
+      ['a', 1n],
+      ['a', 2n],
+    ]),
+  ).toThrow(RangeError);
+});
