@@ -1,5 +1,5 @@
 // Rounding of the engine profile to integer femtoseconds.
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { parseProfileFemtos, toProfileFemtos } from '#attribution/profile-femtos.ts';
 

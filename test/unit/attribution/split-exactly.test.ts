@@ -1,5 +1,5 @@
 // Largest remainder: exactness, fairness to one nanodollar, independence of order.
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { splitExactly } from '#attribution/split-exactly.ts';
 

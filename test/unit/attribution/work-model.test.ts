@@ -1,5 +1,5 @@
 // The work model in integers: additivity, phases, the reference's vector.
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { decodeStepMs, fairShareMs, iterationMs, prefillMs } from '#attribution/predict-work.ts';
 import { freezeWeights } from '#attribution/frozen-weights.ts';
