@@ -1,0 +1,157 @@
+// Moves the frontier: computes the next freeze from a snapshot (pure) and commits it by compare-and-set.
+// Not here: one pool's sums (pool-books.ts), one window's arithmetic (attribution/freeze-window.ts), when to call (compose).
+import { hashFreeze } from '#attribution/freeze-chain.ts';
+import type { JournalPublication } from '#attribution/freeze-window.ts';
+import type { SettlementListener } from '#domain/settlement-listener.ts';
+import type {
+  BookIncrement,
+  FreezeCommit,
+  FreezeInput,
+  SettlementStore,
+  ShareEntry,
+  ShareWindow,
+} from '#domain/settlement.ts';
+import { hourOf, SECONDS_PER_HOUR, windowOf } from '#domain/window.ts';
+import { computePoolBooks } from './pool-books.ts';
+
+/** Windows younger than this many seconds are never frozen (settlement.md: now − 2). */
+const FREEZE_DELAY_WINDOWS = 2;
+/** Publications one freeze takes at most, so that its script and its shares stay small after an outage. */
+const PUBLICATIONS_PER_FREEZE_MAX = 2000;
+const COMMITS_PER_CALL_MAX = 256;
+const STALE_RETRIES_MAX = 8;
+
+/** Rules of one deployment of the product. */
+export interface FreezeOptions {
+  /** D: seconds of aliveClock silence after which a member no longer holds the frontier. */
+  readonly silenceSeconds: number;
+}
+
+/** How far one call of advanceFrontier came. */
+export interface FrontierProgress {
+  /** Last frozen window; null before the first member joined. */
+  readonly frozenThrough: number | null;
+  readonly commits: number;
+}
+
+/**
+ * The next freeze, or null when the frontier may not move: t = the least sealedThrough of the members heard within `silenceSeconds`, at most
+ * window(now) − 2, not across a UTC hour edge (call again for the next hour). Members silent for longer are named in `dropMembers`;
+ * with no other member nothing moves. Publications of dropped members that reached the board are priced like all others.
+ * Pure: the same snapshot gives the same commit in every process. Source: settlement.md, advance.
+ */
+export function computeFreeze(input: FreezeInput, options: FreezeOptions): FreezeCommit | null {
+  const { frontier } = input;
+  if (frontier === null) return null;
+  const live = input.members.filter((member) => member.silentSeconds <= options.silenceSeconds);
+  const to = findFreezeEnd(input, frontier, live);
+  if (to === null) return null;
+  const from = frontier + 1;
+  const board = groupBoard(input, from, to);
+  const books: BookIncrement[] = [];
+  const sharesByJournal = new Map<string, ShareWindow[]>();
+  const pools = new Set([...Object.keys(input.facts.pools), ...board.keys()]);
+  for (const pool of [...pools].toSorted()) {
+    const publications = board.get(pool) ?? new Map<number, JournalPublication[]>();
+    const result = computePoolBooks({ pool, from, to, input: { ...input, members: live }, publications });
+    books.push(...result.books);
+    for (const { journal, share } of result.shares) {
+      const windows = sharesByJournal.get(journal);
+      if (windows === undefined) sharesByJournal.set(journal, [share]);
+      else windows.push(share);
+    }
+  }
+  const shares = totalShares(sharesByJournal);
+  const hash = hashFreeze(input.hash, { to, books, shares });
+  return {
+    expected: {
+      frontier,
+      k: input.k,
+      boardVersion: input.boardVersion,
+      factsVersion: input.facts.version,
+    },
+    to,
+    hash,
+    books,
+    shares: Object.fromEntries(
+      Object.entries(shares).map(([journal, share]) => [journal, { k: input.k + 1, to, hash, ...share }]),
+    ),
+    dropMembers: input.members.filter((member) => !live.includes(member)).map((member) => member.journal),
+  };
+}
+
+/**
+ * Reads, computes and commits freezes while there is progress; at most `maxCommits` (256) of them, so that a gap of months is walked over several calls.
+ * A commit that others overtook is read again, a few times. Each committed book is told once to the listener. Safe to call from any process
+ * at any time. Rejects with StoreUnavailableError; a commit whose reply was lost is not told to the listener.
+ */
+export async function advanceFrontier(
+  store: Pick<SettlementStore, 'readFreezeInput' | 'commitFreeze'>,
+  options: FreezeOptions & { readonly maxCommits?: number },
+  listener: Pick<SettlementListener, 'booksCommitted'>,
+): Promise<FrontierProgress> {
+  let commits = 0;
+  let stale = 0;
+  let frozenThrough: number | null = null;
+  while (commits < (options.maxCommits ?? COMMITS_PER_CALL_MAX) && stale <= STALE_RETRIES_MAX) {
+    const input = await store.readFreezeInput();
+    frozenThrough = input.frontier;
+    const commit = computeFreeze(input, options);
+    if (commit === null) break;
+    if ((await store.commitFreeze(commit)) === 'stale') {
+      stale += 1;
+      continue;
+    }
+    commits += 1;
+    frozenThrough = commit.to;
+    listener.booksCommitted(commit.books);
+  }
+  return { frozenThrough, commits };
+}
+
+function findFreezeEnd(input: FreezeInput, frontier: number, live: FreezeInput['members']): number | null {
+  if (live.length === 0) return null;
+  const sealed = live.reduce((least, member) => Math.min(least, member.sealedThrough), Number.POSITIVE_INFINITY);
+  const hourEnd = hourOf(frontier + 1) + SECONDS_PER_HOUR - 1;
+  const to = Math.min(sealed, windowOf(input.nowMs) - FREEZE_DELAY_WINDOWS, hourEnd);
+  if (!(to > frontier)) return null;
+  return limitPublications(input, frontier, to);
+}
+
+/** The last window up to which the board holds no more publications than one freeze takes; always at least one window. */
+function limitPublications(input: FreezeInput, frontier: number, to: number): number {
+  const windows = input.board
+    .map((entry) => entry.publication.window)
+    .filter((window) => window > frontier && window <= to)
+    .toSorted((a, b) => a - b);
+  const firstTooMany = windows[PUBLICATIONS_PER_FREEZE_MAX];
+  return firstTooMany === undefined ? to : Math.max(frontier + 1, firstTooMany - 1);
+}
+
+function groupBoard(
+  input: FreezeInput,
+  from: number,
+  to: number,
+): ReadonlyMap<string, ReadonlyMap<number, readonly JournalPublication[]>> {
+  const board = new Map<string, Map<number, JournalPublication[]>>();
+  for (const entry of input.board) {
+    const { pool, window } = entry.publication;
+    // A window that is no integer can only be a defect: it is never priced, and the store drops it with the frontier.
+    if (!Number.isSafeInteger(window) || window < from || window > to) continue;
+    const byWindow = board.get(pool) ?? new Map<number, JournalPublication[]>();
+    board.set(pool, byWindow);
+    byWindow.set(window, [...(byWindow.get(window) ?? []), entry]);
+  }
+  return board;
+}
+
+function totalShares(
+  sharesByJournal: ReadonlyMap<string, readonly ShareWindow[]>,
+): Record<string, Pick<ShareEntry, 'totalNanoUsd' | 'windows'>> {
+  return Object.fromEntries(
+    [...sharesByJournal].map(([journal, windows]) => {
+      const total = windows.reduce((sum, share) => sum + BigInt(share.nanoUsd), 0n);
+      return [journal, { totalNanoUsd: total.toString(), windows }];
+    }),
+  );
+}

@@ -1,0 +1,306 @@
+// The frontier: how far it moves, and that every second of every pool is booked once and exactly.
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { advanceFrontier, computeFreeze } from '#accounting/frontier.ts';
+import type { BookIncrement, BookMetric, FreezeCommit, FreezeInput } from '#domain/settlement.ts';
+import { createFreezeInput, createPoolFacts, createPublication } from '#test/support/settlement-facts.ts';
+
+const options = { silenceSeconds: 900 };
+const member = { journal: 'A', incarnation: 1, sealedThrough: 1e9, silentSeconds: 0, blind: [] };
+
+function sum(books: readonly BookIncrement[], metric: BookMetric): bigint {
+  return books.reduce((all, book) => all + BigInt(book.metrics[metric] ?? 0), 0n);
+}
+
+function sumShares(commit: FreezeCommit): bigint {
+  return Object.values(commit.shares).reduce((all, entry) => all + BigInt(entry.totalNanoUsd), 0n);
+}
+
+/** Applies commits until the frontier stands still; at most `step` windows at a time. */
+function walk(input: FreezeInput, step: number): FreezeCommit[] {
+  const commits: FreezeCommit[] = [];
+  let { frontier, k, hash } = input;
+  for (;;) {
+    const last = frontier ?? -1;
+    const commit = computeFreeze(
+      {
+        ...input,
+        frontier,
+        k,
+        hash,
+        board: input.board.filter((entry) => entry.publication.window > last),
+        nowMs: Math.min(input.nowMs, (last + step + 2) * 1000),
+      },
+      options,
+    );
+    if (commit === null) return commits;
+    commits.push(commit);
+    frontier = commit.to;
+    hash = commit.hash;
+    k += 1;
+  }
+}
+
+describe('how far', () => {
+  test('the frontier follows the slowest live member', () => {
+    const members = [
+      { ...member, sealedThrough: 50 },
+      { ...member, journal: 'B', sealedThrough: 30 },
+    ];
+    expect(computeFreeze(createFreezeInput({ members }), options)?.to).toBe(30);
+  });
+
+  test('the frontier stays two seconds behind the clock of the store', () => {
+    expect(computeFreeze(createFreezeInput({ nowMs: 100_999 }), options)?.to).toBe(98);
+  });
+
+  test('the frontier stops at the edge of an hour and goes on in the next freeze', () => {
+    expect(walk(createFreezeInput({ nowMs: 7_300_000 }), 1e6).map((commit) => commit.to)).toEqual([3599, 7199, 7298]);
+  });
+
+  test('a member silent for longer than D is left out and named, one silent for D exactly is waited for', () => {
+    const silent = { ...member, journal: 'B', sealedThrough: 10 };
+    const gone = computeFreeze(createFreezeInput({ members: [member, { ...silent, silentSeconds: 901 }] }), options);
+    expect(gone).toMatchObject({ to: 3599, dropMembers: ['B'] });
+    const waiting = computeFreeze(createFreezeInput({ members: [member, { ...silent, silentSeconds: 900 }] }), options);
+    expect(waiting).toMatchObject({ to: 10, dropMembers: [] });
+  });
+
+  test('nothing moves without a live member, before the first join, or behind the frontier', () => {
+    expect(computeFreeze(createFreezeInput({ members: [] }), options)).toBeNull();
+    expect(computeFreeze(createFreezeInput({ members: [{ ...member, silentSeconds: 1e6 }] }), options)).toBeNull();
+    expect(computeFreeze(createFreezeInput({ frontier: null }), options)).toBeNull();
+    expect(
+      computeFreeze(createFreezeInput({ frontier: 50, members: [{ ...member, sealedThrough: 50 }] }), options),
+    ).toBeNull();
+  });
+
+  test('a freeze takes a bounded number of publications and the next goes on from there', () => {
+    const board = Array.from({ length: 3000 }, (_, window) => ({
+      journal: 'A',
+      publication: createPublication({ window }),
+    }));
+    const commits = walk(createFreezeInput({ board, nowMs: 3_002_000 }), 1e6);
+    expect(commits.map((commit) => commit.to)).toEqual([1999, 3000]);
+  });
+});
+
+const scenario = fc.record({
+  gpuMillionths: fc.integer({ min: 1, max: 16_000_000 }),
+  price: fc.bigInt({ min: 0n, max: 100_000_000_000n }),
+  secondPrice: fc.record({ from: fc.integer({ min: 0, max: 5000 }), price: fc.bigInt({ min: 0n, max: 10n ** 11n }) }),
+  changedFrom: fc.integer({ min: 1, max: 5000 }),
+  health: fc.array(fc.record({ window: fc.nat(5000), healthy: fc.boolean() }), { maxLength: 5 }),
+  blind: fc.array(fc.tuple(fc.nat(5000), fc.nat(600)), { maxLength: 3 }),
+  kind: fc.constantFrom('always' as const, 'health' as const),
+  publications: fc.array(
+    fc.record({
+      journal: fc.constantFrom('A', 'B', 'C'),
+      window: fc.nat(4999),
+      busyMs: fc.nat(1000),
+      p: fc.nat(5000),
+      d: fc.nat(300),
+      n: fc.nat(2000),
+      deployment: fc.constantFrom('llama-8b', 'llama-8b', 'unknown'),
+    }),
+    { maxLength: 40 },
+  ),
+});
+
+function inputOf(given: typeof scenario extends fc.Arbitrary<infer T> ? T : never): FreezeInput {
+  const facts = createPoolFacts({
+    gpuMillionths: given.gpuMillionths,
+    provisioned: { kind: given.kind },
+    prices: [
+      { name: 'x', from: 0, nanoUsdPerGpuHour: given.price.toString(), source: '' },
+      { name: 'x', from: given.secondPrice.from, nanoUsdPerGpuHour: given.secondPrice.price.toString(), source: '' },
+    ],
+  });
+  const changed = { ...facts, effectiveFrom: given.changedFrom, gpuMillionths: given.gpuMillionths + 7 };
+  return createFreezeInput({
+    nowMs: 5_002_000,
+    facts: { version: 1, pools: { 'pool-a': [facts, changed] } },
+    members: [{ ...member, blind: given.blind.map(([from, length]) => [from, from + length] as const) }],
+    health: given.health.map((change) => ({ journal: 'A', pool: 'pool-a', ...change })),
+    board: given.publications.map(({ journal, window, busyMs, p, d, n, deployment }) => ({
+      journal,
+      publication: createPublication({
+        window,
+        busyMs,
+        deployment,
+        n: Array.from({ length: 10 }, () => n),
+        features: { p, d, k: d * 700, s: Array.from({ length: 10 }, () => d) },
+      }),
+    })),
+  });
+}
+
+describe('books', () => {
+  test('capacity = charged + idle, and the shares of all journals are what was charged, whatever happened', () => {
+    fc.assert(
+      fc.property(scenario, (given) => {
+        for (const commit of walk(inputOf(given), 1e6)) {
+          const { books } = commit;
+          expect(sum(books, 'capacityNanoUsd')).toBe(sum(books, 'chargedNanoUsd') + sum(books, 'idleNanoUsd'));
+          expect(sumShares(commit)).toBe(sum(books, 'chargedNanoUsd'));
+          const subLines = sum(books, 'unavailableNanoUsd') + sum(books, 'unobservedNanoUsd');
+          expect(subLines <= sum(books, 'idleNanoUsd')).toBe(true);
+          const shareGpu = Object.values(commit.shares)
+            .flatMap((entry) => entry.windows)
+            .reduce((all, share) => all + BigInt(share.gpuMicros), 0n);
+          expect(shareGpu).toBe(sum(books, 'chargedGpuMicros'));
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('freezing long runs in closed form books the same as freezing window by window', () => {
+    fc.assert(
+      fc.property(scenario, fc.integer({ min: 1, max: 400 }), (given, step) => {
+        const input = { ...inputOf(given), nowMs: 3_602_000 };
+        const metrics = [
+          'capacityNanoUsd',
+          'chargedNanoUsd',
+          'idleNanoUsd',
+          'unavailableNanoUsd',
+          'unobservedNanoUsd',
+        ] as const;
+        const long = walk(input, 1e6);
+        const short = walk(input, step);
+        for (const metric of [...metrics, 'capacityGpuMicros', 'provisionedSeconds', 'busyMs', 'flightMs'] as const) {
+          const total = (commits: FreezeCommit[]) =>
+            sum(
+              commits.flatMap((commit) => commit.books),
+              metric,
+            );
+          expect(total(short)).toBe(total(long));
+        }
+        const lines = (commits: FreezeCommit[]) =>
+          commits.flatMap((commit) => Object.values(commit.shares).flatMap((entry) => entry.windows));
+        const key = (share: { window: number; nanoUsd: string }) => `${share.window} ${share.nanoUsd}`;
+        expect(lines(short).map(key).toSorted()).toEqual(lines(long).map(key).toSorted());
+      }),
+      { numRuns: 20 },
+    );
+  });
+
+  test('an hour of a pool with constant facts costs its price, busy or not, to the nanodollar', () => {
+    fc.assert(
+      fc.property(scenario, (given) => {
+        const facts = createPoolFacts({
+          gpuMillionths: given.gpuMillionths,
+          prices: [{ name: 'x', from: 0, nanoUsdPerGpuHour: given.price.toString(), source: '' }],
+        });
+        const input = { ...inputOf(given), facts: { version: 1, pools: { 'pool-a': [facts] } }, nowMs: 3_602_000 };
+        const books = walk(input, 1e6)
+          .flatMap((commit) => commit.books)
+          .filter((book) => book.hour === 0);
+        const exact = (given.price * BigInt(given.gpuMillionths) + 500_000n) / 1_000_000n;
+        expect(sum(books, 'capacityNanoUsd')).toBe(exact);
+        expect(sum(books, 'provisionedSeconds')).toBe(3600n);
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  test('a pool that nobody published accrues capacity as idle', () => {
+    const commit = computeFreeze(createFreezeInput({ nowMs: 5000 }), options);
+    expect(commit?.books).toEqual([
+      {
+        hour: 0,
+        pool: 'pool-a',
+        deployments: 'llama-8b',
+        gpu: 'H100-SXM',
+        metrics: {
+          capacityNanoUsd: '2777777',
+          idleNanoUsd: '2777777',
+          capacityGpuMicros: '4000000',
+          provisionedSeconds: '4',
+        },
+      },
+    ]);
+  });
+
+  test('time in which no member watched is idle and unobserved, time in which the engine was down is unavailable', () => {
+    const input = createFreezeInput({
+      nowMs: 3_602_000,
+      members: [{ ...member, blind: [[0, 1799]] }],
+      health: [{ journal: 'A', pool: 'pool-a', window: 2700, healthy: false }],
+    });
+    expect(computeFreeze(input, options)?.books[0]?.metrics).toMatchObject({
+      capacityNanoUsd: '2500000000',
+      idleNanoUsd: '2500000000',
+      unobservedNanoUsd: '1250000000',
+      unavailableNanoUsd: '625000000',
+    });
+  });
+
+  test('a publication for a pool without facts gets a share of zero and books nothing', () => {
+    const board = [{ journal: 'A', publication: createPublication({ pool: 'nowhere', window: 3 }) }];
+    const commit = computeFreeze(createFreezeInput({ board, nowMs: 12_000 }), options);
+    expect(commit?.shares['A']?.windows).toEqual([
+      { pool: 'nowhere', window: 3, nanoUsd: '0', gpuMicros: '0', weights: null, nanoUsdPerGpuHour: '0' },
+    ]);
+    expect(commit?.books.map((book) => book.pool)).toEqual(['pool-a']);
+  });
+
+  test('a pool that left the config stops accruing, but work still in flight on it is charged', () => {
+    const facts = createPoolFacts();
+    const input = createFreezeInput({
+      nowMs: 22_000,
+      facts: { version: 2, pools: { 'pool-a': [facts, { ...facts, effectiveFrom: 10, active: false }] } },
+      board: [{ journal: 'A', publication: createPublication({ window: 15, busyMs: 1000 }) }],
+    });
+    expect(computeFreeze(input, options)?.books[0]?.metrics).toMatchObject({
+      provisionedSeconds: '11',
+      busyMs: '1000',
+    });
+  });
+
+  test('the chain hash depends on the hash before, the books and the shares', () => {
+    const base = createFreezeInput({ nowMs: 12_000 });
+    const hash = computeFreeze(base, options)?.hash;
+    expect(hash).toMatch(/^[0-9a-f]{64}$/);
+    expect(computeFreeze(structuredClone(base), options)?.hash).toBe(hash);
+    expect(computeFreeze({ ...base, hash: 'other' }, options)?.hash).not.toBe(hash);
+    const board = [{ journal: 'A', publication: createPublication({ window: 3 }) }];
+    expect(computeFreeze({ ...base, board }, options)?.hash).not.toBe(hash);
+  });
+});
+
+describe('advanceFrontier', () => {
+  test('a commit that others overtook is computed again from what they left', async () => {
+    let input = createFreezeInput({ nowMs: 12_000 });
+    const told: BookIncrement[] = [];
+    let calls = 0;
+    const store = {
+      readFreezeInput: async () => input,
+      commitFreeze: async (commit: FreezeCommit) => {
+        calls += 1;
+        if (calls === 1) {
+          input = { ...input, frontier: 4, k: 1, hash: 'theirs' };
+          return 'stale' as const;
+        }
+        input = { ...input, frontier: commit.to, k: input.k + 1, hash: commit.hash };
+        return 'committed' as const;
+      },
+    };
+    const listener = { booksCommitted: (books: readonly BookIncrement[]) => void told.push(...books) };
+    expect(await advanceFrontier(store, options, listener)).toEqual({ frozenThrough: 10, commits: 1 });
+    expect(sum(told, 'provisionedSeconds')).toBe(6n);
+  });
+
+  test('one call makes a bounded number of commits', async () => {
+    let input = createFreezeInput({ members: [{ ...member, sealedThrough: 1e9 }] });
+    const store = {
+      readFreezeInput: async () => input,
+      commitFreeze: async (commit: FreezeCommit) => {
+        input = { ...input, frontier: commit.to, k: input.k + 1, hash: commit.hash };
+        return 'committed' as const;
+      },
+    };
+    const progress = await advanceFrontier(store, { ...options, maxCommits: 5 }, { booksCommitted() {} });
+    expect(progress).toEqual({ frozenThrough: 5 * 3600 - 1, commits: 5 });
+  });
+});
