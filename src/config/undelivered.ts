@@ -1,0 +1,135 @@
+// Keys that the schema accepts and this version does not act upon. Delivering one means deleting its line.
+import type { Config, DeploymentConfig, TeamConfig, UpstreamConfig } from './config.ts';
+import type { ConfigPath, ProblemList } from './problem.ts';
+
+/** `key` as users know it; `find` gives the places where it is set to something other than its default. */
+interface UndeliveredKey {
+  readonly key: string;
+  readonly effect: string;
+  readonly find: (config: Config) => readonly ConfigPath[];
+}
+
+const where = (used: boolean, ...path: ConfigPath): readonly ConfigPath[] => (used ? [path] : []);
+
+const inDeployments =
+  (key: string, isUsed: (deployment: DeploymentConfig, config: Config) => boolean) =>
+  (config: Config): readonly ConfigPath[] =>
+    config.deployments.flatMap((deployment, index) => where(isUsed(deployment, config), 'deployments', index, key));
+
+const inUpstreams =
+  (key: string, isUsed: (upstream: UpstreamConfig) => boolean) =>
+  (config: Config): readonly ConfigPath[] =>
+    config.deployments.flatMap(({ upstreams }, index) =>
+      upstreams.flatMap((upstream, position) =>
+        where(isUsed(upstream), 'deployments', index, 'upstreams', position, key),
+      ),
+    );
+
+const inTeams =
+  (key: string, isUsed: (team: TeamConfig) => boolean) =>
+  (config: Config): readonly ConfigPath[] =>
+    config.teams.flatMap((team, index) => where(isUsed(team), 'teams', index, key));
+
+const isShared = (deployment: DeploymentConfig, config: Config): boolean =>
+  config.deployments.some(
+    (other) => other !== deployment && other.models.some((model) => deployment.models.includes(model)),
+  );
+
+const UNDELIVERED: readonly UndeliveredKey[] = [
+  { key: 'grpc', effect: 'no gRPC port is opened', find: (config) => where(config.grpc !== undefined, 'grpc') },
+  {
+    key: 'server.workers',
+    effect: 'one process serves',
+    find: (config) => where(config.server.workers > 1, 'server', 'workers'),
+  },
+  {
+    key: 'tenancy.authentication: jwt',
+    effect: 'tokens of an issuer identify nobody',
+    find: (config) => where(config.tenancy.authentication.includes('jwt'), 'tenancy', 'authentication'),
+  },
+  {
+    key: 'retention.archive',
+    effect: 'records are not exported, and stay in the store',
+    find: (config) => where(config.retention.archive !== 'data/archive', 'retention', 'archive'),
+  },
+  {
+    key: 'teams[].budget',
+    effect: 'spending is not limited',
+    find: inTeams('budget', (team) => team.budget !== undefined),
+  },
+  {
+    key: 'teams[].limits',
+    effect: 'rates are not limited',
+    find: inTeams('limits', (team) => team.limits !== undefined),
+  },
+  {
+    key: 'teams[].reservedGpus',
+    effect: 'idle cost is not shared by reservation',
+    find: inTeams('reservedGpus', (team) => Object.keys(team.reservedGpuMillionths).length > 0),
+  },
+  {
+    key: 'deployments[].engineStatistics',
+    effect: 'engine statistics are not read',
+    find: inDeployments('engineStatistics', (deployment) => deployment.engineStatistics),
+  },
+  {
+    key: 'deployments[].errors: openai',
+    effect: 'upstream errors pass unchanged',
+    find: inDeployments('errors', (deployment) => deployment.errors === 'openai'),
+  },
+  {
+    key: 'deployments[].dropFields',
+    effect: 'requests keep all their fields',
+    find: inDeployments('dropFields', (deployment) => deployment.dropFields.length > 0),
+  },
+  {
+    key: 'deployments[].defaults',
+    effect: 'requests are not completed',
+    find: inDeployments('defaults', (deployment) => Object.keys(deployment.defaults).length > 0),
+  },
+  {
+    key: 'deployments[].caps',
+    effect: 'request fields are not capped',
+    find: inDeployments('caps', (deployment) => Object.keys(deployment.caps).length > 0),
+  },
+  {
+    key: 'deployments[].weight',
+    effect: 'deployments of one model name are not weighted',
+    find: inDeployments('weight', (deployment, config) => deployment.weight !== 1 && isShared(deployment, config)),
+  },
+  {
+    key: 'deployments[].priority',
+    effect: 'deployments of one model name are not ordered',
+    find: inDeployments('priority', (deployment, config) => deployment.priority !== 0 && isShared(deployment, config)),
+  },
+  {
+    key: 'deployments[].engine: triton',
+    effect: 'KServe routes are not served with token counts',
+    find: inDeployments('engine', ({ engine, work }) => engine === 'triton' && work === 'tokens'),
+  },
+  {
+    key: 'deployments[].upstreams[].url: dns+',
+    effect: 'the host name is resolved per connection, not watched',
+    find: inUpstreams('url', (upstream) => upstream.discovery === 'dns'),
+  },
+  {
+    key: 'deployments[].upstreams[].dcgm',
+    effect: 'unmetered GPU use and energy are not measured',
+    find: inUpstreams('dcgm', (upstream) => upstream.dcgm !== ''),
+  },
+  {
+    key: 'deployments[].upstreams[].gpus',
+    effect: 'unmetered GPU use and energy are not measured',
+    find: inUpstreams('gpus', (upstream) => upstream.gpus.length > 0),
+  },
+];
+
+/** One warning for each such key in use, at the first place that uses it. */
+export function warnUndelivered(config: Config, findings: ProblemList): void {
+  for (const { key, effect, find } of UNDELIVERED) {
+    const [first, ...others] = find(config);
+    if (first === undefined) continue;
+    const count = others.length === 0 ? '' : ` (set in ${others.length + 1} places)`;
+    findings.warn(first, `${key} is not part of this version yet${count}: ${effect}`);
+  }
+}
