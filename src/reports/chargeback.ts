@@ -1,0 +1,126 @@
+// The chargeback report of a period, computed from what the books hold (contract §6). Pure: reading is read-report.ts's, text render-*.ts's.
+import type { Period } from '#domain/books.ts';
+import type { Config } from '#config/config.ts';
+import type { DimensionContext, Dimension } from './dimensions.ts';
+import { shareIdle } from './idle-policy.ts';
+import type { ReportSource } from './read-report.ts';
+import { toRecordSources } from './record-sources.ts';
+import { ceilHour } from './report-period.ts';
+import type { ReportPeriod } from './report-period.ts';
+import { hashPrices, sumPools } from './report-pools.ts';
+import { sumRows } from './report-rows.ts';
+import type { RowSource } from './report-rows.ts';
+import { dayOf } from './time-zone.ts';
+import type { ChargebackReport, IdlePolicy, ReportPool, ReportRow, ReportTotals } from './report-shape.ts';
+import { computeSavings } from './savings.ts';
+
+export interface ChargebackRequest {
+  readonly period: ReportPeriod;
+  readonly groupBy: readonly Dimension[];
+  readonly idlePolicy: IdlePolicy;
+  /** Only this team's rows; null for all. Its shares and cents are those of the whole report. */
+  readonly team: string | null;
+  readonly source: ReportSource;
+  readonly config: Pick<Config, 'teams' | 'deployments'>;
+  readonly nowMs: number;
+}
+
+const RECORDS_NOTE =
+  'Users and tags are known to single records only: rows with a user or tag hold the records whose end lies in the period; the rest of the cost stands in rows without.';
+
+/** In every idle policy Σ rows.total + other teams + pending + unshared + unmetered = capacity, if the books are right. */
+export function computeChargeback(request: ChargebackRequest): ChargebackReport {
+  const { period, groupBy, idlePolicy, team, source, config } = request;
+  const hours = { from: period.from, to: ceilHour(period.to) };
+  const shares = shareIdle({ policy: idlePolicy, cells: source.cells, books: source.books, ...config });
+  const rows = sumRows({
+    groupBy,
+    context: createContext(period, config),
+    sources: readSources(request, hours),
+    idleShares: shares,
+    idleShared: idlePolicy !== 'separate',
+  });
+  const pools = sumPools(source.books, source.facts, hours);
+  const kept = team === null ? rows : keepTeam(request, rows);
+  const settledThrough = source.status.frontier === null ? null : source.status.frontier + 1;
+  return {
+    from: period.from,
+    to: period.to,
+    timezone: period.timezone.name,
+    idlePolicy,
+    groupBy,
+    team,
+    generatedAt: Math.floor(request.nowMs / 1000),
+    settledThrough,
+    complete: settledThrough !== null && period.to <= settledThrough,
+    priceSet: hashPrices(pools),
+    ledgerHash: source.status.k === 0 ? null : source.status.freezeHash,
+    notes: source.records === null ? [] : [RECORDS_NOTE],
+    rows: kept,
+    pools,
+    savings: computeSavings({ cells: source.cells, books: source.books, deployments: config.deployments }),
+    totals: sumTotals({
+      pools,
+      rows,
+      kept,
+      sharedNanoUsd: shares.reduce((sum, { nanoUsd }) => sum + nanoUsd, 0n),
+    }),
+  };
+}
+
+function readSources({ source, groupBy, period }: ChargebackRequest, hours: Period): readonly RowSource[] {
+  if (source.records === null) return source.cells;
+  const dayed = groupBy.includes('day');
+  return toRecordSources({
+    records: source.records,
+    cells: source.cells,
+    period: hours,
+    dayOf: (epochSeconds) => (dayed ? dayOf(epochSeconds, period.timezone) : ''),
+  });
+}
+
+/** What dimensions need beside a cell: the zone of days and the teams' cost centres. */
+export function createContext(
+  { timezone }: Pick<ReportPeriod, 'timezone'>,
+  { teams }: Pick<Config, 'teams'>,
+): DimensionContext {
+  const named = teams.filter(({ costCenter }) => costCenter !== '');
+  return { timezone, costCenters: new Map(named.map(({ name, costCenter }) => [name, costCenter])) };
+}
+
+/** Cents are rounded over the whole report, so a team reads the same amount whether it is filtered or not. */
+function keepTeam(request: ChargebackRequest, rows: readonly ReportRow[]): readonly ReportRow[] {
+  if (request.groupBy.includes('team')) return rows.filter(({ dimensions }) => dimensions['team'] === request.team);
+  const withTeam = computeChargeback({ ...request, groupBy: ['team', ...request.groupBy] });
+  return withTeam.rows.map((row) => {
+    const { team: _team, ...others } = row.dimensions;
+    const { costCenter: _costCenter, ...withoutCostCenter } = others;
+    return { ...row, dimensions: request.groupBy.includes('costCenter') ? others : withoutCostCenter };
+  });
+}
+
+interface TotalsRequest {
+  readonly pools: readonly ReportPool[];
+  readonly rows: readonly ReportRow[];
+  readonly kept: readonly ReportRow[];
+  readonly sharedNanoUsd: bigint;
+}
+
+function sumTotals({ pools, rows, kept, sharedNanoUsd }: TotalsRequest): ReportTotals {
+  const sum = (read: (pool: ReportPool) => bigint) => pools.reduce((total, pool) => total + read(pool), 0n);
+  const sumTotal = (some: readonly ReportRow[]) => some.reduce((total, row) => total + row.totalNanoUsd, 0n);
+  const capacityNanoUsd = sum((pool) => pool.capacityNanoUsd);
+  const chargedNanoUsd = sum((pool) => pool.chargedNanoUsd);
+  const idleNanoUsd = sum((pool) => pool.idleNanoUsd);
+  const unmeteredNanoUsd = sum((pool) => pool.unmeteredNanoUsd);
+  return {
+    capacityNanoUsd,
+    chargedNanoUsd,
+    idleNanoUsd,
+    unmeteredNanoUsd,
+    pendingNanoUsd: sum((pool) => pool.pendingNanoUsd),
+    unsharedNanoUsd: idleNanoUsd - sharedNanoUsd,
+    otherTeamsNanoUsd: sumTotal(rows) - sumTotal(kept),
+    differenceNanoUsd: capacityNanoUsd - chargedNanoUsd - idleNanoUsd - unmeteredNanoUsd,
+  };
+}

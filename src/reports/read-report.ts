@@ -1,0 +1,105 @@
+// Reads everything a report is computed from out of the books, as one consistent picture. Computing it is chargeback.ts's.
+import type { BookCell, BooksReader, BooksStatus, Granularity, Period, RollupCell } from '#domain/books.ts';
+import type { FactBook } from '#domain/pool-facts.ts';
+import type { SettledRecordJson } from '#domain/settlement.ts';
+import { coverPeriod } from './cover-period.ts';
+import type { Dimension } from './dimensions.ts';
+import { needsRecords } from './dimensions.ts';
+import { ReportParameterError } from './report-error.ts';
+import { ceilHour } from './report-period.ts';
+import type { ReportPeriod } from './report-period.ts';
+
+/** What the books hold of a period. `cells` are of mixed granularity and cover it once. */
+export interface ReportSource {
+  readonly cells: readonly RollupCell[];
+  readonly books: readonly BookCell[];
+  readonly facts: FactBook;
+  readonly status: BooksStatus;
+  /** Records whose attempt ended in the period; null where the grouping does not need them. */
+  readonly records: readonly SettledRecordJson[] | null;
+}
+
+/** A claim may fall between two reads; it comes about every 10 s per gateway, so a few repeats find a quiet moment. */
+const READ_TRIES = 6;
+
+/** Most records of one report by user or tag: more do not fit in memory beside traffic. */
+const RECORDS_MAX = 500_000;
+
+/**
+ * Rejects with StoreUnavailableError, or with ReportParameterError when the period needs figures no longer kept. `readPeriod` of the
+ * result's cells is [from, next whole hour at or after to).
+ */
+export async function readReportSource(
+  books: BooksReader,
+  period: ReportPeriod,
+  groupBy: readonly Dimension[],
+): Promise<ReportSource> {
+  const hours: Period = { from: period.from, to: ceilHour(period.to) };
+  const coarsest = coarsestFor(period, groupBy);
+  let picture = await readPicture(books, hours, coarsest);
+  for (let tries = 1; tries < READ_TRIES && !isConsistent(picture); tries += 1) {
+    picture = await readPicture(books, hours, coarsest);
+  }
+  const records = needsRecords(groupBy) ? await readAllRecords(books, hours) : null;
+  return { cells: picture.cells, books: picture.books, facts: picture.facts, status: picture.status, records };
+}
+
+/** Cells of a period at most as coarse as `coarsest`; used by the usage API too. */
+export async function readCells(
+  books: BooksReader,
+  request: { readonly period: Period; readonly coarsest: Granularity; readonly nowMs: number },
+): Promise<readonly RollupCell[]> {
+  const parts = coverPeriod({ ...request, now: Math.floor(request.nowMs / 1000) });
+  const cells = await Promise.all(parts.map((part) => books.readRollups(part.period, part.granularity)));
+  return cells.flat();
+}
+
+interface Picture extends Omit<ReportSource, 'records'> {
+  readonly claimedBefore: bigint;
+}
+
+async function readPicture(books: BooksReader, period: Period, coarsest: Granularity): Promise<Picture> {
+  // The frontier is read first: what is booked later can only make the answer fresher than it says, never staler.
+  const status = await books.readStatus();
+  const before = await books.readBooks(period);
+  const cells = await readCells(books, { period, coarsest, nowMs: status.nowMs });
+  const [after, facts] = await Promise.all([books.readBooks(period), books.readFacts()]);
+  return { cells, books: after, facts, status, claimedBefore: sumClaimed(before) };
+}
+
+/** The teams' cells were read between two equal states of `claimed`: they belong together. */
+function isConsistent({ books, claimedBefore }: Picture): boolean {
+  return sumClaimed(books) === claimedBefore;
+}
+
+function sumClaimed(books: readonly BookCell[]): bigint {
+  return books.reduce((sum, book) => sum + book.metrics.claimedNanoUsd, 0n);
+}
+
+/** Days of another zone than UTC begin inside UTC days: only hours tell them apart. */
+function coarsestFor(period: ReportPeriod, groupBy: readonly Dimension[]): Granularity {
+  if (!groupBy.includes('day')) return 'month';
+  return /^(Etc\/)?(UTC|UCT|Universal|Zulu|GMT)$/i.test(period.timezone.name) ? 'day' : 'hour';
+}
+
+async function readAllRecords(books: BooksReader, period: Period): Promise<readonly SettledRecordJson[]> {
+  const all: SettledRecordJson[] = [];
+  let cursor: string | null = null;
+  do {
+    const page: Awaited<ReturnType<BooksReader['readRecords']>> = await books.readRecords({
+      fromMs: period.from * 1000,
+      toMs: period.to * 1000,
+      limit: 1000,
+      ...(cursor === null ? {} : { cursor }),
+    });
+    all.push(...page.records);
+    cursor = page.next;
+    if (all.length > RECORDS_MAX) {
+      throw new ReportParameterError(
+        'groupBy',
+        `user and tag read single records; the period has more than ${RECORDS_MAX}`,
+      );
+    }
+  } while (cursor !== null);
+  return all;
+}

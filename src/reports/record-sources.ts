@@ -1,0 +1,98 @@
+// For reports by user or tag: settled records as row sources, and what the rollups know beyond them.
+import type { Period, RollupCell } from '#domain/books.ts';
+import type { SettledRecordJson } from '#domain/settlement.ts';
+import type { Outcome } from '#domain/usage-record.ts';
+import type { MetricSums } from './metric-sums.ts';
+import { addSums, createSums } from './metric-sums.ts';
+import type { RowSource } from './report-rows.ts';
+
+export interface RecordSourcesRequest {
+  readonly records: readonly SettledRecordJson[];
+  readonly cells: readonly RollupCell[];
+  readonly period: Period;
+  /** The day of an epoch second where the report tells days apart, else one constant. */
+  readonly dayOf: (epochSeconds: number) => string;
+}
+
+/**
+ * Sources per record, its cost taken from charges inside the period, and one per cell dimension for the rest: cost of attempts that
+ * have not ended, or ended in another period, or whose records left the store. Together they sum to the cells exactly.
+ */
+export function toRecordSources({ records, cells, period, dayOf }: RecordSourcesRequest): readonly RowSource[] {
+  const rest = new Map<string, Rest>();
+  const restOf = (source: RowSource): Rest => {
+    const { team, project, keyId, model, deployment, start } = source;
+    const key = JSON.stringify([team, project, keyId, model, deployment, start === null ? null : dayOf(start)]);
+    const known = rest.get(key);
+    if (known !== undefined) return known;
+    const created = { team, project, keyId, model, deployment, start, metrics: createSums() };
+    rest.set(key, created);
+    return created;
+  };
+  for (const cell of cells) addSums(restOf(cell).metrics, cell.metrics);
+  const sources = records.flatMap((record) => toSources(record, period));
+  for (const source of sources) addSums(restOf(source).metrics, source.metrics, -1n);
+  return [...sources, ...rest.values()];
+}
+
+type Rest = RowSource & { readonly metrics: MetricSums };
+
+/** Counts belong to the end of the record, each charge to its hour (contract §6). */
+function toSources(record: SettledRecordJson, period: Period): readonly RowSource[] {
+  const dimensions = {
+    team: record.team,
+    project: record.project ?? '',
+    keyId: record.keyId ?? '',
+    model: record.model ?? '',
+    deployment: record.deployment ?? '',
+    user: record.user,
+    tags: record.tags,
+  };
+  const counts = createSums();
+  countOutcome(counts, record);
+  countTokens(counts, record);
+  const charges = record.charges.filter(({ hour }) => hour >= period.from && hour < period.to);
+  return [
+    { ...dimensions, start: Math.floor(record.endedAtMs / 1000), metrics: counts },
+    ...charges.map((charge) => ({ ...dimensions, start: charge.hour, metrics: sumCharge(charge, record.outcome) })),
+  ];
+}
+
+function sumCharge(charge: SettledRecordJson['charges'][number], outcome: Outcome): MetricSums {
+  const metrics = createSums();
+  metrics.gpuMicros = BigInt(charge.gpuMicros);
+  metrics.costNanoUsd = BigInt(charge.costNanoUsd);
+  metrics.prefillNanoUsd = BigInt(charge.prefillNanoUsd);
+  metrics.decodeNanoUsd = BigInt(charge.decodeNanoUsd);
+  metrics.otherNanoUsd = BigInt(charge.otherNanoUsd);
+  if (outcome !== 'completed') {
+    metrics.wastedNanoUsd = metrics.costNanoUsd;
+    metrics.wastedGpuMicros = metrics.gpuMicros;
+  }
+  return metrics;
+}
+
+/** Counts as the rollups do (contract §6): a retried request once, rejected ones apart. */
+function countOutcome(metrics: MetricSums, { outcome, lastAttempt, tokenSource }: SettledRecordJson): void {
+  metrics.attempts = 1n;
+  if (!lastAttempt) return;
+  if (outcome === 'rejected') {
+    metrics.rejectedRequests = 1n;
+    return;
+  }
+  metrics.requests = 1n;
+  if (outcome === 'client_aborted') metrics.abortedRequests = 1n;
+  else if (outcome !== 'completed') metrics.failedRequests = 1n;
+  if (tokenSource === 'unknown') metrics.requestsWithoutTokens = 1n;
+}
+
+function countTokens(metrics: MetricSums, { tokens, tokenSource }: SettledRecordJson): void {
+  metrics.inputTokens = BigInt(tokens.input ?? 0);
+  metrics.cachedInputTokens = BigInt(tokens.cachedInput ?? 0);
+  metrics.outputTokens = BigInt(tokens.output ?? 0);
+  metrics.reasoningTokens = BigInt(tokens.reasoning ?? 0);
+  const total = metrics.inputTokens + metrics.cachedInputTokens + metrics.outputTokens + metrics.reasoningTokens;
+  if (tokenSource === 'reported') metrics.reportedTokens = total;
+  if (tokenSource === 'counted') metrics.countedTokens = total;
+  if (tokenSource === 'estimated') metrics.estimatedTokens = total;
+}

@@ -1,0 +1,96 @@
+// Sums cells into the rows of a report and prices them. Which idle belongs to which cell is idle-policy.ts's.
+import type { RollupCell } from '#domain/books.ts';
+import type { CellMetric } from '#domain/settlement.ts';
+import { readDimension } from './dimensions.ts';
+import type { Dimension, DimensionContext, Dimensioned, DimensionValues } from './dimensions.ts';
+import type { IdleShare } from './idle-policy.ts';
+import { divideHalfUp, roundToCents } from './largest-remainder.ts';
+import { addSums, createSums, sumTokens } from './metric-sums.ts';
+import type { MetricSums } from './metric-sums.ts';
+import type { ReportRow, UnitPrices } from './report-shape.ts';
+
+/** Something to be summed: a cell, or a settled record with its user and tags. */
+export type RowSource = Dimensioned & Pick<RollupCell, 'metrics'>;
+
+export interface RowsRequest {
+  readonly groupBy: readonly Dimension[];
+  readonly context: DimensionContext;
+  readonly sources: readonly RowSource[];
+  readonly idleShares: readonly IdleShare[];
+  /** False: idle is not shared, and `blendedWithIdle` is null. */
+  readonly idleShared: boolean;
+}
+
+/** Rows in the order of their dimension values, nulls last; cents by largest remainder over all of them. */
+export function sumRows(request: RowsRequest): readonly ReportRow[] {
+  const drafts = new Map<string, Draft>();
+  for (const source of request.sources) addSums(draftOf(drafts, source, request).sums, source.metrics);
+  for (const { target, nanoUsd } of request.idleShares) draftOf(drafts, target, request).idleShareNanoUsd += nanoUsd;
+  const sorted = [...drafts.values()].filter(isUsed).sort((a, b) => compareValues(a.dimensions, b.dimensions));
+  const cents = roundToCents(sorted.map(({ sums, idleShareNanoUsd }) => sums.costNanoUsd + idleShareNanoUsd));
+  return sorted.map(({ dimensions, sums, idleShareNanoUsd }, index) => ({
+    dimensions,
+    metrics: sums,
+    idleShareNanoUsd,
+    totalNanoUsd: sums.costNanoUsd + idleShareNanoUsd,
+    amountCents: cents[index] ?? 0n,
+    unitPrices: priceRow(sums, request.idleShared ? sums.costNanoUsd + idleShareNanoUsd : null),
+  }));
+}
+
+/**
+ * Nanodollars per million tokens: prefill ÷ (input + cachedInput), decode ÷ (output + reasoning), cost ÷ total, total with idle ÷ total
+ * (contract §6). `totalNanoUsd` null: idle is not shared. Example: 3_000_000n over 9_512 tokens → 315_391_085n.
+ */
+export function priceRow(sums: Readonly<Record<CellMetric, bigint>>, totalNanoUsd: bigint | null): UnitPrices {
+  const tokens = sumTokens(sums);
+  return {
+    input: perMillion(sums.prefillNanoUsd, sums.inputTokens + sums.cachedInputTokens),
+    output: perMillion(sums.decodeNanoUsd, sums.outputTokens + sums.reasoningTokens),
+    blended: perMillion(sums.costNanoUsd, tokens),
+    blendedWithIdle: totalNanoUsd === null ? null : perMillion(totalNanoUsd, tokens),
+  };
+}
+
+/** Nanodollars per million tokens, rounded half up; null without tokens. */
+export function perMillion(nanoUsd: bigint, tokens: bigint): bigint | null {
+  return tokens > 0n ? divideHalfUp(nanoUsd * 1_000_000n, tokens) : null;
+}
+
+interface Draft {
+  readonly dimensions: DimensionValues;
+  readonly sums: MetricSums;
+  idleShareNanoUsd: bigint;
+}
+
+function draftOf(drafts: Map<string, Draft>, source: Dimensioned, { groupBy, context }: RowsRequest): Draft {
+  const dimensions: Record<string, string | null> = {};
+  for (const name of groupBy) {
+    dimensions[name] = readDimension(name, source, context);
+    if (name === 'team' && !groupBy.includes('costCenter')) {
+      dimensions['costCenter'] = readDimension('costCenter', source, context);
+    }
+  }
+  const key = JSON.stringify(Object.values(dimensions));
+  const known = drafts.get(key);
+  if (known !== undefined) return known;
+  const draft = { dimensions, sums: createSums(), idleShareNanoUsd: 0n };
+  drafts.set(key, draft);
+  return draft;
+}
+
+/** A row of nothing but zeros says nothing: it is left over where records explain all of a cell. */
+function isUsed({ sums, idleShareNanoUsd }: Draft): boolean {
+  return idleShareNanoUsd !== 0n || Object.values(sums).some((value) => value !== 0n);
+}
+
+function compareValues(a: DimensionValues, b: DimensionValues): number {
+  for (const name of Object.keys(a)) {
+    const [left, right] = [a[name] ?? null, b[name] ?? null];
+    if (left === right) continue;
+    if (left === null) return 1;
+    if (right === null) return -1;
+    return left < right ? -1 : 1;
+  }
+  return 0;
+}

@@ -1,0 +1,105 @@
+// The report as the inside knows it: contract §6 with money as bigint. render-json.ts turns it into the wire's shape.
+import type { CellMetric } from '#domain/settlement.ts';
+import type { Dimension, DimensionValues } from './dimensions.ts';
+
+/** How idle reaches the teams. `reserved` of the contract is not delivered by this version. */
+export type IdlePolicy = 'separate' | 'proportional' | 'even';
+
+/** Nanodollars per million tokens, rounded half up; null without tokens. */
+export interface UnitPrices {
+  readonly input: bigint | null;
+  readonly output: bigint | null;
+  readonly blended: bigint | null;
+  /** Null where no idle is shared out. */
+  readonly blendedWithIdle: bigint | null;
+}
+
+export interface ReportRow {
+  /** In the order asked; `costCenter` follows `team` where only the team was asked for. */
+  readonly dimensions: DimensionValues;
+  readonly metrics: Readonly<Record<CellMetric, bigint>>;
+  readonly idleShareNanoUsd: bigint;
+  /** cost + idle share. */
+  readonly totalNanoUsd: bigint;
+  readonly amountCents: bigint;
+  readonly unitPrices: UnitPrices;
+}
+
+export interface ReportPrice {
+  readonly name: string;
+  readonly nanoUsdPerGpuHour: bigint;
+  /** Epoch second. */
+  readonly from: number;
+}
+
+/** Capacity of one set of deployments on one GPU model. */
+export interface ReportPool {
+  /** Deployment name; several that share GPUs are joined by `+`. */
+  readonly deployment: string;
+  readonly gpu: string;
+  /** In force at some moment of the period, ascending by `from`. */
+  readonly prices: readonly ReportPrice[];
+  readonly profileSource: string | null;
+  readonly profileFitError: number | null;
+  readonly capacityGpuMicros: bigint;
+  readonly capacityNanoUsd: bigint;
+  readonly chargedNanoUsd: bigint;
+  readonly idleNanoUsd: bigint;
+  readonly unavailableNanoUsd: bigint;
+  readonly unobservedNanoUsd: bigint;
+  readonly unmeteredNanoUsd: bigint;
+  /** Charged but not yet in any team's row. */
+  readonly pendingNanoUsd: bigint;
+}
+
+export interface ReportSaving {
+  readonly model: string;
+  readonly baseline: string;
+  /** Nanodollars per million tokens. */
+  readonly baselineNanoUsd: bigint;
+  /** Cost and idle of the model's pools per million tokens; null without tokens. */
+  readonly measuredNanoUsd: bigint | null;
+  /** baseline ÷ measured in tenths; null without a measured price above 0. */
+  readonly factorTenths: bigint | null;
+  /** (baseline − measured) × tokens; null without tokens. Negative where the baseline would have been cheaper. */
+  readonly avoidedNanoUsd: bigint | null;
+}
+
+export interface ReportTotals {
+  readonly capacityNanoUsd: bigint;
+  readonly chargedNanoUsd: bigint;
+  readonly idleNanoUsd: bigint;
+  readonly unmeteredNanoUsd: bigint;
+  /** Charged but in no row yet. */
+  readonly pendingNanoUsd: bigint;
+  /** Idle that the policy gave to nobody. */
+  readonly unsharedNanoUsd: bigint;
+  /** Totals of rows left out by a team filter; 0 without one. */
+  readonly otherTeamsNanoUsd: bigint;
+  /** capacity − charged − idle − unmetered of the booked entries: a check, never forced. */
+  readonly differenceNanoUsd: bigint;
+}
+
+export interface ChargebackReport {
+  /** Epoch seconds. */
+  readonly from: number;
+  readonly to: number;
+  readonly timezone: string;
+  readonly idlePolicy: IdlePolicy;
+  readonly groupBy: readonly Dimension[];
+  /** Null: every team. */
+  readonly team: string | null;
+  readonly generatedAt: number;
+  /** First epoch second not settled yet; null before the first gateway joined the books. */
+  readonly settledThrough: number | null;
+  readonly complete: boolean;
+  /** Hash over name, start and amount of every price of the period. */
+  readonly priceSet: string;
+  /** Null before the first freeze. */
+  readonly ledgerHash: string | null;
+  readonly notes: readonly string[];
+  readonly rows: readonly ReportRow[];
+  readonly pools: readonly ReportPool[];
+  readonly savings: readonly ReportSaving[];
+  readonly totals: ReportTotals;
+}
