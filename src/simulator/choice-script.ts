@@ -1,0 +1,118 @@
+// Lives here: what one choice of an answer will say, token by token, decided before the engine starts on it.
+// Not here: when the tokens come (engine-core.ts) and how they are framed (flavors/).
+import type { InferenceRequest, JsonObject, ToolRequest } from './inference-request.ts';
+import { isJsonObject } from './inference-request.ts';
+import { pseudoToken } from './pseudo-text.ts';
+import { createSeededRandom, mixSeed } from './seeded-random.ts';
+
+/** Why a choice ended. */
+export type EndReason = 'stop' | 'length' | 'tool_calls';
+
+/** The text of one choice. Token i of the sequence shows `textAt(i)`, which may be empty. */
+export interface ChoiceScript {
+  /** Tokens the engine is to generate. */
+  readonly tokens: number;
+  readonly endReason: EndReason;
+  /** The function called; its arguments are then the text. The first token carries the name and no text. */
+  readonly toolName: string | null;
+  textAt(index: number): string;
+}
+
+// Lengths of answers that nothing limits: log-normal, about 200 tokens, never beyond what a model would write.
+const meanAnswerTokens = 200;
+const answerTokensCv = 0.6;
+const answerTokensMax = 8192;
+
+/**
+ * Decides what choice `choiceIndex` of prompt `promptFingerprint` says. The same request to the same seed always gets
+ * the same answer. `limits.tokens` pins the length; otherwise it is drawn, and cut at the request's limit or, where
+ * it sets none, at `limits.defaultMaxTokens`.
+ */
+export function createChoiceScript(
+  request: InferenceRequest,
+  choice: { promptFingerprint: number; choiceIndex: number; seed: number },
+  limits: { tokens?: number | undefined; defaultMaxTokens?: number | undefined },
+): ChoiceScript {
+  // The two halves of the 53-bit fingerprint; mixing truncates to 32 bits.
+  const seed = mixSeed(
+    choice.seed,
+    request.seed,
+    choice.promptFingerprint / 0x200000,
+    choice.promptFingerprint % 0x200000,
+    choice.choiceIndex,
+  );
+  const limit = request.maxTokens ?? limits.defaultMaxTokens ?? answerTokensMax;
+  if (request.tool !== null) return scriptToolCall(request.tool, { seed, maxTokens: limit });
+  const drawn = Math.round(createSeededRandom(seed).logNormal(meanAnswerTokens, answerTokensCv));
+  const wanted = request.ignoreEos ? limit : Math.min(Math.max(drawn, request.minTokens, 1), limit);
+  const tokens = limits.tokens ?? wanted;
+  const endReason: EndReason = tokens < limit ? 'stop' : 'length';
+  const plain: ChoiceScript = { tokens, endReason, toolName: null, textAt: (index) => pseudoToken(seed, index) };
+  return request.stops.length === 0 ? plain : cutAtStop(plain, request.stops);
+}
+
+function cutAtStop(script: ChoiceScript, stops: readonly string[]): ChoiceScript {
+  const ends: number[] = [];
+  let text = '';
+  for (let index = 0; index < script.tokens; index += 1) {
+    text += script.textAt(index);
+    ends.push(text.length);
+  }
+  let startAt = Infinity;
+  let endAt = Infinity;
+  for (const stop of stops) {
+    const at = text.indexOf(stop);
+    // The match that is complete first wins, as it does in an engine that looks after every token.
+    if (at >= 0 && at + stop.length < endAt) {
+      startAt = at;
+      endAt = at + stop.length;
+    }
+  }
+  if (startAt === Infinity) return script;
+  const tokens = ends.findIndex((end) => end >= endAt) + 1;
+  return {
+    ...script,
+    tokens,
+    endReason: 'stop',
+    textAt: (index) => text.slice(ends[index - 1] ?? 0, Math.min(ends[index] ?? 0, startAt)),
+  };
+}
+
+function scriptToolCall(tool: ToolRequest, options: { seed: number; maxTokens: number }): ChoiceScript {
+  const properties = isJsonObject(tool.parameters['properties']) ? tool.parameters['properties'] : {};
+  const argumentsText = JSON.stringify(
+    Object.fromEntries(
+      Object.entries(properties).map(([name, schema], index) => [
+        name,
+        inventValue(isJsonObject(schema) ? schema : {}, mixSeed(options.seed, index)),
+      ]),
+    ),
+  );
+  // One token opens the call; the arguments follow four characters a token.
+  const wanted = 1 + Math.ceil(argumentsText.length / 4);
+  const tokens = Math.min(wanted, options.maxTokens);
+  return {
+    tokens,
+    endReason: tokens < wanted ? 'length' : 'tool_calls',
+    toolName: tool.name,
+    textAt: (index) => (index === 0 ? '' : argumentsText.slice((index - 1) * 4, index * 4)),
+  };
+}
+
+function inventValue(schema: JsonObject, seed: number): unknown {
+  const allowed = schema['enum'];
+  if (Array.isArray(allowed) && allowed.length > 0) return allowed[seed % allowed.length];
+  switch (schema['type']) {
+    case 'integer':
+    case 'number':
+      return seed % 100;
+    case 'boolean':
+      return seed % 2 === 0;
+    case 'array':
+      return [];
+    case 'object':
+      return {};
+    default:
+      return pseudoToken(seed, 0) + pseudoToken(seed, 1);
+  }
+}

@@ -1,0 +1,107 @@
+// Lives here: the simulated engine's HTTP server: which route of which flavour leads where.
+// Not here: inference itself (answer-inference.ts).
+import { createServer } from 'node:http';
+import type { Server, ServerResponse } from 'node:http';
+import { answerInference } from './answer-inference.ts';
+import type { InferenceContext } from './answer-inference.ts';
+import { sendJson } from './answer-whole.ts';
+import type { FlavorName } from './flavors/flavor.ts';
+import type { InferenceRoute } from './inference-request.ts';
+
+/** What the server needs besides the inference routes. */
+export interface EngineServerContext extends InferenceContext {
+  /** Epoch seconds the model was loaded at. */
+  readonly createdAt: number;
+  /** Whether health routes say the engine is ready. */
+  isReady(): boolean;
+}
+
+const inferencePaths: Readonly<Record<string, InferenceRoute>> = {
+  '/v1/chat/completions': 'chat',
+  '/v1/completions': 'completions',
+  '/v1/embeddings': 'embeddings',
+};
+
+type PlainRoute = (context: EngineServerContext, res: ServerResponse) => void;
+
+const sendEmpty = (res: ServerResponse, status: number): void => {
+  res.writeHead(status, { 'content-length': 0 });
+  res.end();
+};
+const sendText = (res: ServerResponse, text: string): void => {
+  res.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
+  res.end(text);
+};
+const answerHealth: PlainRoute = (context, res) => sendEmpty(res, context.isReady() ? 200 : 503);
+
+const plainRoutes: Readonly<Record<FlavorName, Readonly<Record<string, PlainRoute>>>> = {
+  trtllm: {
+    '/health': answerHealth,
+    '/version': (_context, res) => sendJson(res, 200, { version: '1.2.0' }),
+    '/metrics': ({ engine }, res) => sendJson(res, 200, engine.log.drainRows()),
+  },
+  triton: {
+    '/health/ready': (context, res) => sendEmpty(res, context.isReady() ? 200 : 400),
+    '/metrics': ({ engine, model }, res) => sendText(res, engine.log.renderTriton(model, engine.core)),
+  },
+  vllm: {
+    '/health': answerHealth,
+    '/ping': answerHealth,
+    '/version': (_context, res) => sendJson(res, 200, { version: '0.28.0' }),
+    '/metrics': ({ engine, model }, res) => sendText(res, engine.log.renderVllm(model, engine.core)),
+  },
+  transformers: {
+    '/health': (context, res) =>
+      context.isReady() ? sendJson(res, 200, { status: 'ok' }) : sendJson(res, 503, { status: 'loading' }),
+  },
+};
+
+/** Makes the server; it does not listen yet. */
+export function createEngineServer(context: EngineServerContext): Server {
+  return createServer((req, res) => {
+    const url = new URL(req.url ?? '/', 'http://engine');
+    const route = inferencePaths[url.pathname];
+    if (route !== undefined && context.flavor.routes.has(route)) {
+      if (req.method === 'POST') void answerInference(context, route, { req, res });
+      else sendJson(res, 405, { detail: 'Method Not Allowed' });
+      return;
+    }
+    // Nothing else reads a body; whatever comes is let through so that the connection can be used again.
+    req.resume();
+    if (req.method === 'GET') answerGet(context, url, res);
+    else sendJson(res, 404, { detail: 'Not Found' });
+  });
+}
+
+function answerGet(context: EngineServerContext, url: URL, res: ServerResponse): void {
+  const plain = plainRoutes[context.flavor.name][url.pathname];
+  if (url.pathname === '/truth') sendTruth(context, url, res);
+  else if (plain !== undefined) plain(context, res);
+  else if (url.pathname.startsWith('/v1/models')) sendModels(context, url.pathname, res);
+  else sendJson(res, 404, { detail: 'Not Found' });
+}
+
+function sendTruth({ engine }: EngineServerContext, url: URL, res: ServerResponse): void {
+  const sinceMs = Number(url.searchParams.get('since') ?? 0);
+  if (Number.isNaN(sinceMs)) sendJson(res, 400, { detail: 'since: epoch milliseconds expected' });
+  else sendJson(res, 200, engine.readTruth(sinceMs));
+}
+
+function sendModels(context: EngineServerContext, path: string, res: ServerResponse): void {
+  const { flavor, model, createdAt } = context;
+  const card = flavor.modelCard(model, createdAt);
+  if (path === '/v1/models') sendJson(res, 200, { object: 'list', data: [card] });
+  else if (flavor.name === 'triton' && readModelId(path) === model) sendJson(res, 200, card);
+  else if (flavor.name === 'triton') sendJson(res, 404, { detail: `Unknown model: ${readModelId(path)}` });
+  else sendJson(res, 404, { detail: 'Not Found' });
+}
+
+function readModelId(path: string): string {
+  const id = path.slice('/v1/models/'.length);
+  try {
+    return decodeURIComponent(id);
+  } catch {
+    // A stray percent sign: the id stands for itself.
+    return id;
+  }
+}

@@ -1,0 +1,177 @@
+// Lives here: what a request to the simulated engine asks for, read from its JSON after the flavour accepted it.
+// Not here: which fields a flavour accepts (flavors/), and what the answer says.
+import { PromptDigest } from './pseudo-text.ts';
+
+/** A parsed JSON object. */
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+/** Routes that generate or embed. */
+export type InferenceRoute = 'chat' | 'completions' | 'embeddings';
+
+/** One prompt, counted and fingerprinted. */
+export interface PreparedPrompt {
+  readonly tokens: number;
+  readonly blocks: readonly number[];
+  readonly fingerprint: number;
+}
+
+/** The function whose call the answer is to be. */
+export interface ToolRequest {
+  readonly name: string;
+  readonly parameters: JsonObject;
+}
+
+/** A request as the engine understands it. */
+export interface InferenceRequest {
+  readonly route: InferenceRoute;
+  readonly model: string;
+  readonly prompts: readonly PreparedPrompt[];
+  /** Sequences per prompt (`n`). */
+  readonly choices: number;
+  /** Null where the request sets no limit. */
+  readonly maxTokens: number | null;
+  readonly minTokens: number;
+  readonly ignoreEos: boolean;
+  readonly stops: readonly string[];
+  readonly seed: number;
+  readonly stream: boolean;
+  readonly logprobs: boolean;
+  readonly tool: ToolRequest | null;
+  readonly base64: boolean;
+}
+
+/** True for a JSON object that is no array. */
+export function isJsonObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** A request that makes no sense to any flavour; `message` is for the client, `field` the one to blame. */
+export class MalformedRequestError extends Error {
+  readonly field: string;
+
+  constructor(field: string, message: string) {
+    super(message);
+    this.name = 'MalformedRequestError';
+    this.field = field;
+  }
+}
+
+/** Reads a request of the given route; throws MalformedRequestError. */
+export function parseInferenceRequest(route: InferenceRoute, body: JsonObject): InferenceRequest {
+  const { model = '' } = body;
+  if (typeof model !== 'string') throw new MalformedRequestError('model', 'Input should be a valid string');
+  const prompts = route === 'chat' ? [readConversation(body)] : readPrompts(body, route);
+  const maxTokens = readCount(body, 'max_completion_tokens') ?? readCount(body, 'max_tokens');
+  const stop = body['stop'];
+  return {
+    route,
+    model,
+    prompts,
+    choices: readCount(body, 'n') ?? 1,
+    maxTokens,
+    minTokens: readCount(body, 'min_tokens') ?? 0,
+    ignoreEos: body['ignore_eos'] === true,
+    stops: (Array.isArray(stop) ? stop : [stop]).filter((text) => typeof text === 'string' && text !== ''),
+    seed: readCount(body, 'seed') ?? 0,
+    stream: body['stream'] === true,
+    // Chat takes a flag, completions a number of alternatives, of which 0 still means the token itself.
+    logprobs: body['logprobs'] === true || (route === 'completions' && typeof body['logprobs'] === 'number'),
+    tool: route === 'chat' ? readTool(body) : null,
+    base64: body['encoding_format'] === 'base64',
+  };
+}
+
+function readCount(body: JsonObject, field: string): number | null {
+  const value = body[field] ?? null;
+  if (value === null) return null;
+  if (typeof value !== 'number' || !Number.isInteger(value)) {
+    throw new MalformedRequestError(field, 'Input should be a valid integer');
+  }
+  if (value < 0 || (value === 0 && field !== 'seed' && field !== 'min_tokens')) {
+    throw new MalformedRequestError(field, 'Input should be greater than or equal to 1');
+  }
+  return value;
+}
+
+// Chat template: three markers before each message and one after it, three more that ask for the answer.
+function readConversation(body: JsonObject): PreparedPrompt {
+  const { messages, tools } = body;
+  if (!Array.isArray(messages)) throw new MalformedRequestError('messages', 'Field required');
+  const digest = new PromptDigest();
+  if (Array.isArray(tools) && tools.length > 0) digest.appendText(JSON.stringify(tools));
+  for (const message of messages) {
+    if (!isJsonObject(message) || typeof message['role'] !== 'string') {
+      throw new MalformedRequestError('messages', 'Each message needs a role');
+    }
+    digest.appendToken(1);
+    digest.appendToken(message['role'].length);
+    digest.appendToken(2);
+    appendContent(digest, message['content']);
+    if (Array.isArray(message['tool_calls'])) digest.appendText(JSON.stringify(message['tool_calls']));
+    digest.appendToken(3);
+  }
+  for (const marker of [1, 9, 2]) digest.appendToken(marker);
+  return finishPrompt(digest);
+}
+
+// What is no text (an image, audio) counts as this many tokens.
+const tokensOfOtherPart = 256;
+
+function appendContent(digest: PromptDigest, content: unknown): void {
+  if (typeof content === 'string') digest.appendText(content);
+  if (!Array.isArray(content)) return;
+  for (const part of content) {
+    const text = isJsonObject(part) ? part['text'] : undefined;
+    if (typeof text === 'string') digest.appendText(text);
+    else for (let index = 0; index < tokensOfOtherPart; index += 1) digest.appendToken(index);
+  }
+}
+
+function readPrompts(body: JsonObject, route: InferenceRoute): PreparedPrompt[] {
+  const field = route === 'embeddings' ? 'input' : 'prompt';
+  const value = body[field];
+  if (typeof value === 'string' || isTokenList(value)) return [preparePrompt(value)];
+  if (
+    Array.isArray(value) &&
+    value.length > 0 &&
+    value.every((item) => typeof item === 'string' || isTokenList(item))
+  ) {
+    return value.map((item) => preparePrompt(item));
+  }
+  throw new MalformedRequestError(field, 'Input should be a string, a list of strings, or token ids');
+}
+
+function isTokenList(value: unknown): value is number[] {
+  return Array.isArray(value) && value.length > 0 && value.every((id) => Number.isInteger(id));
+}
+
+function preparePrompt(prompt: string | readonly number[]): PreparedPrompt {
+  const digest = new PromptDigest();
+  digest.appendToken(0);
+  if (typeof prompt === 'string') digest.appendText(prompt);
+  else for (const id of prompt) digest.appendToken(id);
+  return finishPrompt(digest);
+}
+
+function finishPrompt(digest: PromptDigest): PreparedPrompt {
+  return { tokens: digest.tokens, blocks: digest.blockFingerprints(), fingerprint: digest.fingerprint() };
+}
+
+function readTool(body: JsonObject): ToolRequest | null {
+  const { tools, tool_choice: choice, messages } = body;
+  if (!Array.isArray(tools) || tools.length === 0 || choice === 'none') return null;
+  const functions = tools.flatMap((tool) =>
+    isJsonObject(tool) && isJsonObject(tool['function']) ? [tool['function']] : [],
+  );
+  const named = isJsonObject(choice) && isJsonObject(choice['function']) ? choice['function']['name'] : undefined;
+  const lastUser = Array.isArray(messages)
+    ? messages.findLast((message) => isJsonObject(message) && message['role'] === 'user')
+    : undefined;
+  const asked = JSON.stringify(isJsonObject(lastUser) ? (lastUser['content'] ?? '') : '').includes('call the tool');
+  if (named === undefined && choice !== 'required' && !asked) return null;
+  const chosen = functions.find((one) => one['name'] === named) ?? (named === undefined ? functions[0] : undefined);
+  if (chosen === undefined || typeof chosen['name'] !== 'string') {
+    throw new MalformedRequestError('tool_choice', 'No such function among the tools');
+  }
+  return { name: chosen['name'], parameters: isJsonObject(chosen['parameters']) ? chosen['parameters'] : {} };
+}
