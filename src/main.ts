@@ -10,17 +10,20 @@ const EXIT = { done: 0, failed: 1, usage: 2 } as const;
 
 function parseNumber(text: string): number {
   const value = Number(text);
-  if (text.trim() === '' || !Number.isFinite(value) || value < 0) throw new InvalidArgumentError('expected a number ≥ 0.');
+  if (text.trim() === '' || !Number.isFinite(value) || value < 0)
+    throw new InvalidArgumentError('expected a number ≥ 0.');
   return value;
 }
 
 function parsePort(text: string): number {
   const port = Number(text);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new InvalidArgumentError('expected a port, 0 … 65535.');
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new InvalidArgumentError('expected a port, 0 … 65535.');
   return port;
 }
 
-const configOption = () => new Option('--config <file>', 'configuration file').env('INFEROMETER_CONFIG').default(DEFAULT_CONFIG);
+const configOption = () =>
+  new Option('--config <file>', 'configuration file').env('INFEROMETER_CONFIG').default(DEFAULT_CONFIG);
 
 function addServe(program: Command): void {
   program
@@ -84,7 +87,11 @@ function addSimulate(program: Command): void {
     .description('run a simulated engine with known GPU time per request (GET /truth)')
     .option('--port <port>', 'port, 0 for a free one', parsePort, 8000)
     .option('--host <host>', 'address to listen on', '127.0.0.1')
-    .addOption(new Option('--flavor <flavor>', 'server to imitate').choices(['trtllm', 'triton', 'vllm', 'transformers']).default('trtllm'))
+    .addOption(
+      new Option('--flavor <flavor>', 'server to imitate')
+        .choices(['trtllm', 'triton', 'vllm', 'transformers'])
+        .default('trtllm'),
+    )
     .option('--model <name>', 'model name', 'llama-3.1-8b')
     .option('--seed <number>', 'seed of all randomness', parseNumber, 1)
     .option('--no-usage', 'never report token usage')
@@ -114,7 +121,12 @@ function addDemo(program: Command): void {
     .option('--seed <number>', 'seed of engines and traffic', parseNumber, 7)
     .action(async (options) => {
       const { runDemo } = await import('./demo/run-demo.ts');
-      process.exitCode = await runDemo({ once: options.once === true, seconds: options.seconds, seed: options.seed, env: process.env });
+      process.exitCode = await runDemo({
+        once: options.once === true,
+        seconds: options.seconds,
+        seed: options.seed,
+        env: process.env,
+      });
     });
 }
 
@@ -126,7 +138,9 @@ function addUndelivered(program: Command): void {
       .allowUnknownOption()
       .allowExcessArguments()
       .action(() => {
-        process.stderr.write(`inferometer ${name}: ${what} is not part of this version; see CHANGELOG.md for what is.\n`);
+        process.stderr.write(
+          `inferometer ${name}: ${what} is not part of this version; see CHANGELOG.md for what is.\n`,
+        );
         process.exitCode = EXIT.usage;
       });
   }
@@ -142,7 +156,8 @@ async function main(): Promise<void> {
   addSimulate(program);
   addReport(program);
   addUndelivered(program);
-  for (const command of [program, ...program.commands, ...program.commands.flatMap((child) => child.commands)]) command.exitOverride();
+  for (const command of [program, ...program.commands, ...program.commands.flatMap((child) => child.commands)])
+    command.exitOverride();
   try {
     await program.parseAsync(process.argv);
   } catch (error) {

@@ -25,7 +25,12 @@ export async function runSimulate(options: SimulateOptions): Promise<number> {
     noUsage: !options.usage,
     baseline: options.baseline === true,
   });
-  const text = options.json === true ? JSON.stringify({ url: engine.url, model: options.model, flavor: options.flavor }) : `simulated ${options.flavor} serves ${options.model} on ${engine.url} (truth: ${engine.url}/truth)`;
+  const { url, gpus, profile } = engine;
+  const { model, flavor } = options;
+  const text =
+    options.json === true
+      ? JSON.stringify({ url, model, flavor, gpus, profile })
+      : `simulated ${flavor} serves ${model} on ${url} (truth: ${url}/truth)`;
   process.stdout.write(`${text}\n`);
   await waitForSignal(['SIGINT', 'SIGTERM']);
   await engine.close();

@@ -1,0 +1,151 @@
+// `inferometer demo`: the main job end to end on simulated engines, checked against what the engines know they spent.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { runReport } from '#src/commands/report.ts';
+import { waitForSignal } from '#src/commands/wait-for-signal.ts';
+import { type TeamCheck, TEAM_ERROR_MAX, type TrueRequest, checkTruth } from './check-truth.ts';
+import { type OwnProcess, startOwnProcess } from './child-process.ts';
+import {
+  DEMO_TEAMS,
+  type DemoEngine,
+  type DemoStage,
+  OPTIMISED_MODEL,
+  createDemoSecret,
+  renderDemoConfig,
+} from './demo-config.ts';
+import { type DemoTraffic, runDemoTraffic } from './demo-traffic.ts';
+import { findFreePort } from './free-port.ts';
+
+export interface DemoOptions {
+  /** Exit after the check instead of staying up. */
+  readonly once: boolean;
+  readonly seconds: number;
+  readonly seed: number;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+const DATA_DIR = 'data';
+const SETTLE_LIMIT_MS = 30_000;
+const END_GRACE_MS = 8_000;
+
+interface Verdict {
+  readonly differenceNanoUsd: string;
+  readonly checks: readonly TeamCheck[];
+}
+
+/** Exit code 0, or 1 if the books differ by a nanodollar or a team is off by more than 5 %. */
+export async function runDemo(options: DemoOptions): Promise<number> {
+  mkdirSync(DATA_DIR, { recursive: true });
+  const dir = mkdtempSync(join(resolve(DATA_DIR), 'demo-'));
+  const processes: OwnProcess[] = [];
+  try {
+    const stage = await startEngines(dir, options.seed, processes);
+    const configPath = join(dir, 'inferometer.yaml');
+    writeFileSync(configPath, renderDemoConfig(stage), { mode: 0o600 });
+    const gateway = startOwnProcess(['serve', '--config', configPath], (line) => line.includes('gateway is ready'));
+    processes.push(gateway);
+    await gateway.ready;
+    const traffic = await runDemoTraffic({
+      stage,
+      seconds: options.seconds,
+      seed: options.seed,
+      isTerminal: process.stderr.isTTY,
+    });
+    await waitUntilSettled(stage, traffic.endedAtMs);
+    await runReport({ path: configPath, env: options.env, options: { groupBy: 'team,model' } });
+    const verdict = await compareWithTruth(stage, traffic);
+    process.stdout.write(renderVerdict(verdict));
+    process.stdout.write(renderUrls(stage, configPath));
+    if (!options.once) await waitForSignal(['SIGINT', 'SIGTERM']);
+    return verdict.differenceNanoUsd === '0' && verdict.checks.every(isWithin) ? 0 : 1;
+  } finally {
+    // The gateway first: it drains while its engines still answer.
+    for (const child of processes.toReversed()) await child.end(END_GRACE_MS);
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+function isWithin(check: TeamCheck): boolean {
+  return Math.abs(check.error) <= TEAM_ERROR_MAX;
+}
+
+async function startEngines(dir: string, seed: number, processes: OwnProcess[]): Promise<DemoStage> {
+  const start = (args: readonly string[]) => {
+    const child = startOwnProcess(['simulate', '--json', '--port', '0', '--model', OPTIMISED_MODEL, ...args], (line) =>
+      line.startsWith('{'),
+    );
+    processes.push(child);
+    return child.ready.then((line) => JSON.parse(line) as DemoEngine);
+  };
+  const [optimised, baseline] = await Promise.all([
+    start(['--flavor', 'trtllm', '--seed', String(seed)]),
+    start(['--flavor', 'transformers', '--baseline', '--seed', String(seed + 1)]),
+  ]);
+  const keys = Object.fromEntries(DEMO_TEAMS.map((team) => [team, createDemoSecret()])) as DemoStage['keys'];
+  const port = await findFreePort(8080);
+  const adminPort = await findFreePort(8081);
+  return { dir, port, adminPort, adminToken: createDemoSecret(), keys, optimised, baseline };
+}
+
+interface ReportJson {
+  readonly settledThrough: string | null;
+  readonly rows: readonly { readonly team: string | null; readonly gpuSeconds: number }[];
+  readonly pools: readonly { readonly pendingNanoUsd: string }[];
+  readonly totals: { readonly differenceNanoUsd: string };
+}
+
+async function readReport(stage: DemoStage): Promise<ReportJson> {
+  const response = await fetch(`http://127.0.0.1:${stage.adminPort}/api/reports/chargeback?groupBy=team`, {
+    headers: { authorization: `Bearer ${stage.adminToken}` },
+  });
+  if (!response.ok) throw new Error(`the report of the demo failed: ${response.status} ${await response.text()}`);
+  return (await response.json()) as ReportJson;
+}
+
+async function waitUntilSettled(stage: DemoStage, endedAtMs: number): Promise<void> {
+  const deadlineMs = performance.now() + SETTLE_LIMIT_MS;
+  for (;;) {
+    const report = await readReport(stage);
+    const settledMs = report.settledThrough === null ? 0 : Date.parse(report.settledThrough);
+    if (settledMs >= endedAtMs && report.pools.every((pool) => pool.pendingNanoUsd === '0')) return;
+    if (performance.now() > deadlineMs) throw new Error(`the books did not settle within ${SETTLE_LIMIT_MS} ms`);
+    await new Promise((done) => setTimeout(done, 250));
+  }
+}
+
+async function compareWithTruth(stage: DemoStage, traffic: DemoTraffic): Promise<Verdict> {
+  const engines = await Promise.all(
+    [stage.optimised, stage.baseline].map(async ({ url, gpus }) => {
+      const truth = (await (await fetch(`${url}/truth`)).json()) as { requests: TrueRequest[] };
+      return { gpus, requests: truth.requests };
+    }),
+  );
+  const report = await readReport(stage);
+  const charged = new Map<string, number>();
+  for (const row of report.rows)
+    if (row.team !== null) charged.set(row.team, (charged.get(row.team) ?? 0) + row.gpuSeconds);
+  const checks = checkTruth({ charged, engines, teamOfRequest: traffic.teamOfRequest });
+  return { differenceNanoUsd: report.totals.differenceNanoUsd, checks };
+}
+
+function renderVerdict({ differenceNanoUsd, checks }: Verdict): string {
+  const lines = checks.map((check) => {
+    const error = `${check.error >= 0 ? '+' : ''}${(check.error * 100).toFixed(1)} %`;
+    return `  ${check.team.padEnd(12)} charged ${check.chargedGpuSeconds.toFixed(3)} GPU s, true ${check.trueGpuSeconds.toFixed(3)} GPU s, ${error}${isWithin(check) ? '' : '  ← off'}`;
+  });
+  return `\nCheck against the engines' own truth\n${lines.join('\n')}\n  books: capacity − charged − idle = ${differenceNanoUsd} nanodollars\n`;
+}
+
+function renderUrls(stage: DemoStage, configPath: string): string {
+  const admin = `http://127.0.0.1:${stage.adminPort}`;
+  const auth = `-H 'authorization: Bearer ${stage.adminToken}'`;
+  return [
+    '',
+    `  gateway   http://127.0.0.1:${stage.port}/v1   key of team search: ${stage.keys.search}`,
+    `  console   ${admin}/   token: ${stage.adminToken}`,
+    `  metrics   ${admin}/metrics`,
+    `  report    curl ${auth} '${admin}/api/reports/chargeback?groupBy=team,model'`,
+    `  config    ${configPath}`,
+    '',
+  ].join('\n');
+}

@@ -1,0 +1,165 @@
+// The command line as a user types it: exit codes, one-line errors, what `init` writes works, what `report` prints adds up.
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type TestStack, startTestStack } from '#test/support/gateway.ts';
+import { runCli } from '#test/support/run-cli.ts';
+
+let stack: TestStack;
+let dir: string;
+
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'inferometer-cli-'));
+  stack = await startTestStack({
+    engines: [{ deployment: { baseline: { name: 'Transformers on the same GPU', usdPerMillionTokens: 0.5 } } }],
+  });
+  const response = await fetch(`${stack.gatewayUrl}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${stack.keys['search']}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ model: 'llama-3.1-8b', messages: [{ role: 'user', content: 'hello' }], max_tokens: 50 }),
+  });
+  expect(response.status).toBe(200);
+  await response.text();
+  await stack.settled(Date.now());
+});
+afterAll(async () => {
+  await stack?.close();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+describe('inferometer', () => {
+  it('every command has help', async () => {
+    for (const command of [[], ['serve'], ['init'], ['config', 'check'], ['demo'], ['simulate'], ['report']]) {
+      const { code, out } = await runCli([...command, '--help']);
+      expect(code, command.join(' ')).toBe(0);
+      expect(out).toContain('Usage:');
+    }
+  });
+
+  it('bad usage exits 2 with one line saying what is wrong', async () => {
+    for (const args of [
+      ['frobnicate'],
+      ['simulate', '--flavor', 'nope'],
+      ['report', '--idle', 'nope', '--config', stack.configPath],
+      ['report', '--timezone', 'Asia/Kolkata', '--config', stack.configPath],
+    ]) {
+      const { code, err } = await runCli(args);
+      expect(code, args.join(' ')).toBe(2);
+      expect(err.trim().split('\n').length, err).toBeLessThanOrEqual(2);
+    }
+  });
+
+  it('config check names every problem with its line and exits 2', async () => {
+    const path = join(dir, 'bad.yaml');
+    writeFileSync(
+      path,
+      'server: { port: banana }\nprices: []\ndeployments:\n  - { name: a, models: [m], engine: vlm, gpu: H100-SXM, gpusPerReplica: 1, upstreams: [] }\nunknownKey: 1\n',
+    );
+    const { code, out } = await runCli(['config', 'check', '--json', '--config', path]);
+    expect(code).toBe(2);
+    const result = JSON.parse(out);
+    expect(result.ok).toBe(false);
+    expect(result.problems.length).toBeGreaterThanOrEqual(4);
+    for (const problem of result.problems)
+      expect(problem).toMatchObject({
+        file: path,
+        line: expect.any(Number),
+        path: expect.any(String),
+        message: expect.any(String),
+      });
+  });
+
+  it('serve refuses a bad config with exit 2', async () => {
+    const { code, err } = await runCli(['serve', '--config', join(dir, 'missing.yaml')]);
+    expect(code).toBe(2);
+    expect(err).toContain('missing.yaml');
+  });
+
+  it('init probes a running engine and writes a config that passes the check', async () => {
+    const path = join(dir, 'init', 'inferometer.yaml');
+    const args = [
+      'init',
+      '--upstream',
+      stack.simulators[0]?.url ?? '',
+      '--gpu',
+      'H100-SXM',
+      '--gpus',
+      '1',
+      '--usd-per-gpu-hour',
+      '2.50',
+      '--config',
+      path,
+    ];
+    const { code, out, err } = await runCli(args);
+    expect(err + out, err).toContain('curl');
+    expect(code).toBe(0);
+    expect(readFileSync(path, 'utf8')).toContain('tensorrt-llm');
+    expect((await runCli(['config', 'check', '--config', path])).code).toBe(0);
+    expect((await runCli(args)).code, 'an existing file is not overwritten').not.toBe(0);
+  });
+
+  it('init against nothing exits 1 and says so', async () => {
+    const { code, err } = await runCli([
+      'init',
+      '--upstream',
+      'http://127.0.0.1:9',
+      '--gpu',
+      'H100-SXM',
+      '--gpus',
+      '1',
+      '--usd-per-gpu-hour',
+      '2.50',
+      '--config',
+      join(dir, 'none.yaml'),
+    ]);
+    expect(code).toBe(1);
+    expect(err).toContain('127.0.0.1:9');
+  });
+
+  it('report prints JSON whose totals add up, CSV whose totals equal the capacity, and a table', async () => {
+    const json = await runCli(['report', '--json', '--config', stack.configPath, '--group-by', 'team,model']);
+    expect(json.err).toBe('');
+    const report = JSON.parse(json.out);
+    expect(report.schema).toBe('inferometer.chargeback/1');
+    expect(report.totals.differenceNanoUsd).toBe('0');
+    expect(report.rows[0]).toMatchObject({
+      team: 'search',
+      model: 'llama-3.1-8b',
+      requests: 1,
+      costCenter: 'cc-search',
+    });
+    expect(report.savings[0]).toMatchObject({ model: 'llama-3.1-8b', baselineUsd: '0.5' });
+
+    const csv = await runCli(['report', '--format', 'csv', '--config', stack.configPath]);
+    expect(csv.code).toBe(0);
+    const [header, ...lines] = csv.out.trim().split(/\r?\n/);
+    const totalColumn = header?.split(',').indexOf('totalUsd') ?? -1;
+    expect(lines.reduce((sum, line) => sum + Number(line.split(',')[totalColumn]), 0)).toBeGreaterThan(0);
+    const table = await runCli(['report', '--config', stack.configPath]);
+    expect(table.out).toContain('search');
+    expect(table.out).not.toContain('\u001B[');
+  });
+
+  it('report --wait exits 1 when the period cannot settle in time', async () => {
+    const { code } = await runCli([
+      'report',
+      '--json',
+      '--wait',
+      '1s',
+      '--config',
+      stack.configPath,
+      '--from',
+      '2026-01-01',
+      '--to',
+      '2100-01-01',
+    ]);
+    expect(code).toBe(1);
+  });
+
+  it('what this version does not deliver says so with exit 2', async () => {
+    const { code, err } = await runCli(['calibrate']);
+    expect(code).toBe(2);
+    expect(err).toContain('not part of this version');
+  });
+});
