@@ -40,22 +40,22 @@ export class UnknownFaultError extends Error {
   }
 }
 
-const numbered: Readonly<Record<string, keyof FaultSwitches>> = {
-  status: 'status',
-  'cut-after': 'cutAfter',
-  'stall-after': 'stallAfter',
-  'error-event-after': 'errorEventAfter',
-  'delay-headers': 'delayHeadersMs',
-  tokens: 'tokens',
-};
-const plain: Readonly<Record<string, keyof FaultSwitches>> = {
-  'no-done': 'noDone',
-  'no-usage': 'noUsage',
-  garbage: 'garbage',
-  'error-200': 'error200',
-  'half-chunk': 'halfChunk',
-  'usage-zero': 'usageZero',
-};
+const numbered: ReadonlyMap<string, keyof FaultSwitches> = new Map([
+  ['status', 'status'],
+  ['cut-after', 'cutAfter'],
+  ['stall-after', 'stallAfter'],
+  ['error-event-after', 'errorEventAfter'],
+  ['delay-headers', 'delayHeadersMs'],
+  ['tokens', 'tokens'],
+]);
+const plain: ReadonlyMap<string, keyof FaultSwitches> = new Map([
+  ['no-done', 'noDone'],
+  ['no-usage', 'noUsage'],
+  ['garbage', 'garbage'],
+  ['error-200', 'error200'],
+  ['half-chunk', 'halfChunk'],
+  ['usage-zero', 'usageZero'],
+]);
 
 /** Reads a comma-separated list such as `no-usage, cut-after=3`; throws UnknownFaultError. */
 export function parseFaultSwitches(text: string): FaultSwitches {
@@ -63,8 +63,8 @@ export function parseFaultSwitches(text: string): FaultSwitches {
   for (const part of text.split(',').map((piece) => piece.trim())) {
     if (part === '') continue;
     const [name = '', value] = part.split('=', 2);
-    const flag = plain[name];
-    const number = numbered[name];
+    const flag = plain.get(name);
+    const number = numbered.get(name);
     if (flag !== undefined && value === undefined) faults[flag] = true;
     else if (number !== undefined && value !== undefined && /^\d{1,9}$/.test(value)) faults[number] = Number(value);
     else throw new UnknownFaultError(part);

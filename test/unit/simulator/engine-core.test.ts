@@ -1,5 +1,5 @@
 // The engine on virtual time: conservation, budgets, KV memory, prefix reuse, preemption, determinism.
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { EngineCore, SequenceRefusedError } from '#simulator/engine-core.ts';
 import type { EngineSettings, Iteration } from '#simulator/engine-core.ts';

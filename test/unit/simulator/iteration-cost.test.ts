@@ -1,5 +1,5 @@
 // What one iteration costs and how it divides: the reference's test vector and efficiency of the shares.
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { costOfIteration, costOfWork } from '#simulator/iteration-cost.ts';
 
