@@ -1,0 +1,34 @@
+// The part of a claim's check that needs no store: its own sums, in bigint. What it is due is checked by each store.
+import { CELL_METRICS, type Claim } from '#domain/settlement.ts';
+
+const INTEGER = /^-?\d{1,18}$/;
+
+/**
+ * True when every amount is a decimal integer of at most 18 digits (so that it fits 64 bits) and
+ * Σ lines = Σ increments' costNanoUsd = Σ pools = totalNanoUsd. A claim for which it is false is skipped by both stores.
+ */
+export function claimBalances(claim: Claim): boolean {
+  if (!INTEGER.test(claim.totalNanoUsd) || claim.k < claim.k0) return false;
+  const lines = sumExactly(claim.lines.map((line) => line.costNanoUsd));
+  const pools = sumExactly(claim.pools.map((part) => part.nanoUsd));
+  const cells = sumExactly(claim.increments.map((increment) => increment.metrics.costNanoUsd ?? '0'));
+  const total = BigInt(claim.totalNanoUsd);
+  return lines === total && pools === total && cells === total && claim.increments.every(hasIntegerMetrics);
+}
+
+function hasIntegerMetrics({ metrics }: Claim['increments'][number]): boolean {
+  return CELL_METRICS.every((metric) => {
+    const value = metrics[metric];
+    return value === undefined || INTEGER.test(value);
+  });
+}
+
+/** Null when any amount is not a decimal integer. */
+function sumExactly(amounts: readonly string[]): bigint | null {
+  let sum = 0n;
+  for (const amount of amounts) {
+    if (!INTEGER.test(amount)) return null;
+    sum += BigInt(amount);
+  }
+  return sum;
+}

@@ -1,0 +1,178 @@
+// Both store ports on one SQLite file, as a client of the worker thread that owns it. No SQL here.
+import { extname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import type {
+  BooksReader,
+  BooksStatus,
+  BookCell,
+  Granularity,
+  Period,
+  RecordQuery,
+  RollupCell,
+} from '#domain/books.ts';
+import type { FactBook } from '#domain/pool-facts.ts';
+import {
+  StoreSchemaError,
+  StoreUnavailableError,
+  type FreezeCommit,
+  type FreezeInput,
+  type SettledRecordJson,
+  type SettlementStore,
+  type StoreIdentity,
+  type SyncMessage,
+  type SyncReply,
+} from '#domain/settlement.ts';
+import { limitTime } from '../limit-time.ts';
+import type { StoreOptions } from '../store-options.ts';
+import type { CallName, WorkerRequest, WorkerResponse, WorkerSettings } from './worker-protocol.ts';
+
+/** Calls waiting for the worker at most; more are refused at once. */
+const CALLS_WAITING_MAX = 256;
+
+/** Starting a thread and migrating a file may take this long. */
+const OPEN_TIMEOUT_MS = 15_000;
+
+export interface SqliteStoreOptions extends StoreOptions {
+  /** File of the store; its folder is created. */
+  readonly path: string;
+  /** Epoch milliseconds in place of the host's clock; for tests. */
+  readonly now?: () => number;
+}
+
+interface WaitingCall {
+  resolve(value: unknown): void;
+  reject(err: Error): void;
+}
+
+/** Settlement and reports on one SQLite file (WAL, synchronous=FULL). Several processes may open the same file. */
+export class SqliteStore implements SettlementStore, BooksReader {
+  readonly #options: SqliteStoreOptions;
+  readonly #waiting = new Map<number, WaitingCall>();
+  #worker: Worker | null = null;
+  #lastId = 0;
+  #isClosed = false;
+
+  constructor(options: SqliteStoreOptions) {
+    this.#options = options;
+  }
+
+  open(): Promise<StoreIdentity> {
+    this.#isClosed = false;
+    return this.#call('open', [], Math.max(OPEN_TIMEOUT_MS, this.#options.timeoutMs));
+  }
+
+  now(): Promise<number> {
+    return this.#call('now', []);
+  }
+
+  join(member: { journal: string; incarnation: number }): Promise<SyncReply> {
+    return this.#call('join', [member]);
+  }
+
+  sync(message: SyncMessage): Promise<SyncReply> {
+    return this.#call('sync', [message]);
+  }
+
+  readFreezeInput(): Promise<FreezeInput> {
+    return this.#call('readFreezeInput', []);
+  }
+
+  commitFreeze(commit: FreezeCommit): Promise<'committed' | 'stale'> {
+    return this.#call('commitFreeze', [commit]);
+  }
+
+  putFacts(pools: FactBook['pools'], expectedVersion: number): Promise<'stored' | 'stale'> {
+    return this.#call('putFacts', [pools, expectedVersion]);
+  }
+
+  readStatus(): Promise<BooksStatus> {
+    return this.#call('readStatus', [], this.#options.readTimeoutMs);
+  }
+
+  readFacts(): Promise<FactBook> {
+    return this.#call('readFacts', [], this.#options.readTimeoutMs);
+  }
+
+  readRollups(period: Period, granularity: Granularity): Promise<readonly RollupCell[]> {
+    return this.#call('readRollups', [period, granularity], this.#options.readTimeoutMs);
+  }
+
+  readBooks(period: Period): Promise<readonly BookCell[]> {
+    return this.#call('readBooks', [period], this.#options.readTimeoutMs);
+  }
+
+  readRecords(query: RecordQuery): Promise<{ records: readonly SettledRecordJson[]; next: string | null }> {
+    return this.#call('readRecords', [query], this.#options.readTimeoutMs);
+  }
+
+  /** Safe to repeat; afterwards the process can exit and every call is refused until `open`. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    const worker = this.#worker;
+    if (worker === null) return;
+    try {
+      await this.#post('close', [], this.#options.timeoutMs, worker);
+    } finally {
+      this.#worker = null;
+      await worker.terminate();
+      this.#refuseWaiting('the SQLite store was closed');
+    }
+  }
+
+  #call<T>(name: CallName, args: readonly unknown[], limitMs = this.#options.timeoutMs): Promise<T> {
+    if (this.#isClosed) return Promise.reject(new StoreUnavailableError('the SQLite store is closed'));
+    this.#worker ??= this.#startWorker();
+    return this.#post(name, args, limitMs, this.#worker) as Promise<T>;
+  }
+
+  #post(name: CallName, args: readonly unknown[], limitMs: number, worker: Worker): Promise<unknown> {
+    if (this.#waiting.size >= CALLS_WAITING_MAX) {
+      return Promise.reject(new StoreUnavailableError('too many calls wait for SQLite'));
+    }
+    this.#lastId += 1;
+    const request: WorkerRequest = { id: this.#lastId, name, args, nowMs: this.#options.now?.() ?? null };
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    this.#waiting.set(request.id, { resolve, reject });
+    // Referenced while a call waits, so that a command ends with its answer, not before.
+    worker.ref();
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker thread, not a window
+    worker.postMessage(request);
+    return limitTime(promise, limitMs, name);
+  }
+
+  #startWorker(): Worker {
+    const { path, retention } = this.#options;
+    // The sibling has this file's extension: .ts from source, .js once compiled.
+    const file = new URL(`./sqlite-worker${extname(fileURLToPath(import.meta.url))}`, import.meta.url);
+    const worker = new Worker(file, { workerData: { path, retention } satisfies WorkerSettings });
+    worker.unref();
+    worker.on('message', (response: WorkerResponse) => this.#settle(response, worker));
+    worker.on('error', (err) => this.#lose(worker, String(err)));
+    worker.on('exit', (code) => this.#lose(worker, `exit code ${code}`));
+    return worker;
+  }
+
+  #settle(response: WorkerResponse, worker: Worker): void {
+    const call = this.#waiting.get(response.id);
+    this.#waiting.delete(response.id);
+    if (this.#waiting.size === 0) worker.unref();
+    if (response.ok) call?.resolve(response.value);
+    else if (response.kind === 'schema') call?.reject(new StoreSchemaError(response.message));
+    else if (response.kind === 'range') call?.reject(new RangeError(response.message));
+    else call?.reject(new StoreUnavailableError(response.message));
+  }
+
+  /** The thread died: its calls fail, the next call starts another. */
+  #lose(worker: Worker, reason: string): void {
+    if (this.#worker !== worker) return;
+    this.#worker = null;
+    this.#options.log.error({ reason }, 'the SQLite worker thread ended');
+    this.#refuseWaiting('the SQLite worker thread ended');
+  }
+
+  #refuseWaiting(reason: string): void {
+    for (const call of this.#waiting.values()) call.reject(new StoreUnavailableError(reason));
+    this.#waiting.clear();
+  }
+}

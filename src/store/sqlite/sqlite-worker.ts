@@ -1,0 +1,73 @@
+// The worker thread that owns the SQLite connection: node:sqlite is synchronous and must not block the gateway's event loop.
+import type { DatabaseSync } from 'node:sqlite';
+import { parentPort, workerData } from 'node:worker_threads';
+import type { Granularity, Period, RecordQuery } from '#domain/books.ts';
+import type { FactBook } from '#domain/pool-facts.ts';
+import { StoreSchemaError, type FreezeCommit, type SyncMessage } from '#domain/settlement.ts';
+import { openDatabase, readSchema } from './open-database.ts';
+import { readBooks, readRecords, readRollups, readStatus } from './sqlite-books.ts';
+import { readStore } from './sqlite-members.ts';
+import { SqliteSettlement } from './sqlite-settlement.ts';
+import { Statements } from './statements.ts';
+import type { CallName, WorkerRequest, WorkerResponse, WorkerSettings } from './worker-protocol.ts';
+
+const settings = workerData as WorkerSettings;
+
+interface OpenStore {
+  readonly db: DatabaseSync;
+  readonly statements: Statements;
+  readonly settlement: SqliteSettlement;
+}
+
+let opened: OpenStore | null = null;
+
+/** Opened by the first call, whichever it is, so that a worker started anew after a crash needs no ceremony. */
+function useStore(): OpenStore {
+  if (opened !== null) return opened;
+  const db = openDatabase(settings.path);
+  const statements = new Statements(db);
+  opened = { db, statements, settlement: new SqliteSettlement(statements, settings.retention) };
+  return opened;
+}
+
+type Call = (nowMs: number, args: readonly unknown[]) => unknown;
+
+const CALLS: Record<CallName, Call> = {
+  open: (nowMs) => {
+    const { db, statements } = useStore();
+    return { epoch: readStore(statements, nowMs).epoch, schema: readSchema(db) };
+  },
+  now: (nowMs) => nowMs,
+  join: (nowMs, [author]) => useStore().settlement.join(author as { journal: string; incarnation: number }, nowMs),
+  sync: (nowMs, [message]) => useStore().settlement.sync(message as SyncMessage, nowMs),
+  readFreezeInput: (nowMs) => useStore().settlement.readFreezeInput(nowMs),
+  commitFreeze: (nowMs, [commit]) => useStore().settlement.commitFreeze(commit as FreezeCommit, nowMs),
+  putFacts: (_, [pools, version]) => useStore().settlement.putFacts(pools as FactBook['pools'], version as number),
+  readStatus: (nowMs) => readStatus(useStore().statements, nowMs),
+  readFacts: () => useStore().settlement.readFacts(),
+  readRollups: (_, [period, granularity]) =>
+    readRollups(useStore().statements, period as Period, granularity as Granularity),
+  readBooks: (_, [period]) => readBooks(useStore().statements, period as Period),
+  readRecords: (_, [query]) => readRecords(useStore().statements, query as RecordQuery),
+  close: () => {
+    opened?.db.close();
+    opened = null;
+  },
+};
+
+async function answer({ id, name, args, nowMs }: WorkerRequest): Promise<WorkerResponse> {
+  try {
+    return { id, ok: true, value: await CALLS[name](nowMs ?? Date.now(), args) };
+  } catch (err) {
+    const message = err instanceof Error ? err.message : String(err);
+    if (err instanceof StoreSchemaError) return { id, ok: false, kind: 'schema', message };
+    if (err instanceof RangeError && name === 'readRecords') return { id, ok: false, kind: 'range', message };
+    return { id, ok: false, kind: 'unavailable', message: `SQLite refused ${name}: ${message}` };
+  }
+}
+
+// One call at a time: every one but a page of records is synchronous, and that one only reads.
+parentPort?.on('message', (request: WorkerRequest) => {
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker thread, not a window
+  void answer(request).then((response) => parentPort?.postMessage(response));
+});

@@ -1,0 +1,66 @@
+// Runs SQL on one connection: prepared once, transactions that roll back. No SQL of its own beyond BEGIN and COMMIT.
+import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite';
+
+export type Row = Readonly<Record<string, SQLOutputValue>>;
+
+/** Statements of one connection, each prepared once. */
+export class Statements {
+  readonly #db: DatabaseSync;
+  readonly #prepared = new Map<string, StatementSync>();
+
+  constructor(db: DatabaseSync) {
+    this.#db = db;
+  }
+
+  /** Runs a write; returns the number of changed rows. */
+  run(sql: string, ...values: SQLInputValue[]): number {
+    return Number(this.#prepare(sql, false).run(...values).changes);
+  }
+
+  /** First row; integers as numbers, which throws beyond 2^53. */
+  get(sql: string, ...values: SQLInputValue[]): Row | undefined {
+    return this.#prepare(sql, false).get(...values);
+  }
+
+  /** All rows; integers as numbers, which throws beyond 2^53. */
+  all(sql: string, ...values: SQLInputValue[]): Row[] {
+    return this.#prepare(sql, false).all(...values);
+  }
+
+  /** All rows with every integer as a bigint: for statements that read money. */
+  allExact(sql: string, ...values: SQLInputValue[]): Row[] {
+    return this.#prepare(sql, true).all(...values);
+  }
+
+  /** Runs `work` in one write transaction: all of it or nothing. */
+  transact<T>(work: () => T): T {
+    return this.#between('BEGIN IMMEDIATE', work);
+  }
+
+  /** Runs `work` on one snapshot. */
+  snapshot<T>(work: () => T): T {
+    return this.#between('BEGIN', work);
+  }
+
+  #between<T>(begin: string, work: () => T): T {
+    this.#db.exec(begin);
+    try {
+      const result = work();
+      this.#db.exec('COMMIT');
+      return result;
+    } catch (err) {
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+      throw err;
+    }
+  }
+
+  #prepare(sql: string, exact: boolean): StatementSync {
+    const id = exact ? `exact ${sql}` : sql;
+    const known = this.#prepared.get(id);
+    if (known !== undefined) return known;
+    const statement = this.#db.prepare(sql);
+    statement.setReadBigInts(exact);
+    this.#prepared.set(id, statement);
+    return statement;
+  }
+}

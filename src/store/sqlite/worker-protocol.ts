@@ -1,0 +1,30 @@
+// The messages between the SQLite client and its worker thread. No behaviour.
+import type { BooksReader } from '#domain/books.ts';
+import type { SettlementStore } from '#domain/settlement.ts';
+import type { StoreRetention } from '../store-options.ts';
+
+/** What the worker answers, by the names of the two ports' methods. */
+export type StoreCalls = SettlementStore & BooksReader;
+export type CallName = keyof StoreCalls;
+
+export interface WorkerSettings {
+  readonly path: string;
+  readonly retention: StoreRetention;
+}
+
+export interface WorkerRequest {
+  readonly id: number;
+  readonly name: CallName;
+  readonly args: readonly unknown[];
+  /** Epoch milliseconds that stand for the host's clock in tests; null: read it when the call runs. */
+  readonly nowMs: number | null;
+}
+
+export type WorkerResponse =
+  | { readonly id: number; readonly ok: true; readonly value: unknown }
+  | {
+      readonly id: number;
+      readonly ok: false;
+      readonly kind: 'unavailable' | 'schema' | 'range';
+      readonly message: string;
+    };

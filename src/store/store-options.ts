@@ -1,0 +1,44 @@
+// What both stores are told when they are opened, and the number of the schema they speak. No behaviour.
+import type { Log } from '#domain/log.ts';
+
+/** Number of the layout both stores write. Older is migrated at open, newer refused with StoreSchemaError. */
+export const STORE_SCHEMA = 1;
+
+/** How long rows stay; hour cells always stay HOUR_CELLS_KEPT_MS. */
+export interface StoreRetention {
+  readonly recordsMs: number;
+  /** Day and month cells and the capacity books. */
+  readonly rollupsMs: number;
+}
+
+export interface StoreOptions {
+  /** Starts every Redis key; a SQLite file is one store and ignores it. */
+  readonly prefix: string;
+  /** Hard limit of one settlement call, milliseconds. */
+  readonly timeoutMs: number;
+  /** Hard limit of one reporting call, which may read a year of cells. */
+  readonly readTimeoutMs: number;
+  readonly retention: StoreRetention;
+  readonly log: Log;
+}
+
+/** 35 days and one of margin (books.ts: hour cells are kept 35 days). */
+export const HOUR_CELLS_KEPT_MS = 36 * 86_400_000;
+
+/** A silent member whose shares are all claimed is forgotten after this much aliveClock, so that short-lived journals do not pile up. */
+export const MEMBER_FORGOTTEN_MS = 35 * 86_400_000;
+
+/** Entries of SyncReply.shares at most (domain/settlement.ts). */
+export const SHARES_PER_REPLY = 64;
+
+/** Message numbers per journal whose hash is remembered, to tell a replay from a second author of the same number. */
+export const HASHES_PER_JOURNAL = 256;
+
+/** Freezes whose chain hash is kept at most; an older claim is skipped and priced again. */
+export const CHAIN_KEPT = 200_000;
+
+/** Windows later than the store's now + this are refused (settlement.md, Terms). */
+export const FUTURE_SECONDS = 2;
+
+/** One call adds at most this to the aliveClock (settlement.md, sync). */
+export const ALIVE_STEP_MS = 2000;

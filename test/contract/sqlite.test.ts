@@ -1,0 +1,149 @@
+// The store contract on SQLite, and what only a file can show.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { afterAll, describe, expect, test } from 'vitest';
+import { silentLog } from '#domain/log.ts';
+import { StoreUnavailableError } from '#domain/settlement.ts';
+import { SqliteStore } from '#store/sqlite/sqlite-store.ts';
+import { describeSettlementStore } from './settlement-store.case.ts';
+import { claimOf, freezeOf, JournalAuthor, recordAt } from './settlement-messages.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'inferometer-sqlite-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const DAY_MS = 86_400_000;
+let count = 0;
+let path = '';
+let nowMs = Date.now();
+
+const newPath = () => {
+  count += 1;
+  nowMs = Date.now();
+  return join(folder, 'made', 'by', 'open', `store-${count}.db`);
+};
+
+const create = (file: string) =>
+  new SqliteStore({
+    path: file,
+    prefix: 'inferometer',
+    timeoutMs: 10_000,
+    readTimeoutMs: 10_000,
+    retention: { recordsMs: 35 * DAY_MS, rollupsMs: 400 * DAY_MS },
+    log: silentLog,
+    now: () => nowMs,
+  });
+
+describeSettlementStore({
+  name: 'sqlite',
+  createStore: async () => {
+    path = newPath();
+    const store = create(path);
+    return { settlement: store, books: store };
+  },
+  createSecondClient: async () => {
+    const store = create(path);
+    return { settlement: store, books: store };
+  },
+  raiseSchema: async () => {
+    const db = new DatabaseSync(path);
+    db.exec('PRAGMA user_version = 99');
+    db.close();
+  },
+  advanceMs: (ms) => {
+    nowMs += ms;
+  },
+  skip: [],
+});
+
+describe('sqlite only', () => {
+  test('the database of another program is refused', async () => {
+    const file = join(folder, 'foreign.db');
+    const db = new DatabaseSync(file);
+    db.exec('CREATE TABLE notes (text TEXT)');
+    db.close();
+    const store = create(file);
+    await expect(store.open()).rejects.toMatchObject({ name: 'StoreSchemaError' });
+    await store.close();
+  });
+
+  test('what was answered is still there after the worker thread ended', async () => {
+    const file = newPath();
+    const store = create(file);
+    const author = new JournalAuthor((await store.open()).epoch);
+    const { frontier } = await store.join(author);
+    await store.close();
+    const again = create(file);
+    await again.open();
+    expect((await again.readFreezeInput()).frontier).toBe(frontier);
+    await again.close();
+  });
+
+  test('two clients of one file see each other and both may write', async () => {
+    const file = newPath();
+    const [left, right] = [create(file), create(file)];
+    const [{ epoch }] = await Promise.all([left.open(), right.open()]);
+    const authors = [new JournalAuthor(epoch), new JournalAuthor(epoch)] as const;
+    await left.join(authors[0]);
+    const reply = await right.join(authors[1]);
+    expect(reply.members).toHaveLength(2);
+    const at = reply.frontier ?? 0;
+    const replies = await Promise.all(
+      Array.from({ length: 20 }, (_, i) =>
+        (i % 2 === 0 ? left : right).sync((authors[i % 2] ?? authors[0]).next({ sealedThrough: at })),
+      ),
+    );
+    expect(replies.map(({ status }) => status)).toEqual(replies.map(() => 'ok'));
+    await Promise.all([left.close(), right.close()]);
+  });
+
+  test('a call that waits for a locked file is refused within the limit, and the store recovers', async () => {
+    const file = newPath();
+    const store = new SqliteStore({
+      path: file,
+      prefix: '',
+      timeoutMs: 200,
+      readTimeoutMs: 200,
+      retention: { recordsMs: DAY_MS, rollupsMs: DAY_MS },
+      log: silentLog,
+    });
+    const author = new JournalAuthor((await store.open()).epoch);
+    const lock = new DatabaseSync(file);
+    lock.exec('BEGIN IMMEDIATE');
+    await expect(store.join(author)).rejects.toThrow(StoreUnavailableError);
+    lock.exec('ROLLBACK');
+    lock.close();
+    await expect.poll(() => store.join(author).catch(() => null), { timeout: 10_000 }).toMatchObject({ status: 'ok' });
+    await store.close();
+  });
+
+  test('records, cells and books leave the store when their retention ends', async () => {
+    const file = newPath();
+    const store = create(file);
+    const author = new JournalAuthor((await store.open()).epoch);
+    const joined = await store.join(author);
+    const at = joined.frontier ?? 0;
+    await store.commitFreeze(freezeOf(await store.readFreezeInput(), at + 1, { [author.journal]: 4n }));
+    const seen = await store.sync(author.next({ sealedThrough: at }));
+    await store.sync(author.next({ sealedThrough: at, claim: claimOf(seen, { records: [recordAt(nowMs)] }) }));
+    const read = async () => {
+      const period = { from: at - 40 * 86_400, to: at + 86_400 };
+      const sizes = await Promise.all([
+        store.readRecords({ limit: 5 }).then(({ records }) => records.length),
+        store.readRollups(period, 'hour').then((cells) => cells.length),
+        store.readRollups(period, 'day').then((cells) => cells.length),
+        store.readBooks(period).then((cells) => cells.length),
+      ]);
+      return sizes;
+    };
+    expect(await read()).toEqual([1, 1, 1, 1]);
+    nowMs += 38 * DAY_MS;
+    await store.commitFreeze(freezeOf(await store.readFreezeInput(), at + 4000, {}));
+    expect((await read()).slice(0, 3)).toEqual([0, 0, 1]);
+    nowMs += 440 * DAY_MS;
+    await store.commitFreeze(freezeOf(await store.readFreezeInput(), at + 8000, {}));
+    expect((await read())[2]).toBe(0);
+    await store.close();
+  });
+});
