@@ -8,7 +8,7 @@ import { toReportJson } from '#reports/render-json.ts';
 import { parseTimeZone } from '#reports/time-zone.ts';
 import { parseNanoUsd } from '#domain/nano-usd.ts';
 import type { IdlePolicy } from '#reports/report-shape.ts';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   createBook,

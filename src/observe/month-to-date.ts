@@ -1,0 +1,86 @@
+// Spend of the current UTC month from the store, cached for the scrape: one read at a time, none on anybody's path.
+import type { BooksReader } from '#domain/books.ts';
+import type { Clock } from '#domain/clock.ts';
+import type { Log } from '#domain/log.ts';
+import { hourOf, SECONDS_PER_HOUR, windowOf } from '#domain/window.ts';
+
+/** Sums since the first second of the UTC month, in nanodollars. */
+export interface MonthFigures {
+  readonly costByTeam: ReadonlyMap<string, bigint>;
+  readonly poolsByDeployment: ReadonlyMap<string, { readonly capacityNanoUsd: bigint; readonly idleNanoUsd: bigint }>;
+}
+
+const MAX_AGE_MS = 10_000;
+
+/** Longest a scrape waits for a fresh read before it takes the last one. */
+const WAIT_MS = 1000;
+
+/** Figures at most 10 s old while the store answers; the last known ones, or null before the first, while it does not. */
+export class MonthToDate {
+  readonly #books: BooksReader;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  #figures: MonthFigures | null = null;
+  #readAtMs = Number.NEGATIVE_INFINITY;
+  #reading: Promise<void> | null = null;
+
+  constructor({ books, clock, log }: { books: BooksReader; clock: Clock; log: Log }) {
+    this.#books = books;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  /** Resolves after at most 1 s and never rejects. */
+  async read(): Promise<MonthFigures | null> {
+    if (this.#clock.monotonicMs() - this.#readAtMs >= MAX_AGE_MS) {
+      this.#reading ??= this.#refresh().finally(() => {
+        this.#reading = null;
+      });
+    }
+    if (this.#reading !== null) await waitAtMost(this.#reading, WAIT_MS);
+    return this.#figures;
+  }
+
+  async #refresh(): Promise<void> {
+    // Taken before the read: a failed one is tried again after 10 s, not at every scrape of a store that hangs.
+    this.#readAtMs = this.#clock.monotonicMs();
+    try {
+      this.#figures = await readMonth(this.#books, this.#clock.epochMs());
+    } catch (error) {
+      this.#log.warn(
+        { reason: error instanceof Error ? error.message : String(error) },
+        'month-to-date metrics not refreshed',
+      );
+    }
+  }
+}
+
+async function readMonth(books: BooksReader, nowMs: number): Promise<MonthFigures> {
+  const date = new Date(nowMs);
+  const from = Date.UTC(date.getUTCFullYear(), date.getUTCMonth()) / 1000;
+  const nextMonth = Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1) / 1000;
+  const [cells, booked] = await Promise.all([
+    books.readRollups({ from, to: nextMonth }, 'month'),
+    books.readBooks({ from, to: hourOf(windowOf(nowMs)) + SECONDS_PER_HOUR }),
+  ]);
+  const costByTeam = new Map<string, bigint>();
+  for (const { team, metrics } of cells) costByTeam.set(team, (costByTeam.get(team) ?? 0n) + metrics.costNanoUsd);
+  const poolsByDeployment = new Map<string, { capacityNanoUsd: bigint; idleNanoUsd: bigint }>();
+  for (const { deployments, metrics } of booked) {
+    const sum = poolsByDeployment.get(deployments) ?? { capacityNanoUsd: 0n, idleNanoUsd: 0n };
+    poolsByDeployment.set(deployments, {
+      capacityNanoUsd: sum.capacityNanoUsd + metrics.capacityNanoUsd,
+      idleNanoUsd: sum.idleNanoUsd + metrics.idleNanoUsd,
+    });
+  }
+  return { costByTeam, poolsByDeployment };
+}
+
+async function waitAtMost(work: Promise<void>, ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([work, limit]);
+  clearTimeout(timer);
+}

@@ -1,0 +1,149 @@
+// Metrics of finished requests: counts, tokens, latencies. Money comes with settlement (settlement-metrics.ts).
+import { totalTokens } from '#domain/tokens.ts';
+import type { UsageRecord } from '#domain/usage-record.ts';
+import { Counter, Histogram } from 'prom-client';
+import type { Registry } from 'prom-client';
+import { NONE } from './metric-labels.ts';
+import type { MetricLabels } from './metric-labels.ts';
+
+/** Metric label value → bucket of TokenCounts; disjoint, so that their sum means something. */
+const TOKEN_TYPES = [
+  ['input', 'input'],
+  ['cached_input', 'cachedInput'],
+  ['output', 'output'],
+  ['reasoning', 'reasoning'],
+] as const;
+
+const TOKEN_SOURCES = ['reported', 'counted', 'estimated'] as const;
+
+/** Seconds. Reasons: metrics-focus-grafana.md §3. */
+const BUCKETS = {
+  duration: [0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300, 600],
+  timeToFirstToken: [0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2.5, 5, 10, 20, 40, 80],
+  timePerOutputToken: [
+    0.002, 0.004, 0.006, 0.008, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5,
+  ],
+  overhead: [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.5, 1],
+};
+
+/** Refusals a team can meet without anybody's fault in the code: shown at 0 from the start. */
+const TEAM_REJECTIONS = ['model_not_found', 'model_not_allowed', 'no_healthy_upstream', 'invalid_json'] as const;
+const NAMELESS_REJECTIONS = ['invalid_api_key', 'unknown_team'] as const;
+
+/** The metrics and how to feed them; `prepare` shows the series of a config at 0. */
+export function createRequestMetrics(registry: Registry) {
+  const registers = [registry];
+  const perModel = ['model', 'deployment'] as const;
+  const requests = new Counter({
+    name: 'inferometer_requests_total',
+    help: 'Requests that passed authentication, a retried request once. Status is the code sent to the client, 499 if it left before headers. Left out: 401s (see inferometer_rejections_total).',
+    labelNames: ['team', ...perModel, 'route', 'status'] as const,
+    registers,
+  });
+  const tokens = new Counter({
+    name: 'inferometer_tokens_total',
+    help: 'Tokens in disjoint types: input is without cached_input, output without reasoning. Left out: requests whose tokens are unknown.',
+    labelNames: ['team', ...perModel, 'type'] as const,
+    registers,
+  });
+  const tokensBySource = new Counter({
+    name: 'inferometer_tokens_by_source_total',
+    help: 'Tokens of all types by where the count came from: reported by the engine, counted from the stream, or estimated from bytes. Left out: unknown counts.',
+    labelNames: [...perModel, 'source'] as const,
+    registers,
+  });
+  const rejections = new Counter({
+    name: 'inferometer_rejections_total',
+    help: 'Requests the gateway itself refused, by error code, 401s included (team none). Left out: errors of engines.',
+    labelNames: ['team', 'reason'] as const,
+    registers,
+  });
+  const histogram = (name: string, help: string, buckets: number[]) =>
+    new Histogram({ name: `inferometer_${name}_seconds`, help, labelNames: perModel, buckets, registers });
+  return {
+    requests,
+    tokens,
+    tokensBySource,
+    rejections,
+    duration: histogram(
+      'request_duration',
+      'From request received to the last byte handed to the client, however it ended. Left out: requests that never reached an engine.',
+      BUCKETS.duration,
+    ),
+    timeToFirstToken: histogram(
+      'time_to_first_token',
+      'From request received to the first event with content (not the role chunk). Left out: answers without content events, such as those that do not stream.',
+      BUCKETS.timeToFirstToken,
+    ),
+    timePerOutputToken: histogram(
+      'time_per_output_token',
+      '(duration - time to first token) / (output tokens - 1) of completed streams, reasoning included. Left out: streams with fewer than two tokens.',
+      BUCKETS.timePerOutputToken,
+    ),
+    overhead: histogram(
+      'gateway_overhead',
+      'Time a request spent in the gateway before it was sent to the engine. Left out: relaying the answer.',
+      BUCKETS.overhead,
+    ),
+  };
+}
+
+export type RequestMetrics = ReturnType<typeof createRequestMetrics>;
+
+/** Shows the known series at 0, so that rates have a beginning. */
+export function prepareRequestMetrics(metrics: RequestMetrics, labels: MetricLabels): void {
+  for (const reason of NAMELESS_REJECTIONS) metrics.rejections.inc({ team: NONE, reason }, 0);
+  for (const team of labels.teams) {
+    for (const reason of TEAM_REJECTIONS) metrics.rejections.inc({ team, reason }, 0);
+  }
+  for (const { name: deployment, models } of labels.deployments) {
+    const model = labels.model(models[0] ?? null);
+    for (const source of TOKEN_SOURCES) metrics.tokensBySource.inc({ model, deployment, source }, 0);
+    metrics.duration.zero({ model, deployment });
+    metrics.timeToFirstToken.zero({ model, deployment });
+    metrics.timePerOutputToken.zero({ model, deployment });
+    metrics.overhead.zero({ model, deployment });
+    for (const team of labels.teams) {
+      metrics.requests.inc({ team, model, deployment, route: '/v1/chat/completions', status: '200' }, 0);
+      for (const [type] of TOKEN_TYPES) metrics.tokens.inc({ team, model, deployment, type }, 0);
+    }
+  }
+}
+
+/** Counts one finished attempt. */
+export function countRecord(metrics: RequestMetrics, labels: MetricLabels, record: UsageRecord): void {
+  const target = { model: labels.model(record.model), deployment: labels.deployment(record.deployment) };
+  const team = labels.team(record.team);
+  if (record.lastAttempt) {
+    const status = Number.isInteger(record.status) && record.status >= 100 && record.status <= 599 ? record.status : 0;
+    metrics.requests.inc({ team, ...target, route: labels.route(record.route), status: String(status) });
+  }
+  for (const [type, bucket] of TOKEN_TYPES) add(metrics.tokens, { team, ...target, type }, record.tokens[bucket]);
+  if (record.tokenSource !== 'unknown') {
+    add(metrics.tokensBySource, { ...target, source: record.tokenSource }, totalTokens(record.tokens));
+  }
+  if (record.pool !== null) observeLatencies(metrics, target, record);
+}
+
+function observeLatencies(
+  metrics: RequestMetrics,
+  target: { readonly model: string; readonly deployment: string },
+  record: UsageRecord,
+): void {
+  observe(metrics.duration, target, record.durationMs / 1000);
+  if (record.timeToFirstTokenMs === null) return;
+  observe(metrics.timeToFirstToken, target, record.timeToFirstTokenMs / 1000);
+  const output = (record.tokens.output ?? 0) + (record.tokens.reasoning ?? 0);
+  if (!record.stream || record.outcome !== 'completed' || output < 2) return;
+  observe(metrics.timePerOutputToken, target, (record.durationMs - record.timeToFirstTokenMs) / 1000 / (output - 1));
+}
+
+/** prom-client accepts NaN in a counter, which is then NaN for ever: only positive numbers get in. */
+function add<T extends string>(counter: Counter<T>, labels: Record<T, string>, value: number | null): void {
+  if (value !== null && Number.isFinite(value) && value > 0) counter.inc(labels, value);
+}
+
+/** Observes seconds that are a number and not negative; anything else is a fault of the sender and left out. */
+export function observe<T extends string>(histogram: Histogram<T>, labels: Record<T, string>, seconds: number): void {
+  if (Number.isFinite(seconds) && seconds >= 0) histogram.observe(labels, seconds);
+}

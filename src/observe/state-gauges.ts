@@ -1,0 +1,237 @@
+// Gauges read at each scrape: upstreams, prices, profiles, the health of the accounting, the month so far.
+import type { Config } from '#config/config.ts';
+import { priceInForce } from '#config/price-book.ts';
+import type { Clock } from '#domain/clock.ts';
+import type { EngineProfile, ProfileSource } from '#domain/engine-profile.ts';
+import { Gauge } from 'prom-client';
+import type { Registry } from 'prom-client';
+import type { MetricLabels } from './metric-labels.ts';
+import type { MonthToDate } from './month-to-date.ts';
+
+/** What the gauges ask at a scrape. Each must answer at once, from memory. */
+export interface MetricsSources {
+  upstreamStatus(): readonly {
+    readonly deployment: string;
+    readonly upstream: string;
+    readonly healthy: boolean;
+    readonly inFlight: number;
+  }[];
+  accountingStatus(): {
+    readonly storeUp: boolean;
+    /** Messages and records in the journal that the store has not acknowledged. */
+    readonly journalPending: number;
+    /** Seconds between now and the last frozen window; null before the first. */
+    readonly settlementLagSeconds: number | null;
+    /** Busy GPU seconds still waiting for work, by deployment. */
+    readonly residualGpuSeconds: Readonly<Record<string, number>>;
+  };
+  profiles(): readonly {
+    readonly deployment: string;
+    readonly source: ProfileSource;
+    readonly profile: EngineProfile;
+  }[];
+  /** False after a reload that was refused. */
+  configReloadSuccessful(): boolean;
+}
+
+export interface StateGaugesOptions {
+  readonly registry: Registry;
+  readonly sources: MetricsSources;
+  readonly monthToDate: MonthToDate;
+  readonly clock: Clock;
+  readonly version: string;
+  /** The config in force. */
+  readonly config: () => Config;
+  readonly labels: () => MetricLabels;
+}
+
+/** Registers all gauges; they answer for themselves from then on. */
+export function registerStateGauges(options: StateGaugesOptions): void {
+  registerUpstreamGauges(options);
+  registerDeploymentGauges(options);
+  registerAccountingGauges(options);
+  registerMonthGauges(options);
+}
+
+interface GaugeSpec<T extends string> {
+  readonly name: string;
+  readonly help: string;
+  readonly labelNames: readonly T[];
+  /** Sets the current values; series not set again are gone. */
+  readonly collect: (set: (labels: Record<T, string>, value: number) => void) => void | Promise<void>;
+}
+
+function registerGauge<T extends string>(registry: Registry, { name, help, labelNames, collect }: GaugeSpec<T>): void {
+  const gauge = new Gauge<T>({
+    name: `inferometer_${name}`,
+    help,
+    labelNames,
+    registers: [registry],
+    collect: async () => {
+      const values: [Record<T, string>, number][] = [];
+      await collect((labels, value) => {
+        if (Number.isFinite(value)) values.push([labels, value]);
+      });
+      gauge.reset();
+      // reset() shows a gauge without labels at 0; what is not known must not be shown at all.
+      if (labelNames.length === 0) gauge.remove();
+      for (const [labels, value] of values) gauge.set(labels, value);
+    },
+  });
+}
+
+function registerUpstreamGauges({ registry, sources, labels }: StateGaugesOptions): void {
+  const labelNames = ['deployment', 'upstream'] as const;
+  registerGauge(registry, {
+    name: 'requests_in_flight',
+    help: 'Requests this gateway has at an upstream now. Left out: requests of other gateways.',
+    labelNames,
+    collect: (set) => {
+      for (const { deployment, upstream, inFlight } of sources.upstreamStatus()) {
+        set({ deployment: labels().deployment(deployment), upstream }, inFlight);
+      }
+    },
+  });
+  registerGauge(registry, {
+    name: 'upstream_up',
+    help: '1 if an upstream gets requests from this gateway, 0 if its health checks fail. Left out: what other gateways see.',
+    labelNames,
+    collect: (set) => {
+      for (const { deployment, upstream, healthy } of sources.upstreamStatus()) {
+        set({ deployment: labels().deployment(deployment), upstream }, healthy ? 1 : 0);
+      }
+    },
+  });
+}
+
+function registerDeploymentGauges({ registry, sources, config, clock, version }: StateGaugesOptions): void {
+  registerGauge(registry, {
+    name: 'deployment_info',
+    help: 'Always 1: names the model, engine and GPU of a deployment. Left out: further names of the model.',
+    labelNames: ['deployment', 'model', 'engine', 'gpu'] as const,
+    collect: (set) => {
+      for (const { name, models, engine, gpu } of config().deployments) {
+        set({ deployment: name, model: models[0] ?? name, engine, gpu }, 1);
+      }
+    },
+  });
+  registerGauge(registry, {
+    name: 'price_usd_per_gpu_hour',
+    help: 'Price in force for one GPU and hour, by the config of this gateway. Left out: prices of the past (see reports).',
+    labelNames: ['deployment'] as const,
+    collect: (set) => {
+      const { deployments, prices } = config();
+      for (const { name, priceName } of deployments) {
+        const price = priceInForce(prices, priceName, clock.epochMs());
+        if (price !== undefined) set({ deployment: name }, Number(price.nanoUsdPerGpuHour) / 1e9);
+      }
+    },
+  });
+  registerGauge(registry, {
+    name: 'provisioned_gpus',
+    help: 'GPUs of a deployment by the config; a pool that several deployments share counts at each. Left out: hours outside a schedule, when they cost nothing.',
+    labelNames: ['deployment'] as const,
+    collect: (set) => {
+      for (const deployment of config().deployments) set({ deployment: deployment.name }, countGpus(deployment));
+    },
+  });
+  registerGauge(registry, {
+    name: 'engine_profile_milliseconds',
+    help: 'Terms of the work model in force and where they come from. Left out: their statistical error (see /api/deployments).',
+    labelNames: ['deployment', 'term', 'source'] as const,
+    collect: (set) => {
+      for (const { deployment, source, profile } of sources.profiles()) {
+        for (const [term, value] of Object.entries(profile)) set({ deployment, term, source }, Number(value));
+      }
+    },
+  });
+  registerGauge(registry, {
+    name: 'build_info',
+    help: 'Always 1: names the version that runs. Left out: versions of engines and stores.',
+    labelNames: ['version', 'node'] as const,
+    collect: (set) => set({ version, node: process.version }, 1),
+  });
+}
+
+/** GPUs over the distinct pools of a deployment. */
+function countGpus({ gpuMillionths, upstreams }: Config['deployments'][number]): number {
+  const replicas = new Map<string, number>();
+  for (const { pool, replicas: count } of upstreams) replicas.set(pool, Math.max(replicas.get(pool) ?? 0, count));
+  return ([...replicas.values()].reduce((sum, count) => sum + count, 0) * gpuMillionths) / 1e6;
+}
+
+function registerAccountingGauges({ registry, sources, labels }: StateGaugesOptions): void {
+  registerGauge(registry, {
+    name: 'store_up',
+    help: '1 if the store answered this gateway last time, 0 if not. Left out: why (see the log).',
+    labelNames: [],
+    collect: (set) => set({}, sources.accountingStatus().storeUp ? 1 : 0),
+  });
+  registerGauge(registry, {
+    name: 'journal_pending',
+    help: 'Entries of the journal that the store has not acknowledged. Left out: requests still in flight.',
+    labelNames: [],
+    collect: (set) => set({}, sources.accountingStatus().journalPending),
+  });
+  registerGauge(registry, {
+    name: 'settlement_lag_seconds',
+    help: 'Seconds since the last settled window, as this gateway knows it. Left out: nothing; absent before the first.',
+    labelNames: [],
+    collect: (set) => set({}, sources.accountingStatus().settlementLagSeconds ?? Number.NaN),
+  });
+  registerGauge(registry, {
+    name: 'attribution_residual_gpu_seconds',
+    help: 'Busy GPU seconds still waiting for work to divide them by. Left out: those of other gateways.',
+    labelNames: ['deployment'] as const,
+    collect: (set) => {
+      const { residualGpuSeconds } = sources.accountingStatus();
+      for (const { name } of labels().deployments) set({ deployment: name }, residualGpuSeconds[name] ?? 0);
+    },
+  });
+  registerGauge(registry, {
+    name: 'config_last_reload_successful',
+    help: '1 if the config file in force is the last one that was read, 0 if the last one was refused. Left out: why (see the log).',
+    labelNames: [],
+    collect: (set) => set({}, sources.configReloadSuccessful() ? 1 : 0),
+  });
+}
+
+function registerMonthGauges({ registry, monthToDate, labels }: StateGaugesOptions): void {
+  registerGauge(registry, {
+    name: 'month_to_date_cost_usd',
+    help: 'Settled dollars of a team since the first of the UTC month, from the store: the same on every gateway. Left out: idle, and what is not settled yet.',
+    labelNames: ['team'] as const,
+    collect: async (set) => {
+      const figures = await monthToDate.read();
+      if (figures === null) return;
+      const teams = new Set([...labels().teams, ...figures.costByTeam.keys()]);
+      for (const team of teams)
+        set({ team: team === '' ? 'none' : team }, Number(figures.costByTeam.get(team) ?? 0n) / 1e9);
+    },
+  });
+  const pool = (name: string, help: string, metric: 'capacityNanoUsd' | 'idleNanoUsd') => {
+    registerGauge(registry, {
+      name,
+      help,
+      labelNames: ['deployment'] as const,
+      collect: async (set) => {
+        const figures = await monthToDate.read();
+        if (figures === null) return;
+        const known = labels().pools.map(({ deployment }) => deployment);
+        for (const deployment of new Set([...known, ...figures.poolsByDeployment.keys()])) {
+          set({ deployment }, Number(figures.poolsByDeployment.get(deployment)?.[metric] ?? 0n) / 1e9);
+        }
+      },
+    });
+  };
+  pool(
+    'month_to_date_capacity_cost_usd',
+    'Dollars of provisioned GPU time since the first of the UTC month, from the store. Left out: what is not settled yet.',
+    'capacityNanoUsd',
+  );
+  pool(
+    'month_to_date_idle_cost_usd',
+    'Dollars of idle GPU time since the first of the UTC month, from the store. Left out: what is not settled yet.',
+    'idleNanoUsd',
+  );
+}

@@ -1,0 +1,70 @@
+import type { Log, LogFields } from '#domain/log.ts';
+import { createAccessLog } from '#observe/access-log.ts';
+import { createLogging } from '#observe/logging.ts';
+import { describe, expect, test } from 'vitest';
+import { RECORD } from './sample-record.ts';
+
+function collect() {
+  const lines: string[] = [];
+  return { lines, destination: { write: (line: string) => void lines.push(line) } };
+}
+
+describe('logging', () => {
+  test('writes JSON lines with time, level and message, and keeps to the level', () => {
+    const { lines, destination } = collect();
+    const log = createLogging({ level: 'info', format: 'json' }, destination);
+    log.debug({ a: 1 }, 'hidden');
+    log.warn({ upstream: 'trt-1' }, 'upstream unhealthy');
+    expect(lines.map((line) => JSON.parse(line))).toEqual([
+      { level: 'warn', time: expect.stringMatching(/^\d{4}-.*Z$/), upstream: 'trt-1', msg: 'upstream unhealthy' },
+    ]);
+  });
+
+  test('secrets in logged objects are blanked out, however deep', () => {
+    const { lines, destination } = collect();
+    const log = createLogging({ level: 'info', format: 'json' }, destination);
+    log.info(
+      {
+        authorization: 'canary-1',
+        upstream: { apiKey: 'canary-2', headers: { 'x-api-key': 'canary-3', authorization: 'canary-4' } },
+        admin: { token: 'canary-5' },
+        config: { store: { url: 'redis://user:canary-6@host' } },
+        store: { url: 'redis://user:canary-7@host' },
+      },
+      'whole objects',
+    );
+    expect(lines.join('')).not.toContain('canary');
+  });
+
+  test('pretty lines are readable and lose nothing', () => {
+    const { lines, destination } = collect();
+    createLogging({ level: 'info', format: 'pretty' }, destination).error({ reason: 'refused' }, 'store down');
+    expect(lines.join('')).toMatch(/ERROR.*store down[\s\S]*refused/);
+  });
+});
+
+describe('the access log', () => {
+  test('writes one line of ids, counts and times, and nothing a client wrote', () => {
+    const lines: [LogFields, string][] = [];
+    const log: Log = { debug() {}, warn() {}, error() {}, info: (fields, message) => lines.push([fields, message]) };
+    createAccessLog(log).recordFinished({
+      ...RECORD,
+      requestedModel: 'canary',
+      user: 'canary',
+      tags: { canary: 'canary' },
+    });
+    expect(lines).toHaveLength(1);
+    expect(JSON.stringify(lines)).not.toContain('canary');
+    expect(lines[0]).toEqual([
+      expect.objectContaining({
+        requestId: '0199',
+        team: 'search',
+        status: 200,
+        outcome: 'completed',
+        totalTokens: 1118,
+        durationMs: 1504,
+      }),
+      'request',
+    ]);
+  });
+});

@@ -1,0 +1,341 @@
+import type { BooksReader } from '#domain/books.ts';
+import { silentLog } from '#domain/log.ts';
+import type { Log } from '#domain/log.ts';
+import type { SettledRecordJson } from '#domain/settlement.ts';
+import { createMetrics } from '#observe/metrics.ts';
+import type { MetricsOptions } from '#observe/metrics.ts';
+import { createBook, createCell, createFixedBooks } from '#test/unit/reports/sample-books.ts';
+import { ensureDebianProgram } from '#test/support/install-debian.ts';
+import { spawnSync } from 'node:child_process';
+import { describe, expect, test, vi } from 'vitest';
+import { createSampleConfig, LLAMA } from './sample-config.ts';
+import { RECORD } from './sample-record.ts';
+
+const NOW_MS = Date.UTC(2026, 10, 22, 10);
+
+function create(overrides: Partial<MetricsOptions> = {}) {
+  return createMetrics({
+    config: createSampleConfig(),
+    books: createFixedBooks(),
+    clock: { monotonicMs: () => 0, epochMs: () => NOW_MS, toEpochMs: (ms) => ms },
+    log: silentLog,
+    version: '0.1.0',
+    sources: {
+      upstreamStatus: () => [{ deployment: 'llama-70b', upstream: 'trt-1', healthy: true, inFlight: 3 }],
+      accountingStatus: () => ({
+        storeUp: true,
+        journalPending: 2,
+        settlementLagSeconds: 2.5,
+        residualGpuSeconds: { 'llama-70b': 0.5 },
+      }),
+      profiles: () => [
+        {
+          deployment: 'llama-70b',
+          source: 'declared',
+          profile: {
+            iterationMs: 12,
+            prefillTokenMs: 0.03,
+            prefillContextMs: 0,
+            decodeStepMs: 0.04,
+            contextTokenMs: 0.000017,
+          },
+        },
+      ],
+      configReloadSuccessful: () => true,
+    },
+    ...overrides,
+  });
+}
+
+/** Value of one series in the exposition text; undefined where it is absent. */
+function read(text: string, series: string): number | undefined {
+  const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `));
+  return line === undefined ? undefined : Number(line.slice(series.length + 1));
+}
+
+/** Contract §7, without budgets, energy and unmetered, which come with their issues. */
+const GOLDEN_NAMES = [
+  'inferometer_attribution_residual_gpu_seconds',
+  'inferometer_build_info',
+  'inferometer_capacity_cost_usd_total',
+  'inferometer_capacity_gpu_seconds_total',
+  'inferometer_config_last_reload_successful',
+  'inferometer_cost_usd_total',
+  'inferometer_deployment_info',
+  'inferometer_engine_profile_milliseconds',
+  'inferometer_gateway_overhead_seconds',
+  'inferometer_gpu_seconds_total',
+  'inferometer_idle_cost_usd_total',
+  'inferometer_journal_pending',
+  'inferometer_month_to_date_capacity_cost_usd',
+  'inferometer_month_to_date_cost_usd',
+  'inferometer_month_to_date_idle_cost_usd',
+  'inferometer_phase_cost_usd_total',
+  'inferometer_price_usd_per_gpu_hour',
+  'inferometer_provisioned_gpus',
+  'inferometer_rejections_total',
+  'inferometer_request_duration_seconds',
+  'inferometer_requests_in_flight',
+  'inferometer_requests_total',
+  'inferometer_settlement_lag_seconds',
+  'inferometer_store_up',
+  'inferometer_time_per_output_token_seconds',
+  'inferometer_time_to_first_token_seconds',
+  'inferometer_tokens_by_source_total',
+  'inferometer_tokens_total',
+  'inferometer_upstream_up',
+  'inferometer_wasted_cost_usd_total',
+];
+
+describe('the exposition', () => {
+  test('has the names of the contract, each with samples from the start', async () => {
+    const text = await create().render();
+    const names = [...text.matchAll(/^# TYPE (\S+) /gm)].map(([, name]) => name);
+    expect(names.toSorted()).toEqual(GOLDEN_NAMES);
+    for (const name of GOLDEN_NAMES) expect(text).toMatch(new RegExp(`^${name}(_bucket|_count)?[ {]`, 'm'));
+    expect([...text.matchAll(/^# HELP \S+ (.*)$/gm)].filter(([, help]) => !help?.includes('Left out'))).toEqual([]);
+  });
+
+  test('is clean for promtool, but for the one name whose unit the contract fixes', async () => {
+    const promtool = ensureDebianProgram({ command: 'promtool', debianPackage: 'prometheus' });
+    const { stderr, stdout } = spawnSync(promtool, ['check', 'metrics'], {
+      input: await create().render(),
+      encoding: 'utf8',
+    });
+    expect(stdout).toBe('');
+    // The terms of the work model are declared in milliseconds, and contract §7 names their metric after it.
+    expect(stderr.trim().split('\n')).toEqual([
+      'inferometer_engine_profile_milliseconds use base unit "seconds" instead of "milliseconds"',
+    ]);
+  });
+});
+
+describe('a finished request', () => {
+  test('counts once with disjoint tokens and its latencies', async () => {
+    const metrics = create();
+    metrics.recordFinished(RECORD);
+    const text = await metrics.render();
+    const target = 'model="llama-3.1-70b",deployment="llama-70b"';
+    expect(
+      read(text, `inferometer_requests_total{team="search",${target},route="/v1/chat/completions",status="200"}`),
+    ).toBe(1);
+    expect(read(text, `inferometer_tokens_total{team="search",${target},type="input"}`)).toBe(900);
+    expect(read(text, `inferometer_tokens_total{team="search",${target},type="cached_input"}`)).toBe(100);
+    expect(read(text, `inferometer_tokens_total{team="search",${target},type="output"}`)).toBe(118);
+    expect(read(text, `inferometer_tokens_by_source_total{${target},source="reported"}`)).toBe(1118);
+    expect(read(text, `inferometer_request_duration_seconds_sum{${target}}`)).toBe(1.504);
+    expect(read(text, `inferometer_time_to_first_token_seconds_sum{${target}}`)).toBe(0.1);
+    expect(read(text, `inferometer_time_per_output_token_seconds_sum{${target}}`)).toBeCloseTo(0.012, 9);
+  });
+
+  test('words of the client never become a label', async () => {
+    const metrics = create();
+    const foreign = { team: 'made-up', model: 'made-up', deployment: 'made-up', route: '/made/up' };
+    metrics.recordFinished({ ...RECORD, ...foreign });
+    metrics.requestRejected('made-up', 'made-up');
+    const text = await metrics.render();
+    expect(text).not.toContain('made');
+    expect(text).toContain(
+      'inferometer_requests_total{team="other",model="other",deployment="other",route="other",status="200"} 1',
+    );
+    expect(text).toContain('inferometer_rejections_total{team="other",reason="other"} 1');
+  });
+
+  test('an attempt that was retried is not a request, and numbers that are none leave the counters whole', async () => {
+    const metrics = create();
+    metrics.recordFinished({
+      ...RECORD,
+      lastAttempt: false,
+      durationMs: Number.NaN,
+      tokens: { ...RECORD.tokens, input: Number.NaN },
+    });
+    const text = await metrics.render();
+    expect(text).not.toMatch(/\bNan\b/i);
+    expect(
+      read(
+        text,
+        'inferometer_requests_total{team="search",model="llama-3.1-70b",deployment="llama-70b",route="/v1/chat/completions",status="200"}',
+      ),
+    ).toBe(0);
+  });
+});
+
+describe('settlement', () => {
+  const key = {
+    hour: NOW_MS / 1000,
+    team: 'search',
+    project: '',
+    keyId: '',
+    model: 'llama-3.1-70b',
+    deployment: 'llama-70b',
+  };
+
+  test('counts dollars and GPU seconds of claims, and waste by outcome', async () => {
+    const metrics = create();
+    const charge = {
+      hour: key.hour,
+      gpuMicros: '1',
+      prefillNanoUsd: '0',
+      decodeNanoUsd: '0',
+      otherNanoUsd: '0',
+      nanoUsdPerGpuHour: '1',
+    };
+    const aborted: SettledRecordJson = {
+      ...RECORD,
+      outcome: 'client_aborted',
+      charges: [{ ...charge, costNanoUsd: '250000000' }],
+    };
+    metrics.claimApplied(
+      [
+        {
+          ...key,
+          metrics: {
+            costNanoUsd: '1500000000',
+            prefillNanoUsd: '500000000',
+            decodeNanoUsd: '1000000000',
+            gpuMicros: '2500000',
+          },
+        },
+      ],
+      [aborted],
+    );
+    const text = await metrics.render();
+    const target = 'model="llama-3.1-70b",deployment="llama-70b"';
+    expect(read(text, `inferometer_cost_usd_total{team="search",${target}}`)).toBe(1.5);
+    expect(read(text, `inferometer_gpu_seconds_total{team="search",${target},gpu="H100-SXM"}`)).toBe(2.5);
+    expect(read(text, `inferometer_phase_cost_usd_total{${target},phase="prefill"}`)).toBe(0.5);
+    expect(read(text, `inferometer_wasted_cost_usd_total{team="search",${target},outcome="client_aborted"}`)).toBe(
+      0.25,
+    );
+  });
+
+  test('a correction below zero neither throws nor lowers a counter', async () => {
+    const metrics = create();
+    metrics.claimApplied([{ ...key, metrics: { costNanoUsd: '-5' } }]);
+    expect(
+      read(
+        await metrics.render(),
+        'inferometer_cost_usd_total{team="search",model="llama-3.1-70b",deployment="llama-70b"}',
+      ),
+    ).toBe(0);
+  });
+
+  test('counts the capacity of books per deployment and GPU', async () => {
+    const metrics = create();
+    metrics.booksCommitted([
+      {
+        hour: key.hour,
+        pool: 'llama-70b/trt-1',
+        deployments: 'llama-70b',
+        gpu: 'H100-SXM',
+        metrics: { capacityNanoUsd: '10000000000', idleNanoUsd: '4000000000', capacityGpuMicros: '14400000000' },
+      },
+    ]);
+    const text = await metrics.render();
+    const pool = 'deployment="llama-70b",gpu="H100-SXM"';
+    expect(read(text, `inferometer_capacity_cost_usd_total{${pool}}`)).toBe(10);
+    expect(read(text, `inferometer_idle_cost_usd_total{${pool}}`)).toBe(4);
+    expect(read(text, `inferometer_capacity_gpu_seconds_total{${pool}}`)).toBe(14_400);
+  });
+
+  test('something unreadable is logged once and disturbs nobody', () => {
+    const lines: string[] = [];
+    const log: Log = { ...silentLog, error: (_fields, message) => lines.push(message) };
+    const metrics = create({ log });
+    for (let i = 0; i < 3; i += 1) metrics.recordFinished(null as never);
+    expect(lines).toEqual(['metrics could not be counted']);
+  });
+});
+
+describe('gauges', () => {
+  test('a store that hangs holds a scrape up for about a second, not longer, and only once', async () => {
+    let reads = 0;
+    const books: BooksReader = {
+      ...createFixedBooks(),
+      readRollups: () => {
+        reads += 1;
+        return new Promise(() => {});
+      },
+    };
+    vi.useFakeTimers();
+    const metrics = create({ books });
+    const scrape = metrics.render();
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(await scrape).toContain('inferometer_store_up 1');
+    const second = metrics.render();
+    await vi.advanceTimersByTimeAsync(1000);
+    await second;
+    expect(reads).toBe(1);
+    vi.useRealTimers();
+  });
+
+  test('tell the state of now', async () => {
+    const text = await create().render();
+    expect(read(text, 'inferometer_requests_in_flight{deployment="llama-70b",upstream="trt-1"}')).toBe(3);
+    expect(read(text, 'inferometer_upstream_up{deployment="llama-70b",upstream="trt-1"}')).toBe(1);
+    expect(read(text, 'inferometer_price_usd_per_gpu_hour{deployment="llama-70b"}')).toBe(2.5);
+    expect(read(text, 'inferometer_provisioned_gpus{deployment="llama-70b"}')).toBe(4);
+    expect(read(text, 'inferometer_journal_pending')).toBe(2);
+    expect(read(text, 'inferometer_settlement_lag_seconds')).toBe(2.5);
+    expect(
+      read(
+        text,
+        'inferometer_engine_profile_milliseconds{deployment="llama-70b",term="iterationMs",source="declared"}',
+      ),
+    ).toBe(12);
+    expect(text).toContain(
+      'inferometer_deployment_info{deployment="llama-70b",model="llama-3.1-70b",engine="tensorrt-llm",gpu="H100-SXM"} 1',
+    );
+  });
+
+  test('what is unknown is absent, not zero', async () => {
+    const books: BooksReader = { ...createFixedBooks(), readRollups: () => Promise.reject(new Error('store down')) };
+    const text = await create({ books }).render();
+    expect(text).not.toMatch(/^inferometer_month_to_date/m);
+  });
+
+  test('the month so far comes from the store and is read once in ten seconds', async () => {
+    let reads = 0;
+    let nowMs = 0;
+    const fixed = createFixedBooks({
+      cells: [
+        createCell({}, { costNanoUsd: 2_000_000_000n }),
+        createCell({ deployment: 'b' }, { costNanoUsd: 1_000_000_000n }),
+      ],
+      books: [createBook({}, { capacityNanoUsd: 9_000_000_000n, idleNanoUsd: 6_000_000_000n })],
+    });
+    const books: BooksReader = {
+      ...fixed,
+      readRollups: (...query) => {
+        reads += 1;
+        return fixed.readRollups(...query);
+      },
+    };
+    const metrics = create({
+      books,
+      clock: { monotonicMs: () => nowMs, epochMs: () => NOW_MS, toEpochMs: (ms) => ms },
+    });
+    await metrics.render();
+    nowMs = 9999;
+    const text = await metrics.render();
+    expect(reads).toBe(1);
+    expect(read(text, 'inferometer_month_to_date_cost_usd{team="search"}')).toBe(3);
+    expect(read(text, 'inferometer_month_to_date_cost_usd{team="chat"}')).toBe(0);
+    expect(read(text, 'inferometer_month_to_date_capacity_cost_usd{deployment="llama-70b"}')).toBe(9);
+    expect(read(text, 'inferometer_month_to_date_idle_cost_usd{deployment="llama-70b"}')).toBe(6);
+    nowMs = 10_000;
+    await metrics.render();
+    expect(reads).toBe(2);
+  });
+
+  test('a reload shows the new deployment and keeps what was counted', async () => {
+    const metrics = create();
+    metrics.recordFinished(RECORD);
+    metrics.reload(createSampleConfig({ deployments: [LLAMA, { ...LLAMA, name: 'gemma', models: ['gemma-2-27b'] }] }));
+    const text = await metrics.render();
+    expect(text).toContain('inferometer_cost_usd_total{team="chat",model="gemma-2-27b",deployment="gemma"} 0');
+    expect(text).toContain(
+      'inferometer_tokens_total{team="search",model="llama-3.1-70b",deployment="llama-70b",type="output"} 118',
+    );
+  });
+});

@@ -1,0 +1,32 @@
+// One finished request for tests of listeners.
+import type { UsageRecord } from '#domain/usage-record.ts';
+
+export const RECORD: UsageRecord = {
+  recordId: '0199.1',
+  requestId: '0199',
+  clientRequestId: null,
+  attempt: 1,
+  lastAttempt: true,
+  team: 'search',
+  project: 'ranking',
+  keyId: 'k_1',
+  user: 'u-17',
+  tags: { feature: 'autocomplete' },
+  requestedModel: 'llama-3.1-70b',
+  model: 'llama-3.1-70b',
+  deployment: 'llama-70b',
+  upstream: 'trt-1',
+  pool: 'llama-70b/trt-1',
+  route: '/v1/chat/completions',
+  stream: true,
+  startedAtMs: Date.UTC(2026, 10, 22, 10),
+  endedAtMs: Date.UTC(2026, 10, 22, 10) + 1504,
+  timeToFirstTokenMs: 100,
+  durationMs: 1504,
+  outcome: 'completed',
+  status: 200,
+  clientRetry: 0,
+  tokens: { input: 900, cachedInput: 100, output: 118, reasoning: 0 },
+  tokenSource: 'reported',
+  profileSource: 'declared',
+};
