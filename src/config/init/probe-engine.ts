@@ -1,0 +1,171 @@
+// Finds out which inference server answers at a URL and which models it serves, from read-only routes alone.
+// Never calls a route that generates, loads or drains anything (trtllm-serve's /metrics and /perf_metrics are emptied by a read).
+import type { EngineName } from '../config.ts';
+
+/** `evidence`: what the engine was recognised by, for the user to judge. `models` in the server's order, at most 100. */
+export type ProbeResult =
+  | { readonly ok: true; readonly engine: EngineName; readonly evidence: string; readonly models: readonly string[] }
+  | { readonly ok: false; readonly reason: string };
+
+/** `url` without trailing slash; `apiKey` is sent as bearer token unless `''`; each route is given `timeoutMs`. */
+export interface ProbeOptions {
+  readonly url: string;
+  readonly apiKey: string;
+  readonly timeoutMs: number;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly json: unknown;
+}
+
+type Answers = ReadonlyMap<string, Answer>;
+
+const ROUTES = [
+  '/v1/models',
+  '/v2',
+  '/info',
+  '/v1/metadata',
+  '/v1/health/ready',
+  '/live',
+  '/health',
+  '/version',
+] as const;
+const BODY_BYTES_MAX = 4 * 1024 * 1024;
+const MODELS_MAX = 100;
+
+/** Asks all routes at once. A server that cannot be reached, refuses the key or is none of the known ones gives a reason. */
+export async function probeEngine(options: ProbeOptions): Promise<ProbeResult> {
+  const failures: string[] = [];
+  const answers = new Map<string, Answer>();
+  await Promise.all(
+    ROUTES.map(async (route) => {
+      const answer = await ask(options, { route, method: 'GET' });
+      if (typeof answer === 'string') failures.push(answer);
+      else answers.set(route, answer);
+    }),
+  );
+  if (answers.size === 0)
+    return { ok: false, reason: `no engine answers at ${options.url}: ${failures[0] ?? 'no answer'}` };
+  const status = answers.get('/v1/models')?.status;
+  if (status === 401 || status === 403) {
+    const hint = options.apiKey === '' ? 'set UPSTREAM_API_KEY' : 'it refuses the one in UPSTREAM_API_KEY';
+    return { ok: false, reason: `the engine at ${options.url} asks for a key (status ${status}): ${hint}` };
+  }
+  return isTritonServer(answers) ? probeTriton(options) : recognise(options, answers);
+}
+
+async function ask(
+  options: ProbeOptions,
+  request: { readonly route: string; readonly method: 'GET' | 'POST' },
+): Promise<Answer | string> {
+  try {
+    const response = await fetch(`${options.url}${request.route}`, {
+      method: request.method,
+      headers: options.apiKey === '' ? {} : { authorization: `Bearer ${options.apiKey}` },
+      redirect: 'manual',
+      signal: AbortSignal.timeout(options.timeoutMs),
+    });
+    return { status: response.status, json: parseJson(await readBounded(response)) };
+  } catch (err) {
+    return describeFailure(err, options.timeoutMs);
+  }
+}
+
+async function readBounded(response: Response): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of response.body ?? []) {
+    bytes += chunk.byteLength;
+    if (bytes > BODY_BYTES_MAX) break;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function describeFailure(err: unknown, timeoutMs: number): string {
+  if (!(err instanceof Error)) return String(err);
+  if (err.name === 'TimeoutError') return `no answer within ${timeoutMs} ms`;
+  const { cause } = err;
+  const code = cause instanceof Error ? (cause as NodeJS.ErrnoException).code : undefined;
+  return code ?? err.message;
+}
+
+function fieldOf(json: unknown, key: string): unknown {
+  return typeof json === 'object' && json !== null ? (json as Record<string, unknown>)[key] : undefined;
+}
+
+/** The JSON of a route that answered 200. */
+function jsonOf(answers: Answers, route: string): unknown {
+  const answer = answers.get(route);
+  return answer?.status === 200 ? answer.json : undefined;
+}
+
+/** KServe's server metadata (predict_v2, "Server Metadata"); the name may carry a prefix. */
+function isTritonServer(answers: Answers): boolean {
+  const name = fieldOf(jsonOf(answers, '/v2'), 'name');
+  return typeof name === 'string' && /triton/i.test(name) && answers.get('/v1/models')?.status !== 200;
+}
+
+/** The repository index is a POST that reads (Triton's model repository extension). */
+async function probeTriton(options: ProbeOptions): Promise<ProbeResult> {
+  const index = await ask(options, { route: '/v2/repository/index', method: 'POST' });
+  const rows = typeof index === 'string' ? undefined : index.json;
+  const models = (Array.isArray(rows) ? rows : [])
+    .filter((row) => fieldOf(row, 'state') === undefined || fieldOf(row, 'state') === 'READY')
+    .map((row) => fieldOf(row, 'name'));
+  return finish(options, { engine: 'triton', evidence: 'GET /v2 names Triton', models });
+}
+
+function recognise(options: ProbeOptions, answers: Answers): ProbeResult {
+  const rows = fieldOf(jsonOf(answers, '/v1/models'), 'data');
+  if (!Array.isArray(rows)) {
+    return { ok: false, reason: `${options.url} answers, but neither /v1/models nor /v2 as an inference engine does` };
+  }
+  const models = rows.map((row) => fieldOf(row, 'id'));
+  const owner = rows.map((row) => fieldOf(row, 'owned_by')).find((value) => typeof value === 'string');
+  return finish(options, { ...recogniseEngine(answers, owner ?? ''), models });
+}
+
+/** Most telling first: NIM serves vLLM's API, so its own routes must be asked before the models' owner. */
+function recogniseEngine(answers: Answers, owner: string): { readonly engine: EngineName; readonly evidence: string } {
+  const owned = (engine: EngineName) => ({ engine, evidence: `/v1/models says owned_by ${owner}` });
+  if (owner === 'tensorrt_llm') return owned('tensorrt-llm');
+  if (owner === 'Triton Inference Server') return owned('triton-openai');
+  if (owner === 'transformers') return owned('transformers');
+  if (answers.get('/v1/metadata')?.status === 200 && answers.get('/v1/health/ready')?.status === 200) {
+    return { engine: 'nim', evidence: '/v1/metadata and /v1/health/ready answer' };
+  }
+  if (owner === 'vllm') return owned('vllm');
+  const info = jsonOf(answers, '/info');
+  if (fieldOf(info, 'model_id') !== undefined) return { engine: 'tgi', evidence: '/info names a model_id' };
+  const health = jsonOf(answers, '/health');
+  if (answers.get('/live')?.status === 200 && health !== undefined) {
+    return { engine: 'dynamo', evidence: '/live and /health answer as its frontend does' };
+  }
+  if (fieldOf(health, 'status') === 'ok' && answers.get('/version')?.status !== 200) {
+    return { engine: 'transformers', evidence: '/health says ok and there is no /version' };
+  }
+  return { engine: 'openai', evidence: '/v1/models answers, and nothing else tells' };
+}
+
+function finish(
+  options: ProbeOptions,
+  found: { readonly engine: EngineName; readonly evidence: string; readonly models: readonly unknown[] },
+): ProbeResult {
+  const names = found.models.filter(
+    (name) => typeof name === 'string' && /^[\x21-\x7e]{1,256}$/.test(name),
+  ) as string[];
+  const models = [...new Set(names)].slice(0, MODELS_MAX);
+  if (models.length === 0)
+    return { ok: false, reason: `the engine at ${options.url} (${found.engine}) serves no model yet` };
+  return { ok: true, engine: found.engine, evidence: found.evidence, models };
+}

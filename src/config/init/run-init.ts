@@ -1,0 +1,203 @@
+// The command `init`: probes a running engine, writes a config that works and a first team's key, and says how to try it.
+// Recognising engines is probe-engine.ts's, the text of the file render-config.ts's.
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import type { Environment } from '../interpolate.ts';
+import { loadConfig } from '../load-config.ts';
+import { formatProblem } from '../problem.ts';
+import { deploymentSchema, priceSchema } from '../schema-deployments.ts';
+import { probeEngine } from './probe-engine.ts';
+import type { ProbeResult } from './probe-engine.ts';
+import { renderConfig } from './render-config.ts';
+
+/** Options as the command line has them, numbers as text. `path`: the file to write. */
+export interface InitOptions {
+  readonly upstream: string;
+  readonly gpu: string;
+  readonly gpus: string | number;
+  readonly usdPerGpuHour: string | number;
+  readonly path: string;
+  readonly force?: boolean;
+  readonly fromLitellm?: string;
+  readonly json?: boolean;
+  /** `UPSTREAM_API_KEY` is the key that the engine wants, if any. */
+  readonly env?: Environment;
+  readonly out?: (text: string) => void;
+  readonly err?: (text: string) => void;
+  /** Epoch milliseconds; for tests. */
+  readonly nowMs?: number;
+  readonly probeTimeoutMs?: number;
+}
+
+/** 0 written, 1 it failed, 2 bad usage. */
+export type InitExitCode = 0 | 1 | 2;
+
+const TEAM = 'first-team';
+const PROBE_TIMEOUT_MS = 5000;
+
+/** What is wrong and the exit code that goes with it. */
+interface Failure {
+  readonly exitCode: 1 | 2;
+  readonly message: string;
+}
+
+/** Never overwrites without `force`; on any failure nothing is left behind and stderr has one line. */
+export async function runInit(options: InitOptions): Promise<InitExitCode> {
+  const out = options.out ?? ((text: string) => void process.stdout.write(text));
+  const err = options.err ?? ((text: string) => void process.stderr.write(text));
+  const fail = ({ exitCode, message }: Failure): InitExitCode => {
+    err(`inferometer init: ${message}\n`);
+    return exitCode;
+  };
+  const url = checkUrl(options.upstream);
+  const refusal = url === undefined ? badUrl(options.upstream) : (checkOptions(options) ?? checkTarget(options));
+  if (url === undefined || refusal !== undefined) return fail(refusal ?? badUrl(options.upstream));
+  const apiKey = options.env?.['UPSTREAM_API_KEY'] ?? '';
+  const probe = await probeEngine({ url, apiKey, timeoutMs: options.probeTimeoutMs ?? PROBE_TIMEOUT_MS });
+  if (!probe.ok) return fail({ exitCode: 1, message: `${probe.reason}.` });
+  const written = writeFiles(options, { url, probe, apiKey });
+  if ('exitCode' in written) return fail(written);
+  out(
+    options.json === true
+      ? renderJson(options, { probe, key: written.key })
+      : renderText(options, { url, probe, key: written.key }),
+  );
+  return 0;
+}
+
+function badUrl(upstream: string): Failure {
+  return {
+    exitCode: 2,
+    message: `--upstream must be a URL such as http://127.0.0.1:8000, not ${JSON.stringify(upstream)}.`,
+  };
+}
+
+/** The base URL without trailing slash or `/v1`, which users copy from their SDK settings. */
+function checkUrl(text: string): string | undefined {
+  if (!URL.canParse(text)) return undefined;
+  const url = new URL(text);
+  const isPlain = url.username === '' && url.password === '' && url.search === '' && url.hash === '';
+  if ((url.protocol !== 'http:' && url.protocol !== 'https:') || !isPlain) return undefined;
+  return `${url.protocol}//${url.host}${url.pathname.replace(/(?:\/v1)?\/*$/, '')}`;
+}
+
+function checkOptions(options: InitOptions): Failure | undefined {
+  if (options.fromLitellm !== undefined) {
+    return {
+      exitCode: 2,
+      message:
+        '--from-litellm is not part of this version yet: leave it out and add models and keys to the file by hand.',
+    };
+  }
+  const values = {
+    gpu: options.gpu,
+    gpusPerReplica: String(options.gpus),
+    usdPerGpuHour: String(options.usdPerGpuHour),
+  };
+  const price = priceSchema.safeParse({ name: 'main', gpu: values.gpu, usdPerGpuHour: values.usdPerGpuHour });
+  const deployment = deploymentSchema.safeParse({
+    name: 'main',
+    models: ['main'],
+    engine: 'openai',
+    gpu: values.gpu,
+    gpusPerReplica: values.gpusPerReplica,
+    upstreams: [{ url: options.upstream }],
+  });
+  const flags: Readonly<Record<string, string>> = {
+    gpu: '--gpu',
+    gpusPerReplica: '--gpus',
+    usdPerGpuHour: '--usd-per-gpu-hour',
+  };
+  const issue = [...(price.error?.issues ?? []), ...(deployment.error?.issues ?? [])][0];
+  return issue === undefined
+    ? undefined
+    : { exitCode: 2, message: `${flags[String(issue.path[0])] ?? 'option'}: ${issue.message}.` };
+}
+
+function checkTarget(options: InitOptions): Failure | undefined {
+  const taken = [options.path, keyPath(options.path)].find((path) => existsSync(path));
+  if (taken === undefined || options.force === true) return undefined;
+  return {
+    exitCode: 1,
+    message: `${taken} exists already: write elsewhere with --config FILE, or overwrite it with --force.`,
+  };
+}
+
+/** The key lies beside the config, so that the config itself may be committed. */
+function keyPath(path: string): string {
+  return join(dirname(resolve(path)), `${TEAM}.key`);
+}
+
+type Found = Extract<ProbeResult, { ok: true }>;
+
+function writeFiles(
+  options: InitOptions,
+  found: { readonly url: string; readonly probe: Found; readonly apiKey: string },
+): { readonly key: string } | Failure {
+  const { url, probe, apiKey } = found;
+  const key = `im-${randomBytes(24).toString('base64url')}`;
+  const nowMs = options.nowMs ?? new Date().getTime();
+  const text = renderConfig({
+    url,
+    engine: probe.engine,
+    evidence: probe.evidence,
+    models: probe.models,
+    gpu: options.gpu,
+    gpus: String(options.gpus),
+    usdPerGpuHour: String(options.usdPerGpuHour),
+    priceFrom: new Date(nowMs).toISOString().slice(0, 10),
+    team: TEAM,
+    keyFile: basename(keyPath(options.path)),
+    needsApiKey: apiKey !== '',
+  });
+  const draft = { config: `${resolve(options.path)}.draft`, key: `${keyPath(options.path)}.draft` };
+  try {
+    mkdirSync(dirname(resolve(options.path)), { recursive: true });
+    writeFileSync(draft.key, `${key}\n`, { mode: 0o600 });
+    writeFileSync(draft.config, text.replace(`${TEAM}.key`, `${TEAM}.key.draft`));
+    const checked = loadConfig({ path: draft.config, env: { UPSTREAM_API_KEY: apiKey }, nowMs });
+    if (!checked.ok) return { exitCode: 1, message: checked.problems.map(formatProblem).join('; ') };
+    writeFileSync(draft.config, text);
+    renameSync(draft.key, keyPath(options.path));
+    renameSync(draft.config, resolve(options.path));
+    return { key };
+  } catch (err) {
+    return {
+      exitCode: 1,
+      message: `cannot write ${options.path}: ${err instanceof Error ? err.message : String(err)}`,
+    };
+  } finally {
+    for (const path of [draft.config, draft.key]) rmSync(path, { force: true });
+  }
+}
+
+function renderJson(options: InitOptions, { probe, key }: { readonly probe: Found; readonly key: string }): string {
+  const { engine, evidence, models } = probe;
+  return `${JSON.stringify({ ok: true, path: options.path, engine, evidence, models, team: TEAM, key, keyFile: keyPath(options.path) })}\n`;
+}
+
+function renderText(
+  options: InitOptions,
+  { url, probe, key }: { readonly url: string; readonly probe: Found; readonly key: string },
+): string {
+  const body = JSON.stringify({ model: probe.models[0], messages: [{ role: 'user', content: 'Hello' }] });
+  const call =
+    probe.engine === 'triton'
+      ? `curl http://127.0.0.1:8080/v1/models -H "Authorization: Bearer ${key}"`
+      : `curl http://127.0.0.1:8080/v1/chat/completions -H "Authorization: Bearer ${key}" \\\n       -H "content-type: application/json" -d ${quoteForShell(body)}`;
+  return `${url} is ${probe.engine} (${probe.evidence}), models: ${probe.models.join(', ')}
+Wrote ${options.path} and the key of team ${TEAM} (${keyPath(options.path)}, readable by you alone):
+
+  ${key}
+
+Start the gateway and try it:
+
+  npx inferometer serve --config ${quoteForShell(options.path)}
+  ${call}
+`;
+}
+
+function quoteForShell(text: string): string {
+  return /^[\w./:=-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`;
+}
