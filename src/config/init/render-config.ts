@@ -67,7 +67,7 @@ ${shared ? '    pool: engine-1 # the models of this engine share its GPUs\n' : '
 
 /** JSON strings are YAML strings; `$` is doubled where it would open a variable. */
 function quote(text: string): string {
-  return JSON.stringify(text).replaceAll('${', '$${');
+  return JSON.stringify(text).replaceAll('${', () => '$${');
 }
 
 /** Deployment names: the last part of each model name in lower case, numbered where two would be alike. */

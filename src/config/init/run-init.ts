@@ -138,27 +138,28 @@ function writeFiles(
   const { url, probe, apiKey } = found;
   const key = `im-${randomBytes(24).toString('base64url')}`;
   const nowMs = options.nowMs ?? new Date().getTime();
-  const text = renderConfig({
-    url,
-    engine: probe.engine,
-    evidence: probe.evidence,
-    models: probe.models,
-    gpu: options.gpu,
-    gpus: String(options.gpus),
-    usdPerGpuHour: String(options.usdPerGpuHour),
-    priceFrom: new Date(nowMs).toISOString().slice(0, 10),
-    team: TEAM,
-    keyFile: basename(keyPath(options.path)),
-    needsApiKey: apiKey !== '',
-  });
+  const render = (keyFile: string): string =>
+    renderConfig({
+      url,
+      engine: probe.engine,
+      evidence: probe.evidence,
+      models: probe.models,
+      gpu: options.gpu,
+      gpus: String(options.gpus),
+      usdPerGpuHour: String(options.usdPerGpuHour),
+      priceFrom: new Date(nowMs).toISOString().slice(0, 10),
+      team: TEAM,
+      keyFile,
+      needsApiKey: apiKey !== '',
+    });
   const draft = { config: `${resolve(options.path)}.draft`, key: `${keyPath(options.path)}.draft` };
   try {
     mkdirSync(dirname(resolve(options.path)), { recursive: true });
     writeFileSync(draft.key, `${key}\n`, { mode: 0o600 });
-    writeFileSync(draft.config, text.replace(`${TEAM}.key`, `${TEAM}.key.draft`));
+    writeFileSync(draft.config, render(basename(draft.key)));
     const checked = loadConfig({ path: draft.config, env: { UPSTREAM_API_KEY: apiKey }, nowMs });
     if (!checked.ok) return { exitCode: 1, message: checked.problems.map(formatProblem).join('; ') };
-    writeFileSync(draft.config, text);
+    writeFileSync(draft.config, render(basename(keyPath(options.path))));
     renameSync(draft.key, keyPath(options.path));
     renameSync(draft.config, resolve(options.path));
     return { key };
@@ -168,7 +169,7 @@ function writeFiles(
       message: `cannot write ${options.path}: ${err instanceof Error ? err.message : String(err)}`,
     };
   } finally {
-    for (const path of [draft.config, draft.key]) rmSync(path, { force: true });
+    for (const path of [draft.config, draft.key]) if (existsSync(path)) rmSync(path);
   }
 }
 

@@ -1,0 +1,244 @@
+import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { runInit } from '#config/init/run-init.ts';
+import type { InitOptions } from '#config/init/run-init.ts';
+import { loadConfig } from '#config/load-config.ts';
+import { createFolder, NOW_MS } from '../config-file.ts';
+
+type Routes = Readonly<Record<string, unknown>>;
+
+/** An engine that answers `routes` ("METHOD /path" → JSON, or a status) and notes what it was asked. */
+async function startEngine(
+  routes: Routes,
+  key = '',
+): Promise<{ readonly url: string; readonly asked: readonly string[] }> {
+  const asked: string[] = [];
+  const server: Server = createServer((req, res) => {
+    const route = `${req.method} ${req.url}`;
+    asked.push(route);
+    const answer = routes[route] ?? 404;
+    const isRefused =
+      key !== '' && req.url?.startsWith('/v1') === true && req.headers.authorization !== `Bearer ${key}`;
+    const status = isRefused ? 401 : typeof answer === 'number' ? answer : 200;
+    res.writeHead(status, { 'content-type': 'application/json' });
+    res.end(status === 200 ? JSON.stringify(answer) : '{}');
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, asked };
+}
+
+const models = (owner: string, ...ids: readonly string[]): Routes => ({
+  'GET /v1/models': { object: 'list', data: ids.map((id) => ({ id, object: 'model', owned_by: owner })) },
+});
+
+async function init(options: Partial<InitOptions> & { readonly upstream: string }) {
+  const path = options.path ?? join(createFolder(), 'deep', 'inferometer.yaml');
+  let out = '';
+  let err = '';
+  const code = await runInit({
+    gpu: 'H100-SXM',
+    gpus: '4',
+    usdPerGpuHour: '2.50',
+    nowMs: NOW_MS,
+    probeTimeoutMs: 2000,
+    ...options,
+    path,
+    out: (part) => void (out += part),
+    err: (part) => void (err += part),
+  });
+  return { code, out, err, path };
+}
+
+function loadWritten(path: string, env: Readonly<Record<string, string>> = {}) {
+  const result = loadConfig({ path, env, nowMs: NOW_MS });
+  if (!result.ok) throw new Error(JSON.stringify(result.problems));
+  return result;
+}
+
+describe('recognising engines', () => {
+  test.each<[string, string, Routes]>([
+    [
+      'tensorrt-llm',
+      'trtllm-serve',
+      { ...models('tensorrt_llm', 'm'), 'GET /health': 200, 'GET /version': { version: '1.2.0' } },
+    ],
+    [
+      'triton-openai',
+      'the Triton OpenAI frontend',
+      { ...models('Triton Inference Server', 'm'), 'GET /health/ready': {} },
+    ],
+    ['vllm', 'vLLM', { ...models('vllm', 'm'), 'GET /version': { version: '0.28.0' } }],
+    ['nim', 'NIM on vLLM', { ...models('vllm', 'm'), 'GET /v1/metadata': {}, 'GET /v1/health/ready': {} }],
+    ['tgi', 'TGI', { ...models('hf/m', 'm'), 'GET /info': { model_id: 'm', router: 'x' } }],
+    [
+      'dynamo',
+      'the Dynamo frontend',
+      { ...models('nvidia', 'm'), 'GET /live': { status: 'live' }, 'GET /health': { status: 'healthy' } },
+    ],
+    ['transformers', 'transformers serve', { ...models('hf', 'm'), 'GET /health': { status: 'ok' } }],
+    ['openai', 'anything else that lists models', models('somebody', 'm')],
+    [
+      'triton',
+      'Triton over KServe',
+      {
+        'GET /v2': { name: 'triton', version: '2.73.0' },
+        'POST /v2/repository/index': [
+          { name: 'm', version: '1', state: 'READY' },
+          { name: 'gone', state: 'UNAVAILABLE' },
+        ],
+      },
+    ],
+  ])('%s is recognised by what %s answers', async (engine, _server, routes) => {
+    const { url, asked } = await startEngine(routes);
+    const { code, err, path } = await init({ upstream: url });
+    expect(err).toBe('');
+    expect(code).toBe(0);
+    const { config, warnings } = loadWritten(path);
+    expect(warnings).toEqual([]);
+    expect(config.deployments).toHaveLength(1);
+    expect(config.deployments[0]).toMatchObject({
+      engine,
+      models: ['m'],
+      servedModel: 'm',
+      gpuMillionths: 4_000_000,
+      priceName: 'main',
+      upstreams: [{ url }],
+    });
+    expect(asked.filter((route) => /completions|generate|metrics|infer\b|load/.test(route))).toEqual([]);
+  });
+
+  test('several models of one engine share one pool', async () => {
+    const { url } = await startEngine(
+      models('vllm', 'org/Base Model', 'org/Llama-3.1-8B', 'other/llama-3.1-8b', '${ODD}'),
+    );
+    const { path } = await init({ upstream: `${url}/v1/` });
+    const { config } = loadWritten(path);
+    expect(
+      config.deployments.map(({ name, models: names, upstreams }) => [name, names[0], upstreams[0]?.pool]),
+    ).toEqual([
+      ['llama-3.1-8b', 'org/Llama-3.1-8B', 'engine-1'],
+      ['llama-3.1-8b-2', 'other/llama-3.1-8b', 'engine-1'],
+      ['odd-', '${ODD}', 'engine-1'],
+    ]);
+  });
+});
+
+describe('what init writes', () => {
+  test('the printed key is the one of the first team, kept apart from the config and readable by its owner alone', async () => {
+    const { url } = await startEngine(models('vllm', 'm'));
+    const { out, path } = await init({ upstream: url });
+    const { config, files } = loadWritten(path);
+    const key = config.teams[0]?.keys[0]?.key ?? '';
+    expect(key).toMatch(/^im-[\w-]{32}$/);
+    expect(out).toContain(`curl http://127.0.0.1:8080/v1/chat/completions -H "Authorization: Bearer ${key}"`);
+    expect(readFileSync(path, 'utf8')).not.toContain(key);
+    expect(statSync(files[1] ?? '').mode & 0o777).toBe(0o600);
+    expect(config.prices[0]).toMatchObject({ from: '2026-11-23', nanoUsdPerGpuHour: 2_500_000_000n });
+  });
+
+  test('two runs make two keys', async () => {
+    const { url } = await startEngine(models('vllm', 'm'));
+    const keys = await Promise.all([init({ upstream: url, json: true }), init({ upstream: url, json: true })]);
+    expect(new Set(keys.map(({ out }) => (JSON.parse(out) as { key: string }).key)).size).toBe(2);
+  });
+
+  test('an engine behind a key is asked with it, and the config names the variable and not the key', async () => {
+    const { url } = await startEngine(models('vllm', 'm'), 'upstream-secret');
+    const refused = await init({ upstream: url });
+    expect(refused.code).toBe(1);
+    expect(refused.err).toContain('set UPSTREAM_API_KEY');
+    const { code, path } = await init({ upstream: url, env: { UPSTREAM_API_KEY: 'upstream-secret' } });
+    expect(code).toBe(0);
+    expect(readFileSync(path, 'utf8')).not.toContain('upstream-secret');
+    expect(loadWritten(path, { UPSTREAM_API_KEY: 'upstream-secret' }).config.deployments[0]?.upstreams[0]?.apiKey).toBe(
+      'upstream-secret',
+    );
+  });
+
+  test('an existing file is kept unless forced', async () => {
+    const { url } = await startEngine(models('vllm', 'm'));
+    const path = join(createFolder(), 'inferometer.yaml');
+    writeFileSync(path, 'mine');
+    const kept = await init({ upstream: url, path });
+    expect(kept).toMatchObject({ code: 1, err: expect.stringContaining('exists already') });
+    expect(readFileSync(path, 'utf8')).toBe('mine');
+    expect((await init({ upstream: url, path, force: true })).code).toBe(0);
+    expect(loadWritten(path).ok).toBe(true);
+  });
+});
+
+describe('failures', () => {
+  test('an engine that does not answer is exit code 1, one clear line, and nothing written', async () => {
+    const server = createServer();
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    server.close();
+    await once(server, 'close');
+    const { code, err, out, path } = await init({ upstream: `http://127.0.0.1:${port}` });
+    expect(code).toBe(1);
+    expect(err).toBe(`inferometer init: no engine answers at http://127.0.0.1:${port}: ECONNREFUSED.\n`);
+    expect(out).toBe('');
+    expect(existsSync(path)).toBe(false);
+  });
+
+  test('an engine that is silent is given up after the time limit', async () => {
+    const server = createServer(() => {});
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    onTestFinished(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    const { port } = server.address() as AddressInfo;
+    const { code, err } = await init({ upstream: `http://127.0.0.1:${port}`, probeTimeoutMs: 50 });
+    expect(code).toBe(1);
+    expect(err).toContain('no answer within 50 ms');
+  });
+
+  test('a server that is no engine, and an engine without models, say so', async () => {
+    const web = await startEngine({ 'GET /health': 'fine' });
+    expect((await init({ upstream: web.url })).err).toContain('neither /v1/models nor /v2');
+    const empty = await startEngine(models('vllm'));
+    expect((await init({ upstream: empty.url })).err).toContain('serves no model yet');
+  });
+
+  test.each<[Partial<InitOptions>, string]>([
+    [{ upstream: 'localhost:8000' }, '--upstream must be a URL'],
+    [{ upstream: 'ftp://x' }, '--upstream must be a URL'],
+    [{ gpus: '0' }, '--gpus: expected a number of GPUs above 0'],
+    [{ gpus: 'four' }, '--gpus: expected a number of GPUs'],
+    [{ usdPerGpuHour: '-1' }, '--usd-per-gpu-hour: expected dollars'],
+    [{ usdPerGpuHour: '1.0000000001' }, '--usd-per-gpu-hour: expected dollars'],
+    [{ gpu: '' }, '--gpu: expected a GPU name'],
+    [{ fromLitellm: 'litellm.yaml' }, '--from-litellm is not part of this version yet'],
+  ])('%j is bad usage, exit code 2, before anything is asked', async (options, expected) => {
+    const { url, asked } = await startEngine(models('vllm', 'm'));
+    const { code, err, path } = await init({ upstream: url, ...options });
+    expect(code).toBe(2);
+    expect(err).toContain(expected);
+    expect(err.trimEnd().split('\n')).toHaveLength(1);
+    expect(asked).toEqual([]);
+    expect(existsSync(path)).toBe(false);
+  });
+
+  test('a folder that cannot be written leaves nothing behind', async () => {
+    const { url } = await startEngine(models('vllm', 'm'));
+    const folder = createFolder();
+    writeFileSync(join(folder, 'file'), '');
+    const { code, err } = await init({ upstream: url, path: join(folder, 'file', 'inferometer.yaml') });
+    expect(code).toBe(1);
+    expect(err).toContain('cannot write');
+    expect(readdirSync(folder)).toEqual(['file']);
+  });
+});
