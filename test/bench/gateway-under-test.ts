@@ -1,0 +1,59 @@
+// The gateway as a user runs it, with everything on: keys, metering, journal, store, metrics, access log.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { answers, CANDIDATE_CPU, findFreePort, startProgram } from '#test/bench/child.ts';
+
+const START_TIMEOUT_MS = 30_000;
+const KEY = 'benchmark-key-0123456789abcdef';
+const ROOT = join(import.meta.dirname, '..', '..');
+
+/** Starts `inferometer serve` on the embedded store in `folder`; resolves when /readyz says so. */
+export async function startGatewayUnderTest(options: { folder: string; enginePort: number }) {
+  const { folder, enginePort } = options;
+  mkdirSync(folder, { recursive: true });
+  const [port, adminPort] = [await findFreePort(), await findFreePort()];
+  const configFile = join(folder, 'inferometer.yaml');
+  // JSON is YAML, without quoting rules to get wrong.
+  writeFileSync(configFile, JSON.stringify(renderConfig({ folder, port, adminPort, enginePort }), null, 2));
+  const program = await startProgram({
+    command: process.execPath,
+    args: [join(ROOT, 'bin', 'inferometer.js'), 'serve', '--config', configFile],
+    cpu: CANDIDATE_CPU,
+    logFile: join(folder, 'output.log'),
+    cwd: folder,
+    env: { NODE_ENV: 'production' },
+    isReady: () => answers(`http://127.0.0.1:${adminPort}/readyz`),
+    startTimeoutMs: START_TIMEOUT_MS,
+  });
+  return { ...program, port, key: KEY };
+}
+
+function renderConfig(options: { folder: string; port: number; adminPort: number; enginePort: number }): object {
+  const { folder, port, adminPort, enginePort } = options;
+  return {
+    server: { host: '127.0.0.1', port, drainDelay: '0s', drainTimeout: '2s' },
+    admin: { host: '127.0.0.1', port: adminPort, token: 'benchmark-admin-token' },
+    store: { url: `sqlite:${join(folder, 'inferometer.db')}` },
+    journal: { dir: join(folder, 'journal') },
+    retention: { archive: join(folder, 'archive') },
+    prices: [{ name: 'bench', gpu: 'H100-SXM', usdPerGpuHour: 2.5, from: '2026-01-01', source: 'benchmark' }],
+    deployments: [
+      {
+        name: 'bench',
+        models: ['bench'],
+        engine: 'vllm',
+        gpu: 'H100-SXM',
+        gpusPerReplica: 1,
+        upstreams: [{ url: `http://127.0.0.1:${enginePort}`, name: 'mock' }],
+        engineProfile: {
+          iterationMs: 12,
+          prefillTokenMs: 0.03,
+          prefillContextMs: 0,
+          decodeStepMs: 0.04,
+          contextTokenMs: 0.000017,
+        },
+      },
+    ],
+    teams: [{ name: 'bench', costCenter: '1', keys: [{ key: KEY, name: 'bench', project: 'bench' }] }],
+  };
+}

@@ -1,0 +1,199 @@
+// The measurements of one candidate: which load, and which figures come of it. Figures are plain numbers by name.
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Candidate } from '#test/bench/candidate.ts';
+import { CANDIDATE_CPU } from '#test/bench/child.ts';
+import { runLoad, type LoadOptions, type LoadResult } from '#test/bench/native.ts';
+import { readCpuBusySeconds, readProcessUse } from '#test/bench/process-account.ts';
+
+/** Every figure a candidate can have; the suffix is the unit. */
+export const FIGURE_NAMES = [
+  'requestsPerSecond',
+  'cpuMicrosPerRequest',
+  'latencyP50Micros',
+  'latencyP99Micros',
+  'cpuMicrosPerChunk10k',
+  'chunkDelayP50Micros10k',
+  'chunkDelayP99Micros10k',
+  'cpuMicrosPerChunk25k',
+  'cpuPercent25k',
+  'chunksPerSecond25k',
+  'residentBytesPerStream',
+  'residentBytesTotal',
+] as const;
+export type FigureName = (typeof FIGURE_NAMES)[number];
+export type Figures = Partial<Record<FigureName, number>>;
+
+/** A part of a run. `seconds` and `warmupSeconds` are the full ones; `quick` divides both. */
+export interface Measurement {
+  readonly name: string;
+  readonly warmupSeconds: number;
+  readonly seconds: number;
+  measure(context: MeasureContext): Promise<Measured>;
+}
+
+/** Who is measured, and with what. */
+export interface MeasureContext {
+  readonly candidate: Candidate;
+  readonly loadGenerator: string;
+  readonly enginePid: number;
+  readonly warmupSeconds: number;
+  readonly seconds: number;
+}
+
+/**
+ * Figures, and shares (0 … 1) of the two CPUs: what limited is seen from them. `foreignCpuShare` is what programs that
+ * are no part of the run took from the candidate's CPU.
+ */
+export interface Measured {
+  readonly figures: Figures;
+  readonly candidateCpuShare: number;
+  readonly clientCpuShare: number;
+  readonly foreignCpuShare: number;
+  readonly errors: number;
+}
+
+const EVENT_INTERVAL_MICROS = 20_000;
+const OPEN_STREAMS = 2000;
+const WARMUP_STREAMS = 20;
+const SETTLE_MS = 500;
+
+/**
+ * In the order in which they must run: memory first, while the process is fresh; the paced load after the saturating
+ * one, which has warmed the code up.
+ */
+export const MEASUREMENTS: readonly Measurement[] = [
+  { name: 'memory of 2,000 open streams', warmupSeconds: 6, seconds: 2, measure: measureMemory },
+  { name: 'saturation with requests', warmupSeconds: 4, seconds: 8, measure: measureSaturation },
+  { name: '1,000 requests per second', warmupSeconds: 3, seconds: 30, measure: measurePaced },
+  {
+    name: '10,000 chunks per second',
+    warmupSeconds: 3,
+    seconds: 10,
+    measure: (context) => measureStreams(context, 200),
+  },
+  {
+    name: '25,000 chunks per second',
+    warmupSeconds: 3,
+    seconds: 10,
+    measure: (context) => measureStreams(context, 500),
+  },
+];
+
+/** A chat request of 1,000 bytes; `intervalMicros` makes it a stream that outlasts every measurement. */
+export function renderBody(intervalMicros?: number): string {
+  const extra = intervalMicros === undefined ? '' : `,"stream":true,"bench_interval_us":${intervalMicros}`;
+  const render = (content: string) =>
+    `{"model":"bench","messages":[{"role":"user","content":"${content}"}],"max_tokens":1000000${extra}}`;
+  return render('word '.repeat(200).slice(0, 1000 - render('').length));
+}
+
+interface Observed {
+  readonly load: LoadResult;
+  readonly cpuSeconds: number;
+  readonly residentBytesAtEnd: number;
+  readonly clientCpuShare: number;
+  readonly foreignCpuShare: number;
+}
+
+/** Runs a load and reads the CPU time of candidate and engine at its two edges. */
+async function observe(
+  context: MeasureContext,
+  load: Omit<LoadOptions, 'port' | 'key' | 'warmupSeconds' | 'seconds'>,
+): Promise<Observed> {
+  const { candidate, enginePid, loadGenerator, warmupSeconds, seconds } = context;
+  const read = () => ({
+    candidate: readProcessUse(candidate.pid),
+    engine: readProcessUse(enginePid),
+    busySeconds: readCpuBusySeconds(CANDIDATE_CPU),
+  });
+  let before = read();
+  let after = before;
+  const result = await runLoad(
+    loadGenerator,
+    { ...load, port: candidate.port, key: candidate.key, warmupSeconds, seconds },
+    { onBegin: () => (before = read()), onEnd: () => (after = read()) },
+  );
+  const cpuSeconds = after.candidate.cpuSeconds - before.candidate.cpuSeconds;
+  const ownBusySeconds = candidate.pid === enginePid ? 0 : cpuSeconds;
+  return {
+    load: result,
+    cpuSeconds,
+    residentBytesAtEnd: after.candidate.residentBytes,
+    clientCpuShare: (result.cpuSeconds + after.engine.cpuSeconds - before.engine.cpuSeconds) / result.seconds,
+    foreignCpuShare: Math.max(0, after.busySeconds - before.busySeconds - ownBusySeconds) / result.seconds,
+  };
+}
+
+function toMeasured({ load, cpuSeconds, clientCpuShare, foreignCpuShare }: Observed, figures: Figures): Measured {
+  return {
+    figures,
+    candidateCpuShare: cpuSeconds / load.seconds,
+    clientCpuShare,
+    foreignCpuShare,
+    errors: load.errors,
+  };
+}
+
+/** Quotient, or undefined where nothing was counted: unknown is not zero. */
+function divide(value: number, count: number): { value: number } | undefined {
+  return count > 0 ? { value: value / count } : undefined;
+}
+
+function figure(name: FigureName, value: number | undefined): Figures {
+  return value === undefined ? {} : { [name]: value };
+}
+
+async function measureSaturation(context: MeasureContext): Promise<Measured> {
+  const seen = await observe(context, { mode: 'closed', connections: 64, rate: 0, body: renderBody() });
+  return toMeasured(seen, {
+    requestsPerSecond: seen.load.requests / seen.load.seconds,
+    ...figure('cpuMicrosPerRequest', divide(seen.cpuSeconds * 1e6, seen.load.requests)?.value),
+  });
+}
+
+async function measurePaced(context: MeasureContext): Promise<Measured> {
+  const seen = await observe(context, { mode: 'open', connections: 256, rate: 1000, body: renderBody() });
+  const { p50, p99 } = seen.load.latencyMicros;
+  return toMeasured(seen, { ...figure('latencyP50Micros', p50), ...figure('latencyP99Micros', p99) });
+}
+
+async function measureStreams(context: MeasureContext, streams: 200 | 500): Promise<Measured> {
+  const body = renderBody(EVENT_INTERVAL_MICROS);
+  const seen = await observe(context, { mode: 'open', connections: streams, rate: 2 * streams, body });
+  const { load, cpuSeconds } = seen;
+  const perChunk = divide(cpuSeconds * 1e6, load.chunks)?.value;
+  if (streams === 200) {
+    return toMeasured(seen, {
+      ...figure('cpuMicrosPerChunk10k', perChunk),
+      ...figure('chunkDelayP50Micros10k', load.chunkDelayMicros.p50),
+      ...figure('chunkDelayP99Micros10k', load.chunkDelayMicros.p99),
+    });
+  }
+  return toMeasured(seen, {
+    ...figure('cpuMicrosPerChunk25k', perChunk),
+    cpuPercent25k: (100 * cpuSeconds) / load.seconds,
+    chunksPerSecond25k: load.chunks / load.seconds,
+  });
+}
+
+async function measureMemory(context: MeasureContext): Promise<Measured> {
+  // A few streams first: what the first one loads and compiles belongs to the process, not to each stream.
+  await observe(
+    { ...context, warmupSeconds: 0.2, seconds: 0.5 },
+    {
+      mode: 'open',
+      connections: WARMUP_STREAMS,
+      rate: 200,
+      body: renderBody(EVENT_INTERVAL_MICROS),
+    },
+  );
+  await delay(SETTLE_MS);
+  const residentBytesBefore = readProcessUse(context.candidate.pid).residentBytes;
+  const rate = OPEN_STREAMS / Math.max(0.5, context.warmupSeconds - 2);
+  const seen = await observe(context, { mode: 'open', connections: OPEN_STREAMS, rate, body: renderBody(1_000_000) });
+  if (seen.load.open !== OPEN_STREAMS) throw new Error(`only ${seen.load.open} of ${OPEN_STREAMS} streams were open`);
+  return toMeasured(seen, {
+    residentBytesPerStream: (seen.residentBytesAtEnd - residentBytesBefore) / OPEN_STREAMS,
+    residentBytesTotal: seen.residentBytesAtEnd,
+  });
+}
