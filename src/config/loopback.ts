@@ -1,9 +1,9 @@
 // Which host names reach this machine only.
-import { isValid, parse } from 'ipaddr.js';
+import ipaddr from 'ipaddr.js';
 
 /** Whether a socket bound to `host` can be reached from this machine only: `localhost`, 127.0.0.0/8, `::1`. */
 export function isLoopbackHost(host: string): boolean {
   const name = host.replace(/^\[(.*)\]$/, '$1').toLowerCase();
   if (name === 'localhost' || name.endsWith('.localhost')) return true;
-  return isValid(name) && parse(name).range() === 'loopback';
+  return ipaddr.isValid(name) && ipaddr.parse(name).range() === 'loopback';
 }

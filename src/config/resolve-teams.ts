@@ -1,6 +1,6 @@
 // Teams and identity from what the schema read to what the gateway asks: names filled in, addresses and zones checked.
 // Uniqueness across teams stands in check-config.ts.
-import { parseCIDR, isValid } from 'ipaddr.js';
+import ipaddr from 'ipaddr.js';
 import { isTimeZone } from './calendar.ts';
 import type { TeamConfig, TenancyConfig } from './config.ts';
 import type { ProblemList } from './problem.ts';
@@ -78,9 +78,9 @@ export function resolveTenancy(tenancy: TenancyInput, findings: ProblemList): Te
 }
 
 function isAddressRange(text: string): boolean {
-  if (!text.includes('/')) return isValid(text);
+  if (!text.includes('/')) return ipaddr.isValid(text);
   try {
-    parseCIDR(text);
+    ipaddr.parseCIDR(text);
     return true;
   } catch {
     return false;

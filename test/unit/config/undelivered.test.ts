@@ -1,0 +1,42 @@
+import { expect, test } from 'vitest';
+import { MINIMAL, warningsOf } from './config-file.ts';
+
+const inDeployment = (line: string): string => `${MINIMAL}    ${line}\n`;
+const atRoot = (line: string): string => `${MINIMAL}${line}\n`;
+const inUpstream = (keys: string): string => MINIMAL.replace('8000" }', `8000", ${keys} }`);
+const inTeam = (keys: string): string => MINIMAL.replace('name: search', `name: search, ${keys}`);
+const sharing = (line: string): string =>
+  `${MINIMAL}  - { name: b, models: [llama-8b], engine: vllm, gpu: H100-SXM, upstreams: [{ url: "http://y" }], ${line} }\n`;
+
+test.each([
+  ['grpc', atRoot('grpc: { port: 8001 }')],
+  ['server.workers', atRoot('server: { workers: 2 }')],
+  ['tenancy.authentication: jwt', atRoot('tenancy: { authentication: [keys, jwt] }')],
+  ['retention.archive', atRoot('retention: { archive: elsewhere }')],
+  ['teams[].budget', inTeam('budget: { usd: 5 }')],
+  ['teams[].limits', inTeam('limits: { concurrency: 5 }')],
+  ['teams[].reservedGpus', inTeam('reservedGpus: { llama: 1 }')],
+  ['deployments[].engineStatistics', inDeployment('engineStatistics: true')],
+  ['deployments[].errors: openai', inDeployment('errors: openai')],
+  ['deployments[].dropFields', inDeployment('dropFields: [user]')],
+  ['deployments[].defaults', inDeployment('defaults: { max_tokens: 1024 }')],
+  ['deployments[].caps', inDeployment('caps: { n: 4 }')],
+  ['deployments[].weight', sharing('weight: 3')],
+  ['deployments[].priority', sharing('priority: 1')],
+  ['deployments[].engine: triton', MINIMAL.replace('vllm', 'triton')],
+  ['deployments[].upstreams[].url: dns+', MINIMAL.replace('http:', 'dns+http:')],
+  ['deployments[].upstreams[].dcgm', inUpstream('dcgm: "http://127.0.0.1:9400/metrics"')],
+  ['deployments[].upstreams[].gpus', inUpstream('gpus: [0, GPU-1]')],
+])('%s gives one warning that names it', (key, text) => {
+  expect(warningsOf(text)).toEqual([expect.stringContaining(`: ${key} is not part of this version yet: `)]);
+});
+
+test.each([
+  ['a default that is written out', atRoot('server: { workers: 1 }\nretention: { archive: data/archive }')],
+  ['empty values', inDeployment('caps: {}\n    defaults: {}\n    dropFields: []\n    errors: passthrough')],
+  ['a weight without a shared model name', inDeployment('weight: 3\n    priority: 2')],
+  ['Triton metered by duration', inDeployment('work: duration').replace('vllm', 'triton')],
+  ['limits without any limit', inTeam('limits: {}')],
+])('%s warns of nothing', (_what, text) => {
+  expect(warningsOf(text)).toEqual([]);
+});
