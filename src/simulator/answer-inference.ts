@@ -38,8 +38,6 @@ export interface InferenceContext {
   nextEngineId(): number;
 }
 
-const embeddingDimensions = 64;
-
 /** Answers a request to `route`. Never rejects: whatever goes wrong is answered in the flavour's envelope. */
 export async function answerInference(
   context: InferenceContext,
@@ -72,7 +70,7 @@ interface CheckedRequest {
 
 function runRequest(context: InferenceContext, checked: CheckedRequest): void {
   const { engine } = context;
-  const { res, body, request } = checked;
+  const { res, request } = checked;
   const plan = planAnswer(context, checked);
   const entry = engine.truthBook.open({
     id: plan.frames[0]?.id ?? null,
@@ -99,10 +97,7 @@ function runRequest(context: InferenceContext, checked: CheckedRequest): void {
       sink?.onFinish(sequence);
     },
   });
-  const dimensions = body['dimensions'];
-  sink = request.stream
-    ? new StreamingAnswer(plan)
-    : new WholeAnswer(plan, typeof dimensions === 'number' ? dimensions : embeddingDimensions);
+  sink = request.stream ? new StreamingAnswer(plan) : new WholeAnswer(plan);
   sink.generation = generation;
   res.once('close', () => {
     if (res.writableFinished || ended === plan.scripts.length) return;

@@ -23,15 +23,12 @@ export function sendJson(
 export class WholeAnswer implements AnswerSink {
   generation: Generation | undefined;
   readonly #plan: AnswerPlan;
-  readonly #dimensions: number;
   #unfinished: number;
   #tokens = 0;
   #over = false;
 
-  /** `dimensions`: length of an embedding. */
-  constructor(plan: AnswerPlan, dimensions: number) {
+  constructor(plan: AnswerPlan) {
     this.#plan = plan;
-    this.#dimensions = dimensions;
     this.#unfinished = plan.scripts.length;
   }
 
@@ -66,7 +63,7 @@ export class WholeAnswer implements AnswerSink {
   }
 
   #describeChoices(): unknown {
-    const { plan, generation } = { plan: this.#plan, generation: this.generation };
+    const plan = this.#plan;
     const choices = plan.scripts.map((script, index): WholeChoice => {
       const tokens = Array.from({ length: script.tokens }, (_, token) => script.textAt(token));
       return {
@@ -78,7 +75,7 @@ export class WholeAnswer implements AnswerSink {
         logprobs: plan.request.logprobs,
       };
     });
-    const usage = plan.usage.atEnd ? sumUsage(plan, generation, [...plan.request.prompts.keys()]) : null;
+    const usage = plan.usage.atEnd ? sumUsage(plan, this.generation, [...plan.request.prompts.keys()]) : null;
     return plan.flavor.wholeAnswer(frameOf(plan, 0), choices, usage);
   }
 
@@ -94,14 +91,17 @@ export class WholeAnswer implements AnswerSink {
       data: request.prompts.map((prompt, index) => ({
         index,
         object: 'embedding',
-        embedding: encodeVector(prompt.fingerprint, this.#dimensions, request.base64),
+        embedding: encodeVector(prompt.fingerprint, request),
       })),
       usage: usage.atEnd ? { prompt_tokens: promptTokens, total_tokens: promptTokens } : null,
     };
   }
 }
 
-function encodeVector(seed: number, dimensions: number, base64: boolean): number[] | string {
+function encodeVector(
+  seed: number,
+  { dimensions, base64 }: { readonly dimensions: number; readonly base64: boolean },
+): number[] | string {
   const random = createSeededRandom(seed % 0xffffffff);
   const vector = Float32Array.from({ length: dimensions }, () => random.normal());
   return base64 ? Buffer.from(vector.buffer).toString('base64') : [...vector];

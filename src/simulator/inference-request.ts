@@ -37,8 +37,15 @@ export interface InferenceRequest {
   readonly stream: boolean;
   readonly logprobs: boolean;
   readonly tool: ToolRequest | null;
+  /** Embeddings as base64 of 32-bit floats instead of a list of numbers. */
   readonly base64: boolean;
+  /** Length of an embedding. */
+  readonly dimensions: number;
 }
+
+// A client must not make the simulator hold more than this for one request.
+const sequencesMax = 1024;
+const dimensionsMax = 8192;
 
 /** True for a JSON object that is no array. */
 export function isJsonObject(value: unknown): value is JsonObject {
@@ -61,13 +68,17 @@ export function parseInferenceRequest(route: InferenceRoute, body: JsonObject): 
   const { model = '' } = body;
   if (typeof model !== 'string') throw new MalformedRequestError('model', 'Input should be a valid string');
   const prompts = route === 'chat' ? [readConversation(body)] : readPrompts(body, route);
+  const choices = readCount(body, 'n') ?? 1;
+  if (choices * prompts.length > sequencesMax) {
+    throw new MalformedRequestError('n', `At most ${sequencesMax} sequences per request`);
+  }
   const maxTokens = readCount(body, 'max_completion_tokens') ?? readCount(body, 'max_tokens');
   const stop = body['stop'];
   return {
     route,
     model,
     prompts,
-    choices: readCount(body, 'n') ?? 1,
+    choices,
     maxTokens,
     minTokens: readCount(body, 'min_tokens') ?? 0,
     ignoreEos: body['ignore_eos'] === true,
@@ -78,6 +89,7 @@ export function parseInferenceRequest(route: InferenceRoute, body: JsonObject): 
     logprobs: body['logprobs'] === true || (route === 'completions' && typeof body['logprobs'] === 'number'),
     tool: route === 'chat' ? readTool(body) : null,
     base64: body['encoding_format'] === 'base64',
+    dimensions: Math.min(readCount(body, 'dimensions') ?? 64, dimensionsMax),
   };
 }
 
