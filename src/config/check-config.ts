@@ -109,6 +109,7 @@ export function checkTeams(
     if (namesake !== undefined)
       findings.add(['teams', index, 'name'], `teams[${namesake}] is named ${value.name} already`);
     names.set(value.name, index);
+    if (value.models.length === 0) findings.warn(['teams', index, 'models'], 'an empty list allows no model at all');
     for (const [position, { key, name }] of value.keys.entries()) {
       const path = ['teams', index, 'keys', position] as const;
       const owner = owners.get(key);

@@ -108,11 +108,12 @@ export function decimal(min: number, max: number, unit: string) {
 
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** A duration such as `1.5s` as milliseconds, between `minMs` and `maxMs`, both included. */
+/** A duration such as `1.5s` as milliseconds, between `minMs` and `maxMs`, both included. Only 0 needs no unit. */
 export function duration(range: { readonly minMs: number; readonly maxMs: number }) {
   const expected = 'a duration such as 250ms, 30s, 15m, 12h or 7d';
   return leaf<number>(expected, (raw) => {
-    const match = /^(\d{1,12}(?:\.\d{1,6})?)(ms|s|m|h|d)$/.exec(textOf(raw)?.trim() ?? '');
+    const written = textOf(raw)?.trim() ?? '';
+    const match = /^(\d{1,12}(?:\.\d{1,6})?)(ms|s|m|h|d)$/.exec(written === '0' ? '0ms' : written);
     if (match === null) return { expected };
     const value = Math.round(Number(match[1]) * (UNIT_MS[match[2] ?? ''] ?? Number.NaN));
     return value >= range.minMs && value <= range.maxMs

@@ -1,7 +1,6 @@
 // The schema of the whole file: its sections, and how a tree is read against them so that one broken entry of a list
 // hides nothing about the others. The keys themselves stand in schema-gateway.ts, schema-deployments.ts, schema-teams.ts.
 import type { z } from 'zod';
-import { formatPath } from './problem.ts';
 import type { ConfigPath, ProblemList } from './problem.ts';
 import { deploymentSchema, priceSchema } from './schema-deployments.ts';
 import type { DeploymentInput, PriceInput } from './schema-deployments.ts';
@@ -134,9 +133,4 @@ function reportUnion(issue: z.core.$ZodIssueInvalidUnion, place: Place): void {
   const deepest = issue.errors.find((issues) => issues.some(({ path }) => path.length > 0));
   if (deepest === undefined) place.findings.add(place.path, issue.message);
   else for (const inner of deepest) reportIssue(inner, place);
-}
-
-/** For tests and messages: every top-level key, in the order of the contract. */
-export function knownTopLevelKeys(): readonly string[] {
-  return KNOWN_KEYS.map((key) => formatPath([key]));
 }

@@ -247,6 +247,12 @@ describe('teams and identity', () => {
     expect(problems[0]).toContain(expected);
   });
 
+  test('a team that is allowed no model is warned about', () => {
+    expect(warningsOf(MINIMAL.replace('name: search', 'name: search, models: []'))[0]).toContain(
+      'allows no model at all',
+    );
+  });
+
   test('a gateway that nobody can enter is warned about', () => {
     expect(warningsOf(MINIMAL.replace(/keys: \[.*]/, 'keys: []'))).toEqual([
       expect.stringContaining('every request is answered with 401'),

@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { loadConfig } from '#config/load-config.ts';
 import { createFolder, loadText, loadValid, MINIMAL, NOW_MS, problemsOf, warningsOf } from './config-file.ts';
@@ -291,4 +292,57 @@ grpc: { port: 8001 }
     'deployments[0].engineStatistics: deployments[].engineStatistics',
     'grpc: grpc',
   ]);
+});
+
+describe('rubbish', () => {
+  const lineCount = (text: string): number => text.split('\n').length;
+
+  test('a damaged file is either still valid or has problems with lines inside it; it never throws', () => {
+    const damage = fc.record({
+      at: fc.nat(MINIMAL.length),
+      remove: fc.nat(6),
+      insert: fc.oneof(
+        fc.string({ maxLength: 6 }),
+        fc.constantFrom('${', '"', '[', '{', '- ', ': ', '&a ', '*a', '<<: ', '\t', '!!x ', '---\n', '\0'),
+      ),
+    });
+    fc.assert(
+      fc.property(fc.array(damage, { minLength: 1, maxLength: 3 }), (damages) => {
+        let text = MINIMAL;
+        for (const { at, remove, insert } of damages) text = text.slice(0, at) + insert + text.slice(at + remove);
+        const result = loadText(text);
+        if (result.ok) return;
+        expect(result.problems.length).toBeGreaterThan(0);
+        for (const { line, message } of result.problems) {
+          expect(line).toBeGreaterThanOrEqual(1);
+          expect(line).toBeLessThanOrEqual(lineCount(text));
+          expect(message).not.toBe('');
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('any JSON in place of a section is a problem of that section or valid, never a crash', () => {
+    const keys = [
+      'server',
+      'admin',
+      'store',
+      'journal',
+      'settlement',
+      'retention',
+      'logging',
+      'privacy',
+      'tenancy',
+      'finance',
+      'watch',
+    ];
+    fc.assert(
+      fc.property(fc.constantFrom(...keys), fc.jsonValue({ maxDepth: 3 }), (key, value) => {
+        const result = loadText(`${MINIMAL}${key}: ${JSON.stringify(value).replaceAll('${', '')}\n`);
+        if (!result.ok) expect(result.problems.every(({ path }) => path === '' || path.startsWith(key))).toBe(true);
+      }),
+      { numRuns: 300 },
+    );
+  });
 });

@@ -55,6 +55,7 @@ describe('durations', () => {
     ['12h', 43_200_000],
     ['7d', 604_800_000],
     ['0s', 0],
+    ['0', 0],
   ])('%s is %d ms', (written, expected) => {
     expect(any.parse(written)).toBe(expected);
   });
