@@ -1,7 +1,7 @@
 // The measurements of one candidate: which load, and which figures come of it. Figures are plain numbers by name.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Candidate } from '#test/bench/candidate.ts';
-import { CANDIDATE_CPU } from '#test/bench/child.ts';
+import { CANDIDATE_CPU, CLIENT_CPU } from '#test/bench/child.ts';
 import { runLoad, type LoadOptions, type LoadResult } from '#test/bench/native.ts';
 import { readCpuBusySeconds, readProcessUse } from '#test/bench/process-account.ts';
 
@@ -42,7 +42,7 @@ export interface MeasureContext {
 
 /**
  * Figures, and shares (0 … 1) of the two CPUs: what limited is seen from them. `foreignCpuShare` is what programs that
- * are no part of the run took from the candidate's CPU.
+ * are no part of the run took from either.
  */
 export interface Measured {
   readonly figures: Figures;
@@ -104,7 +104,7 @@ async function observe(
   const read = () => ({
     candidate: readProcessUse(candidate.pid),
     engine: readProcessUse(enginePid),
-    busySeconds: readCpuBusySeconds(CANDIDATE_CPU),
+    busySeconds: readCpuBusySeconds(CANDIDATE_CPU) + readCpuBusySeconds(CLIENT_CPU),
   });
   let before = read();
   let after = before;
@@ -114,12 +114,13 @@ async function observe(
     { onBegin: () => (before = read()), onEnd: () => (after = read()) },
   );
   const cpuSeconds = after.candidate.cpuSeconds - before.candidate.cpuSeconds;
-  const ownBusySeconds = candidate.pid === enginePid ? 0 : cpuSeconds;
+  const engineCpuSeconds = after.engine.cpuSeconds - before.engine.cpuSeconds;
+  const ownBusySeconds = result.cpuSeconds + engineCpuSeconds + (candidate.pid === enginePid ? 0 : cpuSeconds);
   return {
     load: result,
     cpuSeconds,
     residentBytesAtEnd: after.candidate.residentBytes,
-    clientCpuShare: (result.cpuSeconds + after.engine.cpuSeconds - before.engine.cpuSeconds) / result.seconds,
+    clientCpuShare: (result.cpuSeconds + engineCpuSeconds) / result.seconds,
     foreignCpuShare: Math.max(0, after.busySeconds - before.busySeconds - ownBusySeconds) / result.seconds,
   };
 }

@@ -26,7 +26,7 @@ const USAGE = `usage: npm run bench -- [options]
 /** A client CPU fuller than this, while the candidate has time left, means that the client was what limited. */
 const CLIENT_LIMIT_SHARE = 0.95;
 const CANDIDATE_FREE_SHARE = 0.9;
-/** More than this of the candidate's CPU gone to strangers, and the run says so. */
+/** More than this much of one CPU gone to strangers, and the run says so. */
 const FOREIGN_LIMIT_SHARE = 0.05;
 const QUICK = { seconds: 1.6, warmupSeconds: 1.2 };
 
@@ -92,9 +92,9 @@ function criticise(measurement: string, candidate: CandidateName, measured: Meas
     throw new Error(`${candidate}, ${measurement}: ${measured.errors} errors; no figure is worth anything`);
   const percent = (share: number) => `${Math.round(share * 100)} %`;
   const notes: string[] = [];
-  if (candidate !== 'direct' && measured.foreignCpuShare > FOREIGN_LIMIT_SHARE) {
+  if (measured.foreignCpuShare > FOREIGN_LIMIT_SHARE) {
     notes.push(
-      `${candidate}, ${measurement}: other programs took ${percent(measured.foreignCpuShare)} of the candidate's CPU`,
+      `${candidate}, ${measurement}: other programs took ${percent(measured.foreignCpuShare)} of a CPU: repeat it on a quiet machine`,
     );
   }
   const clientIsFull = measured.clientCpuShare > CLIENT_LIMIT_SHARE;
