@@ -1,0 +1,14 @@
+// What differs between engine servers, as data the request path reads. One file per engine in engines/ fills it in.
+
+/** Facts of one kind of engine server; sources in shared/reference/upstreams.md. */
+export interface EngineTraits {
+  readonly name: string;
+  /** A route that says whether the engine can serve and never generates; status 200 is healthy, all others are not. */
+  readonly healthPath: string;
+  /** Whether `stream_options.include_usage` may be added to a streaming request without the engine refusing it. */
+  readonly acceptsStreamOptions: boolean;
+  /** Whether `stream_options: {}` alone makes the engine send usage, that is, `include_usage` defaults to true in it. */
+  readonly bareStreamOptionsAskUsage: boolean;
+  /** Whether a complete chat or completion stream ends with `data: [DONE]`. */
+  readonly endsWithDone: boolean;
+}

@@ -1,0 +1,11 @@
+// NVIDIA trtllm-serve.
+import type { EngineTraits } from '#domain/engine.ts';
+
+/** `/health_generate` would run a real one-token chat, so `/health` it is (upstreams.md §1.1). */
+export const tensorrtLlm: EngineTraits = {
+  name: 'tensorrt-llm',
+  healthPath: '/health',
+  acceptsStreamOptions: true,
+  bareStreamOptionsAskUsage: true,
+  endsWithDone: true,
+};

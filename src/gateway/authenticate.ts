@@ -1,0 +1,68 @@
+// Who is asking: static keys, a team header from trusted proxies, or the anonymous team. Whether they may is admit's question.
+import type { IncomingMessage } from 'node:http';
+import ipaddr from 'ipaddr.js';
+import type { Config } from '#config/config.ts';
+import type { Caller } from '#domain/caller.ts';
+import { GatewayError } from '#domain/errors.ts';
+import { createKeyLookup, createTeamCaller } from '#tenancy/static-keys.ts';
+
+/** Returns the caller or throws 401 `invalid_api_key` / `unknown_team`. Reads headers and the socket's address only. */
+export type Authenticate = (req: IncomingMessage) => Caller;
+
+/** Builds authentication from a config. The team header counts only from `trustedProxies`; a wrong key is refused even where anonymous is allowed. */
+export function createAuthenticate(config: Config): Authenticate {
+  const { tenancy, teams } = config;
+  const lookUpKey = createKeyLookup(teams);
+  const teamCallers = new Map(teams.map((team) => [team.name, createTeamCaller(team)]));
+  const isTrusted = createAddressFilter(tenancy.header.trustedProxies);
+  const readHeaderTeam = (req: IncomingMessage): Caller | undefined => {
+    const name = req.headers[tenancy.header.name];
+    if (name === undefined || !isTrusted(req.socket.remoteAddress)) return undefined;
+    const caller = typeof name === 'string' ? teamCallers.get(name) : undefined;
+    if (caller === undefined) throw new GatewayError('unknown_team');
+    return caller;
+  };
+  const anonymous = tenancy.anonymous === '' ? undefined : teamCallers.get(tenancy.anonymous);
+  const hasKeys = tenancy.authentication.includes('keys');
+  return (req) => {
+    for (const method of tenancy.authentication) {
+      const caller =
+        method === 'keys' ? readKeyCaller(req, lookUpKey) : method === 'header' ? readHeaderTeam(req) : undefined;
+      if (caller !== undefined) return caller;
+    }
+    if (anonymous !== undefined) return anonymous;
+    throw new GatewayError(hasKeys ? 'invalid_api_key' : 'unknown_team');
+  };
+}
+
+function readKeyCaller(req: IncomingMessage, lookUpKey: (key: string) => Caller | undefined): Caller | undefined {
+  const presented = readPresentedKey(req);
+  if (presented === undefined) return undefined;
+  const caller = lookUpKey(presented);
+  if (caller === undefined) throw new GatewayError('invalid_api_key');
+  return caller;
+}
+
+/** The key of the request: `Authorization: Bearer` first, then `x-api-key`; another scheme counts as a wrong key. */
+function readPresentedKey(req: IncomingMessage): string | undefined {
+  const { authorization } = req.headers;
+  if (authorization !== undefined) {
+    return /^bearer /i.test(authorization) ? authorization.slice(7).trim() : authorization;
+  }
+  const apiKey = req.headers['x-api-key'];
+  return Array.isArray(apiKey) ? apiKey[0] : apiKey;
+}
+
+/** Matches socket addresses against addresses and CIDR blocks; IPv4 in IPv6 clothes counts as IPv4. */
+export function createAddressFilter(blocks: readonly string[]): (address: string | undefined) => boolean {
+  const ranges = blocks.map((block) => {
+    if (block.includes('/')) return ipaddr.parseCIDR(block);
+    const address = ipaddr.parse(block);
+    return [address, address.kind() === 'ipv4' ? 32 : 128] as const;
+  });
+  return (text) => {
+    if (text === undefined || !ipaddr.isValid(text)) return false;
+    const address = ipaddr.process(text);
+    return ranges.some(([base, bits]) => base.kind() === address.kind() && address.match(base, bits));
+  };
+}

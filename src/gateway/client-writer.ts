@@ -1,0 +1,124 @@
+// Writes an answer to the client with backpressure, and holds its last bytes until their record is safe.
+import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
+
+/** How the source is slowed down. */
+export interface Source {
+  pause(): void;
+  resume(): void;
+}
+
+/** How long a client may take to read the error event of a broken stream before its socket goes anyway. */
+const LAST_WORDS_MS = 5_000;
+
+/** One answer on its way out. */
+export interface ClientWriter {
+  /** Status sent or about to be sent; null before `begin`. */
+  readonly status: number | null;
+  /** The source waits for the client or for a record. */
+  readonly isPaused: boolean;
+  /** Hands over the headers. They leave with the first bytes, or, with `flushes`, right after the present turn without them. */
+  begin(
+    status: number,
+    options: {
+      readonly headers: OutgoingHttpHeaders;
+      readonly statusText: string | undefined;
+      readonly flushes: boolean;
+    },
+  ): void;
+  /** Passes bytes on; with `after` they, and all that follow, wait for it. */
+  write(bytes: Buffer, after?: Promise<void>): void;
+  /** Passes the last bytes on and ends the answer cleanly. */
+  end(bytes: Buffer | null, after?: Promise<void>): void;
+  /** Breaks the answer off: the last words if any, then the socket is destroyed, never ended cleanly. */
+  abort(lastWords: Buffer | null): void;
+}
+
+/** Creates the writer of one answer; the source is paused while the client or a record is waited for. */
+export function createClientWriter(res: ServerResponse, source: Source): ClientWriter {
+  return new ResponseWriter(res, source);
+}
+
+class ResponseWriter implements ClientWriter {
+  status: number | null = null;
+  readonly #res: ServerResponse;
+  readonly #source: Source;
+  #isDraining = false;
+  #hasWritten = false;
+  #waiting: Promise<void> | undefined;
+
+  constructor(res: ServerResponse, source: Source) {
+    this.#res = res;
+    this.#source = source;
+  }
+
+  get isPaused(): boolean {
+    return this.#isDraining || this.#waiting !== undefined;
+  }
+
+  begin(status: number, options: Parameters<ClientWriter['begin']>[1]): void {
+    this.status = status;
+    const res = this.#res;
+    if (res.destroyed) return;
+    if (options.statusText === undefined || options.statusText === '') res.writeHead(status, options.headers);
+    else res.writeHead(status, options.statusText, options.headers);
+    if (options.flushes) process.nextTick(() => this.#flushHeaders());
+  }
+
+  write(bytes: Buffer, after?: Promise<void>): void {
+    this.#order(after, () => {
+      this.#hasWritten = true;
+      if (this.#res.destroyed || this.#res.write(bytes) || this.#isDraining) return;
+      this.#isDraining = true;
+      this.#source.pause();
+      this.#res.once('drain', () => {
+        this.#isDraining = false;
+        if (this.#waiting === undefined) this.#source.resume();
+      });
+    });
+  }
+
+  end(bytes: Buffer | null, after?: Promise<void>): void {
+    this.#order(after, () => {
+      if (this.#res.destroyed) return;
+      if (bytes === null) this.#res.end();
+      else this.#res.end(bytes);
+    });
+  }
+
+  abort(lastWords: Buffer | null): void {
+    this.#order(undefined, () => {
+      const res = this.#res;
+      if (res.destroyed) return;
+      if (lastWords === null) {
+        res.destroy();
+        return;
+      }
+      const timer = setTimeout(() => res.destroy(), LAST_WORDS_MS).unref();
+      res.write(lastWords, () => {
+        clearTimeout(timer);
+        res.destroy();
+      });
+    });
+  }
+
+  /** Runs now where nothing is waited for, else after what came before. */
+  #order(after: Promise<void> | undefined, action: () => void): void {
+    if (after === undefined && this.#waiting === undefined) {
+      action();
+      return;
+    }
+    this.#source.pause();
+    const before = this.#waiting;
+    const waiting = Promise.all([before, after]).then(() => {
+      if (this.#waiting === waiting) this.#waiting = undefined;
+      action();
+      if (!this.isPaused) this.#source.resume();
+    });
+    this.#waiting = waiting;
+  }
+
+  /** Only where this turn brought no bytes: node sends headers together with the first ones. */
+  #flushHeaders(): void {
+    if (!this.#hasWritten && !this.#res.destroyed && !this.#res.writableEnded) this.#res.flushHeaders();
+  }
+}

@@ -1,0 +1,176 @@
+// Builds the data plane: the services its stages share, its life from listening over draining to the end. The stages are in their own files.
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Config, EngineName } from '#config/config.ts';
+import type { Clock } from '#domain/clock.ts';
+import type { EngineTraits } from '#domain/engine.ts';
+import type { Log } from '#domain/log.ts';
+import type { Metering, RecordListener } from '#domain/metering.ts';
+import { type Admission, openAdmission } from '#tenancy/admission.ts';
+import { createAuthenticate } from './authenticate.ts';
+import type { ConfigView, DataPlane } from './data-plane.ts';
+import { DeadlineSweep } from './deadline-sweep.ts';
+import { HealthChecks } from './health-checks.ts';
+import { InFlight } from './in-flight.ts';
+import { createRequestIds } from './request-id.ts';
+import { ModelRouter } from './route-model.ts';
+import { createServer, type Readiness } from './server.ts';
+import { UpstreamPool } from './upstream-pool.ts';
+
+export type { Readiness } from './server.ts';
+
+export interface GatewayOptions {
+  readonly config: Config;
+  readonly engines: Readonly<Record<EngineName, EngineTraits>>;
+  readonly metering: Metering;
+  readonly listeners: readonly RecordListener[];
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Told the first verdict on a pool of GPUs and every change of it. */
+  readonly reportHealth: (pool: string, healthy: boolean) => void;
+  /** A request was refused; team null before authentication. `reason` is an error code, or `malformed_http`. */
+  readonly onRejection?: (team: string | null, reason: string) => void;
+  /** What `/readyz` says while the gateway is not draining. */
+  readonly readiness: () => Readiness;
+  /** Default: everything is admitted. */
+  readonly admission?: Admission;
+  /** Time a request body may take before it must keep a minimum pace. Default 30 000 ms. */
+  readonly bodyGraceMs?: number;
+}
+
+/** One upstream as `/readyz`, metrics and reports show it; `healthy` is null before the first verdict. */
+export interface UpstreamStatus {
+  readonly deployment: string;
+  readonly upstream: string;
+  readonly pool: string;
+  readonly healthy: boolean | null;
+  readonly inFlight: number;
+}
+
+export interface Gateway {
+  /** Listens where the config says; resolves with the real port. Rejects with the system's error. */
+  listen(): Promise<{ readonly host: string; readonly port: number }>;
+  /** Takes over a new config for requests from now on: teams, deployments, upstreams. The listening address stays. */
+  reload(config: Config): void;
+  upstreamStatus(): readonly UpstreamStatus[];
+  /** Not ready from now on; new requests are still taken for `server.drainDelay`, then refused. */
+  startDraining(): void;
+  /** Waits until the delay is over and nothing is in flight, at most `timeoutMs`; what is left then is counted and cut. */
+  drain(timeoutMs: number): Promise<{ readonly left: number }>;
+  /** Ends everything at once: requests in flight are recorded as interrupted. */
+  close(): Promise<void>;
+}
+
+/** Creates a gateway that does not listen yet. Health checks begin with `listen`. */
+export function createGateway(options: GatewayOptions): Gateway {
+  return new DataPlaneGateway(options);
+}
+
+class DataPlaneGateway implements Gateway {
+  readonly #plane: DataPlane;
+  readonly #server: Server;
+  readonly #clock: Clock;
+  #drainsSinceMs: number | null = null;
+
+  constructor(options: GatewayOptions) {
+    this.#clock = options.clock;
+    this.#plane = createDataPlane(options, () => this.#drainDelayLeftMs() <= 0);
+    this.#server = createServer(this.#plane, () => {
+      const own = options.readiness();
+      return this.#drainsSinceMs === null ? own : { httpStatus: 503, body: { ...own.body, status: 'draining' } };
+    });
+  }
+
+  async listen(): Promise<{ readonly host: string; readonly port: number }> {
+    const { host, port } = this.#plane.view.config.server;
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(port, host, () => {
+        this.#server.off('error', reject);
+        resolve();
+      });
+    });
+    this.#plane.health.synchronize();
+    return { host, port: (this.#server.address() as AddressInfo).port };
+  }
+
+  reload(config: Config): void {
+    const plane = this.#plane;
+    plane.pool.reload(config);
+    plane.view = createView(config, plane.pool);
+    plane.health.synchronize();
+  }
+
+  upstreamStatus(): readonly UpstreamStatus[] {
+    return this.#plane.pool.list().map((upstream) => ({
+      deployment: upstream.deployment.name,
+      upstream: upstream.config.name,
+      pool: upstream.config.pool,
+      healthy: upstream.healthy ?? null,
+      inFlight: upstream.inFlight,
+    }));
+  }
+
+  startDraining(): void {
+    this.#drainsSinceMs ??= this.#clock.monotonicMs();
+  }
+
+  async drain(timeoutMs: number): Promise<{ readonly left: number }> {
+    this.startDraining();
+    const { inFlight } = this.#plane;
+    const waitMs = this.#drainDelayLeftMs();
+    if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
+    this.#server.closeIdleConnections();
+    await inFlight.whenEmpty(timeoutMs);
+    const left = inFlight.count;
+    inFlight.interruptAll();
+    return { left };
+  }
+
+  async close(): Promise<void> {
+    const { inFlight, health, deadlines, pool } = this.#plane;
+    inFlight.interruptAll();
+    health.close();
+    deadlines.close();
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    this.#server.closeAllConnections();
+    await pool.destroy();
+    await closed;
+  }
+
+  /** Infinity while not draining, 0 or less once new requests are refused. */
+  #drainDelayLeftMs(): number {
+    if (this.#drainsSinceMs === null) return Number.POSITIVE_INFINITY;
+    return this.#plane.view.config.server.drainDelayMs - (this.#clock.monotonicMs() - this.#drainsSinceMs);
+  }
+}
+
+function createDataPlane(options: GatewayOptions, isRefusing: () => boolean): DataPlane {
+  const { config, engines, metering, listeners, clock, log, reportHealth } = options;
+  const pool = new UpstreamPool(config);
+  return {
+    view: createView(config, pool),
+    engines,
+    metering,
+    listeners,
+    clock,
+    log,
+    pool,
+    health: new HealthChecks({ pool, engines, log, reportHealth }),
+    admission: options.admission ?? openAdmission,
+    deadlines: new DeadlineSweep(clock),
+    inFlight: new InFlight(),
+    bodyGraceMs: options.bodyGraceMs ?? 30_000,
+    createRequestId: createRequestIds(() => clock.epochMs()),
+    isRefusing,
+    onRejection: options.onRejection ?? (() => {}),
+  };
+}
+
+function createView(config: Config, pool: UpstreamPool): ConfigView {
+  return {
+    config,
+    authenticate: createAuthenticate(config),
+    router: new ModelRouter(config, (deployment) => pool.isServing(deployment)),
+  };
+}

@@ -1,0 +1,34 @@
+// What the stages of the request path share: services that live as long as the gateway, and the view of the config in force.
+import type { Config } from '#config/config.ts';
+import type { EngineTraits } from '#domain/engine.ts';
+import type { Admission } from '#tenancy/admission.ts';
+import type { Authenticate } from './authenticate.ts';
+import type { DeadlineSweep } from './deadline-sweep.ts';
+import type { HealthChecks } from './health-checks.ts';
+import type { InFlight } from './in-flight.ts';
+import type { MeterServices } from './request-meter.ts';
+import type { ModelRouter } from './route-model.ts';
+import type { UpstreamPool } from './upstream-pool.ts';
+
+/** Replaced as a whole by a reload; a request keeps the view it began with. */
+export interface ConfigView {
+  readonly config: Config;
+  readonly authenticate: Authenticate;
+  readonly router: ModelRouter;
+}
+
+/** Given to every stage. `view` is the only part that changes. */
+export interface DataPlane extends MeterServices {
+  view: ConfigView;
+  readonly engines: Readonly<Record<string, EngineTraits>>;
+  readonly pool: UpstreamPool;
+  readonly health: HealthChecks;
+  readonly admission: Admission;
+  readonly deadlines: DeadlineSweep;
+  readonly inFlight: InFlight;
+  readonly bodyGraceMs: number;
+  readonly createRequestId: () => string;
+  /** True once new requests are refused. */
+  readonly isRefusing: () => boolean;
+  readonly onRejection: (team: string | null, reason: string) => void;
+}

@@ -1,0 +1,43 @@
+// The requests a gateway has not finished yet, so that draining can wait for them and closing can cut them.
+
+/** Something that can be cut short by our own death. */
+export interface Interruptible {
+  interrupt(): void;
+}
+
+/** Counts requests in flight; knows nothing else of them. */
+export class InFlight {
+  readonly #open = new Set<Interruptible>();
+  #waiters: (() => void)[] = [];
+
+  get count(): number {
+    return this.#open.size;
+  }
+
+  add(request: Interruptible): void {
+    this.#open.add(request);
+  }
+
+  delete(request: Interruptible): void {
+    this.#open.delete(request);
+    if (this.#open.size > 0) return;
+    for (const wake of this.#waiters.splice(0)) wake();
+  }
+
+  /** Resolves when nothing is in flight, or after `timeoutMs`, whichever comes first. */
+  whenEmpty(timeoutMs: number): Promise<void> {
+    if (this.#open.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, timeoutMs);
+      this.#waiters.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
+  /** Cuts everything that is left. */
+  interruptAll(): void {
+    for (const request of this.#open) request.interrupt();
+  }
+}

@@ -1,0 +1,208 @@
+// What an answer says about itself as its bytes pass: content, usage, errors, its end. One observer per kind of answer.
+import type { RouteShape } from './metered-routes.ts';
+import { EventReader, parseEventData } from './read-event.ts';
+import { asObject, readUsage, type ReportedUsage } from './read-usage.ts';
+import { SseScanner } from './sse-scanner.ts';
+import { StreamUsage } from './stream-usage.ts';
+
+/** Watches the body of one answer. */
+export interface AnswerObserver {
+  /** Takes a chunk, returns the bytes to pass on now. `steps` then holds the content-bearing events that ended in it. */
+  observe(chunk: Buffer): Buffer | null;
+  /** The body is complete: returns bytes held back, null for none. Usage and failure are final afterwards. */
+  end(): Buffer | null;
+  readonly steps: number;
+  /** Content-bearing events so far. */
+  readonly contentEvents: number;
+  /** The event after which a client may hang up was seen. */
+  readonly isLast: boolean;
+  /** The engine said that a sequence ended as it should. */
+  readonly isFinished: boolean;
+  /** The answer carries an error in its body, whatever its status. */
+  readonly isFailed: boolean;
+  /** Null where the answer said none. */
+  readonly usage: ReportedUsage | null;
+  /** Bytes of generated text in an answer that does not stream; null where unknown. */
+  readonly contentBytes: number | null;
+  /** Whether the bytes passed on so far end between two events; true for answers that are no stream. */
+  readonly atBoundary: boolean;
+}
+
+export interface StreamObserverOptions {
+  readonly shape: RouteShape;
+  readonly promptCount: number;
+  readonly sequences: number;
+  /** Take out the usage chunk that the gateway asked for. */
+  readonly removesUsage: boolean;
+}
+
+/** Observes a server-sent event stream. */
+export class StreamObserver implements AnswerObserver {
+  steps = 0;
+  contentEvents = 0;
+  isLast = false;
+  isFinished = false;
+  isFailed = false;
+  readonly contentBytes = null;
+  readonly #reader: EventReader;
+  readonly #usage: StreamUsage;
+  readonly #scanner: SseScanner;
+
+  constructor(options: StreamObserverOptions) {
+    this.#reader = new EventReader(options.shape);
+    this.#usage = new StreamUsage(options);
+    this.#scanner = new SseScanner(
+      (bytes, start, end) => this.#readEvent(bytes, start, end),
+      options.removesUsage ? 'filter' : 'observe',
+    );
+  }
+
+  get usage(): ReportedUsage | null {
+    return this.#usage.read();
+  }
+
+  get atBoundary(): boolean {
+    return this.#scanner.atBoundary;
+  }
+
+  observe(chunk: Buffer): Buffer | null {
+    this.steps = 0;
+    return this.#scanner.scan(chunk);
+  }
+
+  end(): Buffer | null {
+    this.steps = 0;
+    return this.#scanner.end();
+  }
+
+  /** Returns true for an event that is usage alone. */
+  #readEvent(bytes: Buffer, start: number, end: number): boolean {
+    const text = bytes.toString('latin1', start, end);
+    if (this.#reader.hasContent(text)) {
+      this.steps += 1;
+      this.contentEvents += 1;
+    }
+    if (!this.isFinished && this.#reader.hasFinish(text)) this.isFinished = true;
+    if (!this.isLast && this.#reader.isLast(text)) this.isLast = true;
+    if (!this.#reader.needsParsing(text)) return false;
+    const payload = parseEventData(bytes.toString('utf8', start, end));
+    if (isErrorPayload(payload)) this.isFailed = true;
+    return this.#usage.add(payload);
+  }
+}
+
+/** Bodies up to this size are parsed whole at their end; of larger ones only the last bytes are searched for usage. */
+const PARSED_BYTES_MAX = 1024 * 1024;
+const TAIL_BYTES = 64 * 1024;
+
+/** Observes an answer that is one JSON document; its bytes pass on unchanged. */
+export class JsonObserver implements AnswerObserver {
+  readonly steps = 0;
+  readonly contentEvents = 0;
+  readonly isLast = false;
+  readonly atBoundary = true;
+  isFinished = false;
+  isFailed = false;
+  usage: ReportedUsage | null = null;
+  contentBytes: number | null = null;
+  #parts: Buffer[] = [];
+  #partsLength = 0;
+  #isCut = false;
+  #isEnded = false;
+
+  observe(chunk: Buffer): Buffer {
+    this.#parts.push(chunk);
+    this.#partsLength += chunk.length;
+    if (this.#partsLength > PARSED_BYTES_MAX || (this.#isCut && this.#partsLength > 2 * TAIL_BYTES)) {
+      const tail = Buffer.concat(this.#parts).subarray(-TAIL_BYTES);
+      this.#parts = [Buffer.from(tail)];
+      this.#partsLength = tail.length;
+      this.#isCut = true;
+    }
+    return chunk;
+  }
+
+  end(): null {
+    if (this.#isEnded) return null;
+    this.#isEnded = true;
+    const text = Buffer.concat(this.#parts).toString('utf8');
+    this.#parts = [];
+    if (this.#isCut) {
+      this.usage = readUsage(parseTailUsage(text));
+      this.isFinished = true;
+      return null;
+    }
+    const payload = parseJson(text);
+    this.isFinished = payload !== undefined;
+    this.isFailed = isErrorPayload(payload);
+    this.usage = readUsage(payload);
+    this.contentBytes = this.usage === null ? measureContent(payload) : null;
+    return null;
+  }
+}
+
+/** Observes what cannot be read: encoded, binary or foreign bodies. */
+export class OpaqueObserver implements AnswerObserver {
+  readonly steps = 0;
+  readonly contentEvents = 0;
+  readonly isLast = false;
+  readonly isFinished = true;
+  readonly isFailed = false;
+  readonly usage = null;
+  readonly contentBytes = null;
+  readonly atBoundary = true;
+
+  observe(chunk: Buffer): Buffer {
+    return chunk;
+  }
+
+  end(): null {
+    return null;
+  }
+}
+
+/** OpenAI's and Anthropic's `error` member, or trtllm-serve's flat `object: "error"`. */
+function isErrorPayload(payload: unknown): boolean {
+  const answer = asObject(payload);
+  if (answer === null) return false;
+  return (answer['error'] !== undefined && answer['error'] !== null) || answer['object'] === 'error';
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The usage object that stands last in the tail of a large document, as `{usage}`; its own braces say where it ends. */
+function parseTailUsage(tail: string): unknown {
+  const match = /"usage"\s*:\s*(\{(?:[^{}]|\{[^{}]*\})*\})(?![\s\S]*"usage"\s*:\s*\{)/.exec(tail);
+  return match === null ? undefined : { usage: parseJson(match[1] ?? '') };
+}
+
+/** UTF-8 bytes of the generated texts of a chat, completion, Responses or Anthropic answer; null where none is found. */
+function measureContent(payload: unknown): number | null {
+  const answer = asObject(payload);
+  const texts: string[] = [];
+  const add = (value: unknown): void => {
+    if (typeof value === 'string') texts.push(value);
+  };
+  for (const choice of asList(answer?.['choices'])) {
+    const message = asObject(asObject(choice)?.['message']);
+    add(asObject(choice)?.['text']);
+    add(message?.['content']);
+    add(message?.['reasoning_content']);
+    for (const call of asList(message?.['tool_calls'])) add(asObject(asObject(call)?.['function'])?.['arguments']);
+  }
+  for (const part of asList(answer?.['content'])) add(asObject(part)?.['text']);
+  for (const item of asList(answer?.['output'])) {
+    for (const part of asList(asObject(item)?.['content'])) add(asObject(part)?.['text']);
+  }
+  return texts.length === 0 ? null : texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+}
+
+function asList(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}

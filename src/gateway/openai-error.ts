@@ -1,0 +1,52 @@
+// The gateway's own errors as clients see them: one envelope per protocol, whole or as the last event of a broken stream.
+import type { ServerResponse } from 'node:http';
+import type { GatewayError } from '#domain/errors.ts';
+import type { Protocol } from './metered-routes.ts';
+
+/** Anthropic's error types by status; its SDK picks the exception class by status, people read the type. */
+const ANTHROPIC_TYPES: Readonly<Record<number, string>> = {
+  400: 'invalid_request_error',
+  401: 'authentication_error',
+  403: 'permission_error',
+  404: 'not_found_error',
+  408: 'timeout_error',
+  413: 'request_too_large',
+  429: 'rate_limit_error',
+  503: 'overloaded_error',
+  504: 'timeout_error',
+};
+
+/** The error's JSON in the envelope of the protocol: OpenAI's, Anthropic's or KServe's (contract §4 "Own errors"). */
+export function renderErrorBody(error: GatewayError, protocol: Protocol): string {
+  if (protocol === 'anthropic') {
+    const type = ANTHROPIC_TYPES[error.status] ?? 'api_error';
+    return JSON.stringify({ type: 'error', error: { type, message: error.message, code: error.code } });
+  }
+  if (protocol === 'kserve') return JSON.stringify({ error: error.message });
+  return JSON.stringify({
+    error: { message: error.message, type: error.type, param: error.param, code: error.code },
+  });
+}
+
+/** The one event that tells a client of a stream that it broke; complete with its blank line. */
+export function renderErrorEvent(error: GatewayError, protocol: Protocol): string {
+  const name = protocol === 'anthropic' ? 'event: error\n' : '';
+  return `${name}data: ${renderErrorBody(error, protocol)}\n\n`;
+}
+
+/** Sends an error as the whole answer. Does nothing once headers went out or the client has gone. */
+export function sendError(
+  res: ServerResponse,
+  error: GatewayError,
+  options: { readonly protocol: Protocol; readonly headers?: Readonly<Record<string, string>> },
+): void {
+  if (res.headersSent || res.destroyed) return;
+  const body = renderErrorBody(error, options.protocol);
+  res.writeHead(error.status, {
+    ...options.headers,
+    ...error.headers,
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': Buffer.byteLength(body),
+  });
+  res.end(body);
+}

@@ -1,0 +1,68 @@
+// Reads a request body whole, bounded in bytes and time. What stands in it is parse-request's concern.
+import type { IncomingMessage } from 'node:http';
+import { GatewayError } from '#domain/errors.ts';
+import type { DeadlineSweep } from './deadline-sweep.ts';
+
+/** A body must come at this pace once the grace is over: a slow line may, a slow-loris may not. */
+const MIN_BYTES_PER_MS = 1;
+
+export interface BodyLimits {
+  readonly maxBytes: number;
+  /** Time a body may take before its pace matters. */
+  readonly graceMs: number;
+  readonly deadlines: DeadlineSweep;
+  /** Monotonic. */
+  readonly nowMs: number;
+}
+
+/** The client went away before its body was complete. */
+export class ClientGoneError extends Error {
+  constructor() {
+    super('the client left before its request was complete');
+    this.name = 'ClientGoneError';
+  }
+}
+
+/**
+ * Resolves with the whole body. Rejects with 413 `request_too_large` (by content-length before anything is read, else as soon as
+ * it grows too long), 408 `request_timeout`, 400 `invalid_request` for an encoded body, or ClientGoneError.
+ */
+export function readBody(req: IncomingMessage, limits: BodyLimits): Promise<Buffer> {
+  const encoding = req.headers['content-encoding'];
+  if (encoding !== undefined && encoding.trim().toLowerCase() !== 'identity') {
+    const text = 'The header content-encoding is not supported: send the body unencoded.';
+    return Promise.reject(new GatewayError('invalid_request', { text, param: 'content-encoding' }));
+  }
+  if (Number(req.headers['content-length'] ?? 0) > limits.maxBytes) return Promise.reject(createTooLarge(limits));
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    const settle = (error?: Error): void => {
+      limits.deadlines.delete(deadline);
+      req.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose);
+      // A client that sends on after the refusal would otherwise crash the process with its reset.
+      req.on('error', ignore);
+      if (error !== undefined) reject(error);
+      else resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, length));
+    };
+    const onData = (chunk: Buffer): void => {
+      length += chunk.length;
+      if (length > limits.maxBytes) settle(createTooLarge(limits));
+      else chunks.push(chunk);
+    };
+    const onEnd = (): void => settle();
+    const onClose = (): void => settle(new ClientGoneError());
+    const deadline = {
+      isDue: (nowMs: number) => nowMs > limits.nowMs + limits.graceMs + length / MIN_BYTES_PER_MS,
+      expire: () => settle(new GatewayError('request_timeout')),
+    };
+    limits.deadlines.add(deadline);
+    req.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose);
+  });
+}
+
+function createTooLarge(limits: BodyLimits): GatewayError {
+  return new GatewayError('request_too_large', { text: `The request body is larger than ${limits.maxBytes} bytes.` });
+}
+
+function ignore(): void {}

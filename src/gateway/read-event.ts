@@ -1,0 +1,89 @@
+// What one event of an inference stream means: content, end, error, usage. Found by looking for bytes; JSON is parsed only where
+// usage or an error stands. Where events begin and end is the scanner's concern.
+import type { RouteShape } from './metered-routes.ts';
+
+/** How content, and the end, look in the events of a route. */
+interface EventShape {
+  /** The usual spelling, looked for first: a key, its colon and the opening quote. */
+  readonly usualContent: string;
+  /** All spellings; content is a text that is not empty, or a piece of a tool call. */
+  readonly content: RegExp;
+  /** Says that the sequence ended as it should. */
+  readonly finish: RegExp;
+  /** The last event of the stream, after which a client may hang up. */
+  readonly last: RegExp;
+}
+
+const OPENAI_FINISH = /"finish_reason"\s*:\s*"/;
+const DONE = /^data: ?\[DONE\]\s*$/m;
+
+const SHAPES: Readonly<Record<RouteShape, EventShape>> = {
+  chat: {
+    usualContent: '"content":"',
+    content: /"(?:content|reasoning_content|reasoning|refusal|arguments)"\s*:\s*"[^"]|"tool_calls"\s*:\s*\[\s*\{/,
+    finish: OPENAI_FINISH,
+    last: DONE,
+  },
+  completion: { usualContent: '"text":"', content: /"text"\s*:\s*"[^"]/, finish: OPENAI_FINISH, last: DONE },
+  response: {
+    usualContent: '"delta":"',
+    content: /"delta"\s*:\s*"[^"]/,
+    finish: /"type"\s*:\s*"response\.(?:completed|incomplete)"/,
+    last: /"type"\s*:\s*"response\.(?:completed|incomplete|failed)"/,
+  },
+  message: {
+    usualContent: '"text":"',
+    content: /"(?:text|thinking|partial_json)"\s*:\s*"[^"]/,
+    finish: /"stop_reason"\s*:\s*"/,
+    last: /"type"\s*:\s*"message_stop"/,
+  },
+  embedding: { usualContent: '"text":"', content: /"text"\s*:\s*"[^"]/, finish: OPENAI_FINISH, last: DONE },
+  rerank: { usualContent: '"text":"', content: /"text"\s*:\s*"[^"]/, finish: OPENAI_FINISH, last: DONE },
+};
+
+const USAGE = /"usage"\s*:\s*\{/;
+const ERROR = /"error"\s*:\s*[{"]|^event: ?error/m;
+
+/** Judges the events of one route. `text` is an event as latin1, one character per byte, which is enough to find ASCII keys. */
+export class EventReader {
+  readonly #shape: EventShape;
+
+  constructor(shape: RouteShape) {
+    this.#shape = SHAPES[shape];
+  }
+
+  hasContent(text: string): boolean {
+    const { usualContent, content } = this.#shape;
+    const at = text.indexOf(usualContent);
+    if (at !== -1 && at + usualContent.length < text.length && text.charCodeAt(at + usualContent.length) !== 0x22)
+      return true;
+    return content.test(text);
+  }
+
+  hasFinish(text: string): boolean {
+    return this.#shape.finish.test(text);
+  }
+
+  isLast(text: string): boolean {
+    return this.#shape.last.test(text);
+  }
+
+  /** True where the event may hold usage or an error, and its JSON is worth parsing. */
+  needsParsing(text: string): boolean {
+    return USAGE.test(text) || ERROR.test(text);
+  }
+}
+
+/** The JSON of an event's data lines, undefined where they hold none. */
+export function parseEventData(event: string): unknown {
+  const lines: string[] = [];
+  for (const line of event.split(/\r\n|\n|\r/)) {
+    if (line.startsWith('data:')) lines.push(line.startsWith('data: ') ? line.slice(6) : line.slice(5));
+  }
+  try {
+    return JSON.parse(lines.join('\n'));
+  } catch {
+    // Rubbish from an engine is passed on as it came; it only says nothing to us.
+    return undefined;
+  }
+}

@@ -1,0 +1,46 @@
+// Which headers of an engine's answer reach the client, and what the gateway adds to every answer.
+import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
+import { parseNames } from './request-headers.ts';
+
+/** Belong to one connection (RFC 9110 §7.6.1), or are the gateway's own to say. */
+const STRIPPED = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authenticate',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'x-request-id',
+]);
+
+/** Headers that name the request in every answer, errors included: the client's id echoed, and ours (contract §4 "Ids"). */
+export function createIdHeaders(requestId: string, clientRequestId: string | null): Record<string, string> {
+  return { 'x-request-id': clientRequestId ?? requestId, 'x-inferometer-request-id': requestId };
+}
+
+export interface AnswerHeaderOptions {
+  /** Added last; they win over the engine's. */
+  readonly own: Readonly<Record<string, string>>;
+  /** True where bytes may be taken out, so that the engine's length would be wrong. */
+  readonly lengthUnknown: boolean;
+  /** Milliseconds the request spent in the gateway so far. */
+  readonly gatewayMs: number;
+}
+
+/** The headers of an engine's answer as the client gets them. `server-timing` of the engine is kept beside ours. */
+export function createAnswerHeaders(headers: IncomingHttpHeaders, options: AnswerHeaderOptions): OutgoingHttpHeaders {
+  const named = headers.connection === undefined ? undefined : parseNames(headers.connection);
+  const answer: OutgoingHttpHeaders = {};
+  for (const name in headers) {
+    if (STRIPPED.has(name) || name.startsWith('x-inferometer-') || named?.has(name) === true) continue;
+    if (name === 'content-length' && options.lengthUnknown) continue;
+    answer[name] = headers[name];
+  }
+  for (const name in options.own) answer[name] = options.own[name];
+  const timing = `gateway;dur=${options.gatewayMs.toFixed(3)}`;
+  const theirs = headers['server-timing'];
+  answer['server-timing'] = theirs === undefined ? timing : `${String(theirs)}, ${timing}`;
+  return answer;
+}

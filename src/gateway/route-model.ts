@@ -1,0 +1,107 @@
+// From what a request names to the deployment that serves it, and the models a caller may see.
+import type { Config, DeploymentConfig } from '#config/config.ts';
+import type { Caller } from '#domain/caller.ts';
+import { GatewayError } from '#domain/errors.ts';
+import { createModelFilter } from '#tenancy/model-globs.ts';
+
+/** What a request says about where it wants to go. */
+export interface RouteRequest {
+  readonly caller: Caller;
+  /** As sent; null where the request names none. */
+  readonly model: string | null;
+  /** The header x-inferometer-deployment. */
+  readonly deployment: string | undefined;
+}
+
+/** One entry of `GET /v1/models`. */
+export interface ModelEntry {
+  readonly id: string;
+  readonly ownedBy: string;
+}
+
+/** Chooses deployments by model names; stateless but for the config it was made from. */
+export class ModelRouter {
+  readonly #deployments: readonly DeploymentConfig[];
+  readonly #byModel = new Map<string, DeploymentConfig[]>();
+  readonly #filters = new WeakMap<readonly string[], (names: readonly string[]) => boolean>();
+  readonly #isServing: (deployment: string) => boolean;
+
+  /** `isServing` says whether a deployment has an engine that may be sent to. */
+  constructor(config: Config, isServing: (deployment: string) => boolean) {
+    this.#isServing = isServing;
+    this.#deployments = [...config.deployments].sort((left, right) => right.priority - left.priority);
+    for (const deployment of this.#deployments) {
+      for (const model of deployment.models) {
+        const serving = this.#byModel.get(model);
+        if (serving === undefined) this.#byModel.set(model, [deployment]);
+        else serving.push(deployment);
+      }
+    }
+  }
+
+  /**
+   * By model; else by header; else the only deployment the caller may use (contract §4 "Deployment"). Throws `model_not_found`,
+   * `model_not_allowed` or `model_required`.
+   */
+  route(request: RouteRequest): DeploymentConfig {
+    if (request.model !== null) return this.#routeModel(request.model, request);
+    if (request.deployment !== undefined) return this.#routeDeployment(request.deployment, request.caller);
+    const usable = this.#deployments.filter((deployment) => this.isAllowed(request.caller, deployment));
+    const [only] = usable;
+    if (only === undefined || usable.length > 1) throw new GatewayError('model_required', { param: 'model' });
+    return only;
+  }
+
+  /** One entry per name the caller may use, in the config's order; names of several deployments once, owned by the first choice. */
+  listModels(caller: Caller): ModelEntry[] {
+    const entries: ModelEntry[] = [];
+    for (const [id, deployments] of this.#byModel) {
+      const owner = deployments.find((deployment) => this.isAllowed(caller, deployment, id));
+      if (owner !== undefined) entries.push({ id, ownedBy: owner.name });
+    }
+    return entries;
+  }
+
+  /** Whether the caller's globs cover the sent, the canonical or the deployment's name. */
+  isAllowed(caller: Caller, deployment: DeploymentConfig, sent?: string): boolean {
+    if (caller.models === null) return true;
+    let filter = this.#filters.get(caller.models);
+    if (filter === undefined) {
+      filter = createModelFilter(caller.models);
+      this.#filters.set(caller.models, filter);
+    }
+    const [canonical = ''] = deployment.models;
+    return filter(sent === undefined ? [canonical, deployment.name] : [sent, canonical, deployment.name]);
+  }
+
+  #routeModel(model: string, request: RouteRequest): DeploymentConfig {
+    const serving = this.#byModel.get(model);
+    if (serving === undefined) throw new GatewayError('model_not_found', { param: 'model' });
+    let candidates = serving.filter((deployment) => this.isAllowed(request.caller, deployment, model));
+    if (candidates.length === 0) throw new GatewayError('model_not_allowed', { param: 'model' });
+    const named = candidates.filter(({ name }) => name === request.deployment);
+    if (named.length > 0) candidates = named;
+    return candidates.length === 1 ? (candidates[0] as DeploymentConfig) : this.#choose(candidates);
+  }
+
+  #routeDeployment(name: string, caller: Caller): DeploymentConfig {
+    const deployment = this.#deployments.find((candidate) => candidate.name === name);
+    const param = 'x-inferometer-deployment';
+    if (deployment === undefined) throw new GatewayError('model_not_found', { param });
+    if (!this.isAllowed(caller, deployment)) throw new GatewayError('model_not_allowed', { param });
+    return deployment;
+  }
+
+  /** Highest priority that has a usable engine, then by weight; candidates are ordered by priority already. */
+  #choose(candidates: readonly DeploymentConfig[]): DeploymentConfig {
+    const serving = candidates.filter(({ name }) => this.#isServing(name));
+    const pool = serving.length === 0 ? candidates : serving;
+    const equals = pool.filter(({ priority }) => priority === pool[0]?.priority);
+    let left = Math.random() * equals.reduce((sum, { weight }) => sum + weight, 0);
+    for (const deployment of equals) {
+      left -= deployment.weight;
+      if (left < 0) return deployment;
+    }
+    return equals.at(-1) as DeploymentConfig;
+  }
+}

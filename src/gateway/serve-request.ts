@@ -1,0 +1,99 @@
+// What every request goes through whatever it wants: its ids, who asks, and the one place where a failure becomes an answer and a record.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { GatewayError } from '#domain/errors.ts';
+import type { DataPlane } from './data-plane.ts';
+import { protocolOf } from './metered-routes.ts';
+import { sendError } from './openai-error.ts';
+import { ClientGoneError } from './read-body.ts';
+import { parseTags } from './read-tags.ts';
+import { readClientRequestId } from './request-id.ts';
+import { readClientRetry, RequestMeter } from './request-meter.ts';
+import { createIdHeaders } from './response-headers.ts';
+
+/** An authenticated request. */
+export interface Exchange {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  /** Path without the query. */
+  readonly path: string;
+  readonly meter: RequestMeter;
+  /** The id headers that every answer carries. */
+  readonly idHeaders: Readonly<Record<string, string>>;
+}
+
+export interface RouteHandler {
+  /** Route template of the record, `other` for what is no route. */
+  readonly route: string;
+  /** Throws a GatewayError to refuse; resolves when the answer is complete. */
+  serve(exchange: Exchange): Promise<void> | void;
+}
+
+/** Runs one request through authentication into its handler. Never rejects. */
+export async function serveRequest(
+  plane: DataPlane,
+  handler: RouteHandler,
+  request: { readonly req: IncomingMessage; readonly res: ServerResponse; readonly path: string },
+): Promise<void> {
+  const { req, res, path } = request;
+  const receivedAtMs = plane.clock.monotonicMs();
+  const requestId = plane.createRequestId();
+  const clientRequestId = readClientRequestId(req.headers['x-request-id']);
+  const idHeaders = createIdHeaders(requestId, clientRequestId);
+  let meter: RequestMeter | undefined;
+  try {
+    const { route } = handler;
+    const caller = plane.view.authenticate(req);
+    const clientRetry = readClientRetry(req);
+    meter = new RequestMeter(plane, { requestId, clientRequestId, caller, route, receivedAtMs, clientRetry });
+    if (plane.isRefusing())
+      throw new GatewayError('draining', { headers: { connection: 'close', 'retry-after': '1' } });
+    meter.tags = parseTags(req.headers['x-inferometer-tags']);
+    await handler.serve({ req, res, path, meter, idHeaders });
+  } catch (error) {
+    refuse(plane, error, { req, res, path, meter, idHeaders });
+  }
+}
+
+function refuse(
+  plane: DataPlane,
+  error: unknown,
+  request: Omit<Exchange, 'meter'> & { readonly meter: RequestMeter | undefined },
+): void {
+  const { req, res, path, meter, idHeaders } = request;
+  if (error instanceof ClientGoneError || res.destroyed) {
+    meter?.endUnsent({ outcome: 'client_aborted', status: 499 });
+    return;
+  }
+  const known = error instanceof GatewayError ? error : new GatewayError('internal_error', { cause: error });
+  if (known.code === 'internal_error') {
+    plane.log.error(
+      { err: describe(error), requestId: idHeaders['x-inferometer-request-id'] },
+      'a request failed inside the gateway',
+    );
+  }
+  plane.onRejection(meter?.caller.team ?? null, known.code);
+  meter?.endUnsent({ outcome: 'rejected', status: known.status });
+  sendError(res, known, { protocol: protocolOf(path), headers: idHeaders });
+  if (!req.complete) discardRest(req, plane.view.config.server.maxBodyBytes);
+}
+
+/** Name, message and place of a fault in our own code; never the request. */
+function describe(error: unknown): unknown {
+  return error instanceof Error
+    ? { name: error.name, message: error.message, stack: error.stack }
+    : { name: typeof error };
+}
+
+/**
+ * Reads on so that a client still sending gets to see its answer instead of a reset; one that will not stop loses its connection.
+ */
+function discardRest(req: IncomingMessage, maxBytes: number): void {
+  let left = maxBytes;
+  const timer = setTimeout(() => req.destroy(), 10_000).unref();
+  req.on('error', () => {});
+  req.on('data', (chunk: Buffer) => {
+    left -= chunk.length;
+    if (left < 0) req.destroy();
+  });
+  req.once('close', () => clearTimeout(timer));
+}

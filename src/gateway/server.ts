@@ -1,0 +1,85 @@
+// The data plane's Express app and its HTTP server: which path goes to which handler, and what happens to bytes that are no HTTP.
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type Server,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import type { Duplex } from 'node:stream';
+import express from 'express';
+import { ERROR_KINDS } from '#domain/errors.ts';
+import type { DataPlane } from './data-plane.ts';
+import { METERED_ROUTES } from './metered-routes.ts';
+import { createModelsHandler, sendJson } from './models-route.ts';
+import { createPassThroughHandler } from './pass-through.ts';
+import { createInferenceHandler } from './serve-inference.ts';
+import { type RouteHandler, serveRequest } from './serve-request.ts';
+
+/** What `/readyz` says. */
+export interface Readiness {
+  /** 200, or 503 while the gateway wants no requests. */
+  readonly httpStatus: number;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+/** Builds the server; it does not listen yet. */
+export function createServer(plane: DataPlane, readiness: () => Readiness): Server {
+  const options: ServerOptions = {
+    keepAliveTimeout: 75_000,
+    headersTimeout: 30_000,
+    // Bodies have a time limit of their own that knows their pace (read-body).
+    requestTimeout: 0,
+    connectionsCheckingInterval: 1_000,
+    noDelay: true,
+  };
+  const app = createApp(plane, readiness);
+  const { tls } = plane.view.config.server;
+  const server = tls === undefined ? createHttpServer(options, app) : createHttpsServer({ ...options, ...tls }, app);
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+    if (error.code === 'ECONNRESET' || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    plane.onRejection(null, 'malformed_http');
+    socket.end(renderRawError(error.code));
+  });
+  return server;
+}
+
+function createApp(plane: DataPlane, readiness: () => Readiness): express.Express {
+  const app = express();
+  app.disable('x-powered-by');
+  app.disable('etag');
+  app.set('query parser', false);
+  app.set('case sensitive routing', true);
+  app.set('strict routing', true);
+  const on = (handler: RouteHandler) => (req: IncomingMessage & { path: string }, res: ServerResponse) =>
+    serveRequest(plane, handler, { req, res, path: req.path });
+  for (const route of METERED_ROUTES) app.post(route.path, on(createInferenceHandler(plane, route)));
+  const models = createModelsHandler(plane, plane.clock.epochMs());
+  app.get('/v1/models', on(models));
+  app.get(/^\/v1\/models\/./, on({ ...models, route: '/v1/models/{id}' }));
+  app.get('/healthz', (_req, res) => sendJson(res, { body: { status: 'ok' } }));
+  app.get('/readyz', (_req, res) => {
+    const { httpStatus, body } = readiness();
+    sendJson(res, { status: httpStatus, body });
+  });
+  app.use(on(createPassThroughHandler(plane)));
+  return app;
+}
+
+/** Answers bytes that never became a request; the connection ends with it. */
+function renderRawError(code: string | undefined): string {
+  const [status, text] =
+    code === 'ERR_HTTP_REQUEST_TIMEOUT'
+      ? ['408 Request Timeout', ERROR_KINDS.request_timeout.text]
+      : code === 'HPE_HEADER_OVERFLOW'
+        ? ['431 Request Header Fields Too Large', 'The request headers are too large.']
+        : ['400 Bad Request', 'The request is not valid HTTP.'];
+  const error = { message: text, type: 'invalid_request_error', param: null, code: 'invalid_request' };
+  const body = JSON.stringify({ error });
+  const length = Buffer.byteLength(body);
+  return `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${length}\r\n\r\n${body}`;
+}

@@ -1,0 +1,284 @@
+// One attempt at an engine: sends the request, passes the answer to the client as it comes, and sees to its one record.
+// Which engine, and whether there is another attempt, is relay's question.
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
+import type { Dispatcher } from 'undici';
+import { GatewayError } from '#domain/errors.ts';
+import type { Outcome } from '#domain/usage-record.ts';
+import { type ClientWriter, createClientWriter } from './client-writer.ts';
+import type { Deadline, DeadlineSweep } from './deadline-sweep.ts';
+import type { MeteredRoute } from './metered-routes.ts';
+import { JsonObserver, type AnswerObserver, OpaqueObserver, StreamObserver } from './observe-answer.ts';
+import { renderErrorEvent } from './openai-error.ts';
+import type { ParsedRequest } from './parse-request.ts';
+import type { AttemptSpan, RequestMeter } from './request-meter.ts';
+import { resolveTokens } from './resolve-tokens.ts';
+import { createAnswerHeaders } from './response-headers.ts';
+import type { Upstream } from './upstream-pool.ts';
+
+/** Everything one attempt needs. */
+export interface ExchangeOptions {
+  readonly meter: RequestMeter;
+  readonly route: MeteredRoute;
+  readonly request: ParsedRequest;
+  readonly upstream: Upstream;
+  readonly res: ServerResponse;
+  readonly body: Buffer;
+  /** Flat list of names and values. */
+  readonly headers: string[];
+  /** Added to the answer's headers. */
+  readonly answerHeaders: Readonly<Record<string, string>>;
+  readonly removesUsage: boolean;
+  /** Whether a complete stream of this engine ends with `[DONE]`. */
+  readonly endsWithDone: boolean;
+  readonly deadlines: DeadlineSweep;
+  /** Monotonic ms at which the whole request must have ended. */
+  readonly mustEndByMs: number;
+}
+
+/** `answered`: the client has got what it will get. Else nothing reached it, and no record is written yet. */
+export type ExchangeResult =
+  | { readonly kind: 'answered' }
+  | { readonly kind: 'failed'; readonly error: GatewayError; readonly wasSent: boolean; readonly outcome: Outcome };
+
+/** Streams one engine's answer to one client. */
+export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
+  readonly #options: ExchangeOptions;
+  readonly #writer: ClientWriter;
+  readonly #done = Promise.withResolvers<ExchangeResult>();
+  #controller: Dispatcher.DispatchController | undefined;
+  #span: AttemptSpan | undefined;
+  #observer: AnswerObserver = new OpaqueObserver();
+  #engineStatus: number | null = null;
+  #isStream = false;
+  /** Body bytes still to come by content-length; null where the end shows itself otherwise. */
+  #bytesLeft: number | null = null;
+  #hasBodyBytes = false;
+  #dispatchedAtMs = 0;
+  #lastByteAtMs = 0;
+  #failure: { readonly outcome: Outcome; readonly error: GatewayError } | undefined;
+  #isOver = false;
+
+  constructor(options: ExchangeOptions) {
+    this.#options = options;
+    this.#isStream = options.request.stream;
+    this.#writer = createClientWriter(options.res, {
+      pause: () => this.#controller?.pause(),
+      resume: () => {
+        this.#lastByteAtMs = this.#now();
+        this.#controller?.resume();
+      },
+    });
+  }
+
+  /** Sends the request; resolves when the attempt is over. Never rejects. */
+  run(): Promise<ExchangeResult> {
+    const { upstream, route, body, headers, deadlines } = this.#options;
+    this.#dispatchedAtMs = this.#lastByteAtMs = this.#now();
+    deadlines.add(this);
+    try {
+      upstream.dispatcher.dispatch({ method: 'POST', path: upstream.basePath + route.path, headers, body }, this);
+    } catch (error) {
+      this.onResponseError(undefined, error as Error);
+    }
+    return this.#done.promise;
+  }
+
+  /** The client hung up: the engine is told at once. After the answer's last event nothing is left to abort. */
+  clientGone(): void {
+    if (this.#isOver) return;
+    this.#finish('client_aborted', this.#writer.status ?? 499);
+    if (this.#span === undefined) {
+      this.#failure = { outcome: 'client_aborted', error: new GatewayError('internal_error') };
+      this.#end({ kind: 'failed', error: this.#failure.error, wasSent: false, outcome: 'client_aborted' });
+    } else {
+      this.#end({ kind: 'answered' });
+    }
+    this.#controller?.abort(new Error('the client left'));
+  }
+
+  /** The gateway is closing and cannot wait for the rest. */
+  interrupt(): void {
+    this.#fail('interrupted', new GatewayError('draining'));
+  }
+
+  isDue(nowMs: number): boolean {
+    const { mustEndByMs, upstream } = this.#options;
+    const { connectMs, firstByteMs, idleMs } = upstream.deployment.timeouts;
+    if (nowMs > mustEndByMs) return true;
+    if (this.#writer.isPaused) return false;
+    if (this.#hasBodyBytes) return nowMs > this.#lastByteAtMs + idleMs;
+    return nowMs > this.#dispatchedAtMs + connectMs + firstByteMs;
+  }
+
+  expire(): void {
+    this.#fail('timed_out', new GatewayError('upstream_timeout', { headers: { 'x-should-retry': 'false' } }));
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#isOver) {
+      controller.abort(new Error('the attempt is over'));
+      return;
+    }
+    const { meter, route, request, upstream, body } = this.#options;
+    this.#span = meter.begin({
+      upstream: upstream.config.name,
+      pool: upstream.config.pool,
+      work: upstream.deployment.work,
+      prefillOnly: route.prefillOnly,
+      promptBytes: body.length,
+      maxTokens: request.maxTokens,
+      sequences: request.sequences,
+    });
+  }
+
+  onResponseStart(
+    _controller: Dispatcher.DispatchController,
+    status: number,
+    headers: IncomingHttpHeaders,
+    statusText?: string,
+  ): void {
+    if (status < 200 || this.#isOver) return;
+    const { meter, answerHeaders, res } = this.#options;
+    this.#engineStatus = status;
+    this.#observer = this.#createObserver(headers);
+    const filters = this.#isStream && this.#options.removesUsage;
+    const length = Number(headers['content-length'] ?? Number.NaN);
+    this.#bytesLeft = Number.isSafeInteger(length) && res.req.method !== 'HEAD' ? length : null;
+    const nowMs = this.#now();
+    const answer = createAnswerHeaders(headers, {
+      own: answerHeaders,
+      lengthUnknown: filters,
+      gatewayMs: this.#dispatchedAtMs - meter.receivedAtMs,
+    });
+    this.#lastByteAtMs = nowMs;
+    this.#span?.observe(nowMs, 0);
+    this.#writer.begin(status, { headers: answer, statusText, flushes: this.#isStream });
+  }
+
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#isOver) return;
+    const nowMs = this.#now();
+    this.#hasBodyBytes = true;
+    this.#lastByteAtMs = nowMs;
+    const output = this.#observer.observe(chunk);
+    this.#span?.observe(nowMs, this.#observer.steps);
+    if (this.#bytesLeft !== null) this.#bytesLeft -= chunk.length;
+    const isLast = this.#bytesLeft === 0 || this.#observer.isLast;
+    const written = isLast ? this.#finishAnswered() : undefined;
+    if (output !== null) this.#writer.write(output, written);
+  }
+
+  onResponseEnd(): void {
+    if (this.#isOver) return;
+    const rest = this.#observer.end();
+    const written = this.#finishAnswered();
+    this.#writer.end(rest, written);
+    this.#end({ kind: 'answered' });
+  }
+
+  onResponseError(_controller: unknown, cause: Error): void {
+    if (this.#isOver) return;
+    const { outcome, error } = this.#failure ?? {
+      outcome: 'upstream_error' as const,
+      error: new GatewayError('upstream_unreachable', { cause }),
+    };
+    if (this.#writer.status === null) {
+      this.#end({ kind: 'failed', error, outcome, wasSent: this.#span !== undefined });
+      return;
+    }
+    if (this.#span?.isFinished === true) {
+      // Everything that matters had arrived: what breaks now is only the engine's goodbye.
+      this.#writer.end(null);
+      this.#end({ kind: 'answered' });
+      return;
+    }
+    this.#finish(outcome, this.#writer.status);
+    const broken = new GatewayError(error.code, {
+      text: outcome === 'timed_out' ? error.message : 'The engine broke off its answer.',
+    });
+    this.#writer.abort(this.#isStream ? this.#renderBreak(broken) : null);
+    this.#end({ kind: 'answered' });
+  }
+
+  /** The record of an attempt of which nothing reached the client. */
+  settleFailure(ending: {
+    readonly outcome: Outcome;
+    readonly status: number;
+    readonly lastAttempt: boolean;
+  }): Promise<void> | undefined {
+    const { meter, upstream } = this.#options;
+    if (this.#span !== undefined) return this.#finish(ending.outcome, ending.status, ending.lastAttempt);
+    meter.recordUnreached({ ...ending, upstream: upstream.config.name });
+    return undefined;
+  }
+
+  /** Gives up: the engine is aborted, and the rest follows as if it had broken. */
+  #fail(outcome: Outcome, error: GatewayError): void {
+    if (this.#isOver) return;
+    this.#failure = { outcome, error };
+    const controller = this.#controller;
+    this.onResponseError(controller, error);
+    controller?.abort(error);
+  }
+
+  #createObserver(headers: IncomingHttpHeaders): AnswerObserver {
+    const encoding = headers['content-encoding'];
+    const type = String(headers['content-type'] ?? '').toLowerCase();
+    this.#isStream = type.startsWith('text/event-stream');
+    if (encoding !== undefined && encoding !== 'identity') return new OpaqueObserver();
+    if (this.#isStream) {
+      const { route, request, removesUsage } = this.#options;
+      const { promptCount, sequences } = request;
+      return new StreamObserver({ shape: route.shape, promptCount, sequences, removesUsage });
+    }
+    return type.includes('json') || type === '' ? new JsonObserver() : new OpaqueObserver();
+  }
+
+  /** The answer is complete as far as its engine is concerned; what it says of itself decides the outcome. */
+  #finishAnswered(): Promise<void> | undefined {
+    if (this.#span?.isFinished === true) return undefined;
+    if (!this.#isStream) this.#observer.end();
+    const status = this.#engineStatus ?? 502;
+    return this.#finish(this.#isWhole(status) ? 'completed' : 'upstream_error', status);
+  }
+
+  /** A stream is whole when its last event or at least its finish reason came, an engine without `[DONE]` being believed otherwise. */
+  #isWhole(status: number): boolean {
+    if (status >= 400 || this.#observer.isFailed) return false;
+    if (!this.#isStream || !(this.#observer instanceof StreamObserver)) return true;
+    return this.#observer.isLast || this.#observer.isFinished || !this.#options.endsWithDone;
+  }
+
+  #finish(outcome: Outcome, status: number, lastAttempt = true): Promise<void> | undefined {
+    const { route, request, upstream } = this.#options;
+    const { tokens, source } = resolveTokens({
+      usage: this.#observer.usage,
+      promptTextBytes: request.promptTextBytes,
+      isStream: this.#isStream,
+      prefillOnly: route.prefillOnly,
+      engineStatus: this.#engineStatus,
+      contentEvents: this.#observer.contentEvents,
+      contentBytes: this.#observer.contentBytes,
+      work: upstream.deployment.work,
+    });
+    return this.#span?.finish({ outcome, status, tokens, tokenSource: source, lastAttempt });
+  }
+
+  /** The one error event; an event that was passed on by half is closed first, so that the error stands on its own. */
+  #renderBreak(error: GatewayError): Buffer {
+    const close = this.#observer.atBoundary || this.#options.removesUsage ? '' : '\n\n';
+    return Buffer.from(close + renderErrorEvent(error, this.#options.route.protocol));
+  }
+
+  #end(result: ExchangeResult): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#options.deadlines.delete(this);
+    this.#done.resolve(result);
+  }
+
+  #now(): number {
+    return this.#options.meter.services.clock.monotonicMs();
+  }
+}
