@@ -24,7 +24,10 @@ interface CatalogueEntry {
   readonly kvCapacityTokens: number;
 }
 
-function coefficientsOf(t0: number, a: number, q: number, d: number, k: number): IterationCoefficients {
+// Names as in the table of §2.2.
+type CoefficientRow = readonly [t0: number, a: number, q: number, d: number, k: number];
+
+function nameCoefficients([t0, a, q, d, k]: CoefficientRow): IterationCoefficients {
   return { iterationMs: t0, prefillTokenMs: a, prefillContextMs: q, decodeStepMs: d, contextTokenMs: k };
 }
 
@@ -47,7 +50,7 @@ const catalogue: readonly CatalogueEntry[] = [
     billionParameters: 8,
     fp8: false,
     gpus: 1,
-    coefficients: coefficientsOf(7.2, 0.022, 1.2e-6, 0.03, 6e-5),
+    coefficients: nameCoefficients([7.2, 0.022, 1.2e-6, 0.03, 6e-5]),
     kvCapacityTokens: 400_000,
   },
   {
@@ -56,7 +59,7 @@ const catalogue: readonly CatalogueEntry[] = [
     billionParameters: 8,
     fp8: true,
     gpus: 1,
-    coefficients: coefficientsOf(4.3, 0.013, 0.6e-6, 0.025, 6e-5),
+    coefficients: nameCoefficients([4.3, 0.013, 0.6e-6, 0.025, 6e-5]),
     kvCapacityTokens: 460_000,
   },
   {
@@ -65,7 +68,7 @@ const catalogue: readonly CatalogueEntry[] = [
     billionParameters: 12,
     fp8: false,
     gpus: 1,
-    coefficients: coefficientsOf(10.5, 0.034, 1.5e-6, 0.0375, 7.5e-5),
+    coefficients: nameCoefficients([10.5, 0.034, 1.5e-6, 0.0375, 7.5e-5]),
     kvCapacityTokens: 280_000,
   },
   {
@@ -74,7 +77,7 @@ const catalogue: readonly CatalogueEntry[] = [
     billionParameters: 27,
     fp8: false,
     gpus: 2,
-    coefficients: coefficientsOf(12.5, 0.056, 0.86e-6, 0.043, 8.3e-5),
+    coefficients: nameCoefficients([12.5, 0.056, 0.86e-6, 0.043, 8.3e-5]),
     kvCapacityTokens: 230_000,
   },
   {
@@ -83,7 +86,7 @@ const catalogue: readonly CatalogueEntry[] = [
     billionParameters: 70,
     fp8: false,
     gpus: 4,
-    coefficients: coefficientsOf(16.5, 0.072, 1.5e-6, 0.07, 3.6e-5),
+    coefficients: nameCoefficients([16.5, 0.072, 1.5e-6, 0.07, 3.6e-5]),
     kvCapacityTokens: 430_000,
   },
   {
@@ -92,7 +95,7 @@ const catalogue: readonly CatalogueEntry[] = [
     billionParameters: 70,
     fp8: false,
     gpus: 8,
-    coefficients: coefficientsOf(10, 0.038, 0.75e-6, 0.04, 1.8e-5),
+    coefficients: nameCoefficients([10, 0.038, 0.75e-6, 0.04, 1.8e-5]),
     kvCapacityTokens: 1_300_000,
   },
   {
@@ -101,7 +104,7 @@ const catalogue: readonly CatalogueEntry[] = [
     billionParameters: 70,
     fp8: true,
     gpus: 2,
-    coefficients: coefficientsOf(16.5, 0.072, 1.5e-6, 0.07, 7e-5),
+    coefficients: nameCoefficients([16.5, 0.072, 1.5e-6, 0.07, 7e-5]),
     kvCapacityTokens: 220_000,
   },
 ];
@@ -132,18 +135,18 @@ export function findEngineModel(
   const speed = gpuSpeeds[gpu];
   if (speed === undefined) throw new RangeError(`no speed known for GPU "${gpu}"; known: ${knownGpus.join(', ')}`);
   const entry = findCatalogueEntry(name, placement.gpus) ?? interpolateEntry(name);
-  const { iterationMs, prefillTokenMs, prefillContextMs, decodeStepMs, contextTokenMs } = entry.coefficients;
+  const { coefficients } = entry;
   return {
     name: entry.name,
     gpu,
     gpus: placement.gpus ?? entry.gpus,
-    coefficients: coefficientsOf(
-      iterationMs / speed.memory,
-      prefillTokenMs / speed.arithmetic,
-      prefillContextMs / speed.arithmetic,
-      decodeStepMs,
-      contextTokenMs / speed.memory,
-    ),
+    coefficients: {
+      iterationMs: coefficients.iterationMs / speed.memory,
+      prefillTokenMs: coefficients.prefillTokenMs / speed.arithmetic,
+      prefillContextMs: coefficients.prefillContextMs / speed.arithmetic,
+      decodeStepMs: coefficients.decodeStepMs,
+      contextTokenMs: coefficients.contextTokenMs / speed.memory,
+    },
     kvCapacityTokens: entry.kvCapacityTokens,
   };
 }
@@ -180,20 +183,20 @@ function interpolateEntry(name: string): CatalogueEntry {
   return {
     ...upper,
     name,
-    coefficients: coefficientsOf(
-      Math.max(iterationMs, 2),
-      blend((entry) => entry.coefficients.prefillTokenMs),
-      blend((entry) => entry.coefficients.prefillContextMs),
-      blend((entry) => entry.coefficients.decodeStepMs),
-      blend((entry) => entry.coefficients.contextTokenMs),
-    ),
+    coefficients: {
+      iterationMs: Math.max(iterationMs, 2),
+      prefillTokenMs: blend((entry) => entry.coefficients.prefillTokenMs),
+      prefillContextMs: blend((entry) => entry.coefficients.prefillContextMs),
+      decodeStepMs: blend((entry) => entry.coefficients.decodeStepMs),
+      contextTokenMs: blend((entry) => entry.coefficients.contextTokenMs),
+    },
     gpus: above?.gpus ?? 8,
     kvCapacityTokens: Math.floor(gap > 0 ? blend((entry) => entry.kvCapacityTokens) : nearest.kvCapacityTokens),
   };
 }
 
-/** Sequences in flight at which an optimised engine's throughput is compared with the baseline's. */
-export const baselineComparisonConcurrency = 8;
+// Sequences in flight at which an optimised engine's throughput is compared with the baseline's.
+const baselineComparisonConcurrency = 8;
 const baselineSlowdown = 10;
 
 /**
@@ -212,11 +215,11 @@ export function slowToBaseline(coefficients: IterationCoefficients): IterationCo
     (outputTokens - 1) * (coefficients.decodeStepMs + coefficients.contextTokenMs * (promptTokens + outputTokens / 2)) +
     (outputTokens * coefficients.iterationMs) / inFlight;
   const factor = (baselineSlowdown * gpuTimeMs(baselineComparisonConcurrency)) / gpuTimeMs(1);
-  return coefficientsOf(
-    coefficients.iterationMs * factor,
-    coefficients.prefillTokenMs * factor,
-    coefficients.prefillContextMs * factor,
-    coefficients.decodeStepMs * factor,
-    coefficients.contextTokenMs * factor,
-  );
+  return {
+    iterationMs: coefficients.iterationMs * factor,
+    prefillTokenMs: coefficients.prefillTokenMs * factor,
+    prefillContextMs: coefficients.prefillContextMs * factor,
+    decodeStepMs: coefficients.decodeStepMs * factor,
+    contextTokenMs: coefficients.contextTokenMs * factor,
+  };
 }

@@ -71,7 +71,8 @@ export class IterationLog {
 
   /** vLLM's Prometheus page. */
   renderVllm(model: string, core: EngineCore): string {
-    const labels = `{model_name="${model}"}`;
+    const quoted = JSON.stringify(model);
+    const labels = `{model_name=${quoted}}`;
     const { total, used } = core.kvBlocks;
     return renderFamilies([
       ['vllm:num_requests_running', 'gauge', labels, core.runningSequences],
@@ -83,7 +84,7 @@ export class IterationLog {
       [
         'vllm:request_success_total',
         'counter',
-        `{model_name="${model}",finished_reason="stop"}`,
+        `{model_name=${quoted},finished_reason="stop"}`,
         this.requestsSucceeded,
       ],
     ]);
@@ -91,17 +92,18 @@ export class IterationLog {
 
   /** Triton's Prometheus page. */
   renderTriton(model: string, core: EngineCore): string {
-    const labels = `{model="${model}",version="1"}`;
+    const quoted = JSON.stringify(model);
+    const labels = `{model=${quoted},version="1"}`;
     return renderFamilies([
       ['nv_inference_request_success', 'counter', labels, this.requestsSucceeded],
-      ['nv_inference_request_failure', 'counter', `{model="${model}",reason="OTHER",version="1"}`, this.requestsFailed],
+      ['nv_inference_request_failure', 'counter', `{model=${quoted},reason="OTHER",version="1"}`, this.requestsFailed],
       ['nv_inference_exec_count', 'counter', labels, core.iterations],
       ['nv_inference_compute_infer_duration_us', 'counter', labels, Math.round(core.busyMs * 1000)],
       ['nv_inference_pending_request_count', 'gauge', labels, core.queuedSequences],
       [
         'nv_trt_llm_request_metrics',
         'gauge',
-        `{model="${model}",request_type="active",version="1"}`,
+        `{model=${quoted},request_type="active",version="1"}`,
         core.runningSequences,
       ],
     ]);

@@ -8,7 +8,10 @@ import { RealTimeLoop, readEpochMs } from './real-time-loop.ts';
 import { TruthBook } from './truth-book.ts';
 import type { EngineTruth, OpenTruth } from './truth-book.ts';
 
-/** What a request wants from the engine: one sequence per entry of `sequences`, in the order of their choice index. */
+/**
+ * What a request wants from the engine: one sequence per entry of `sequences`, in the order of their choice index.
+ * Choices of one prompt are sequences like any others: started together, each computes the prompt for itself.
+ */
 export interface GenerationOrder {
   readonly entry: OpenTruth;
   readonly sequences: readonly {
