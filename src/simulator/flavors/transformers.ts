@@ -5,6 +5,7 @@ import { describeToolCallPiece, describeToolCalls, formatChunkHead, formatEvent 
 import { isJsonObject } from '../inference-request.ts';
 import type { InferenceRoute, JsonObject } from '../inference-request.ts';
 
+// `ignore_eos` is the simulator's own: without it traffic of exact lengths could not be sent to a baseline.
 const knownFields = new Set(
   (
     'model messages prompt stream max_tokens temperature top_p seed stop frequency_penalty presence_penalty ' +

@@ -124,6 +124,19 @@ describe('EngineCore', () => {
     expect(iterations.map(({ members }) => members.length)).toEqual(Array.from({ length: 12 }, () => 1));
   });
 
+  it('the baseline needs ten times the GPU time of the optimised engine with eight chats in flight', () => {
+    const spend = (overrides: Partial<EngineSettings>): number => {
+      const { core, submit } = createTestEngine({ noiseCv: 0, prefixCache: false, ...overrides });
+      for (let seed = 0; seed < 80; seed += 1) submit({ prompt: textOf(500, seed), outputTokens: 300, arrivedAtMs: 0 });
+      core.step(1e9);
+      return core.busyMs;
+    };
+    const slow = spend({ maxSequences: 1, coefficients: slowToBaseline(coefficients) });
+    const ratio = slow / spend({ maxSequences: 8 });
+    expect(ratio).toBeGreaterThan(9.5);
+    expect(ratio).toBeLessThan(10.5);
+  });
+
   it('KV memory is never overcommitted: the youngest is preempted, computed again, and still completes', () => {
     const { core, submit } = createTestEngine({ kvCapacityTokens: 640, prefixCache: false });
     const running = [1, 2, 3].map((seed) =>
