@@ -1,0 +1,59 @@
+// GET /api/reports/chargeback and GET /api/usage: the reports room over HTTP.
+import type { Config } from '#config/config.ts';
+import type { BooksReader } from '#domain/books.ts';
+import type { Clock } from '#domain/clock.ts';
+import { formatSecond } from '#domain/window.ts';
+import { computeChargeback } from '#reports/chargeback.ts';
+import { parseGroupBy } from '#reports/dimensions.ts';
+import { readReportSource } from '#reports/read-report.ts';
+import { renderCsv } from '#reports/render-csv.ts';
+import { toReportJson, toRowJson } from '#reports/render-json.ts';
+import { renderTable } from '#reports/render-table.ts';
+import { parsePeriod } from '#reports/report-period.ts';
+import { parseReportRequest } from '#reports/report-request.ts';
+import { parseGranularity, readUsage } from '#reports/usage.ts';
+import type { RequestHandler } from 'express';
+import { readQuery } from './read-query.ts';
+
+export interface ReportRoutesOptions {
+  readonly books: BooksReader;
+  readonly clock: Clock;
+  /** The config in force. */
+  readonly config: () => Config;
+}
+
+/** The report of contract §6 as JSON, or CSV or text by `format`. */
+export function createReportRoute({ books, clock, config }: ReportRoutesOptions): RequestHandler {
+  return async (req, res) => {
+    const query = readQuery(req, ['month', 'from', 'to', 'groupBy', 'timezone', 'format', 'idle', 'basis', 'team']);
+    const request = parseReportRequest({ ...query, format: query.format ?? 'json' }, clock.epochMs());
+    const source = await readReportSource(books, request.period, request.groupBy);
+    const report = computeChargeback({ ...request, source, config: config(), nowMs: clock.epochMs() });
+    if (request.format === 'json') res.json(toReportJson(report));
+    else if (request.format === 'csv') res.type('text/csv').send(renderCsv(report));
+    else res.type('text/plain').send(renderTable(report, { color: false }));
+  };
+}
+
+/** Buckets of usage; whole UTC hours, days or months that overlap the period. */
+export function createUsageRoute({ books, clock, config }: ReportRoutesOptions): RequestHandler {
+  return async (req, res) => {
+    const query = readQuery(req, ['from', 'to', 'groupBy', 'granularity', 'team']);
+    const usage = await readUsage({
+      books,
+      config: config(),
+      granularity: parseGranularity(query.granularity ?? 'day'),
+      groupBy: parseGroupBy(query.groupBy ?? 'team'),
+      period: parsePeriod({ from: query.from, to: query.to }, clock.epochMs()),
+      team: query.team ?? null,
+    });
+    res.json({
+      settledThrough: usage.settledThrough === null ? null : formatSecond(usage.settledThrough),
+      buckets: usage.buckets.map(({ start, end, row }) => ({
+        start: formatSecond(start),
+        end: formatSecond(end),
+        ...toRowJson(row),
+      })),
+    });
+  };
+}
