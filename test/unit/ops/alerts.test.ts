@@ -58,8 +58,10 @@ test('the made-up series notice a changed threshold', () => {
   try {
     const changed = readFileSync(RULES, 'utf8').replace('ratio1h > 0.05', 'ratio1h > 0.5');
     writeFileSync(join(folder, 'rules.yml'), changed);
-    const suite = readFileSync(RULE_TESTS, 'utf8').replace('../../../config/alerts/inferometer.yml', 'rules.yml');
-    writeFileSync(join(folder, 'suite.yml'), suite);
+    const suite = parse(readFileSync(RULE_TESTS, 'utf8')) as { tests: { name: string }[] };
+    const tests = suite.tests.filter(({ name }) => name.startsWith('only a share of estimated tokens'));
+    expect(tests).toHaveLength(1);
+    writeFileSync(join(folder, 'suite.yml'), JSON.stringify({ ...suite, rule_files: ['rules.yml'], tests }));
     const { status, output } = runPromtool('test', 'rules', join(folder, 'suite.yml'));
     expect(status).not.toBe(0);
     expect(output).toContain('InferometerUsageMissing');

@@ -7,6 +7,7 @@ import { isIP } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
+import { loadConfig } from '#config/load-config.ts';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 
@@ -234,6 +235,21 @@ describe.each(['inferometer.yaml', 'inferometer.gpu.yaml'])('config/compose/%s',
     readonly journal: { readonly dir: string };
     readonly deployments: readonly { readonly upstreams: readonly { readonly url: string }[] }[];
   };
+
+  test('the gateway accepts it with an empty environment, as `docker compose up` without .env gives it', () => {
+    const loaded = loadConfig({ path: `${ROOT}config/compose/${file}`, env: {} });
+    expect(loaded.ok ? [] : loaded.problems).toEqual([]);
+    // The one warning is deliberate: published on the loopback only, the admin plane needs no token out of the box.
+    expect(loaded.ok && loaded.warnings.map((warning) => warning.path)).toEqual(['admin.requireToken']);
+  });
+
+  test('a token from the environment is in force', () => {
+    const loaded = loadConfig({
+      path: `${ROOT}config/compose/${file}`,
+      env: { INFEROMETER_ADMIN_TOKEN: 'from-the-environment' },
+    });
+    expect(loaded).toMatchObject({ ok: true, config: { admin: { token: 'from-the-environment' } }, warnings: [] });
+  });
 
   test('the gateway listens where compose publishes it and keeps its books in the Redis of the stack', () => {
     expect(config.server).toMatchObject({ host: '0.0.0.0', port: 8080 });
