@@ -1,0 +1,500 @@
+import { createAdminServer } from '#admin/admin-server.ts';
+import type { AdminServer, AdminServerOptions } from '#admin/admin-server.ts';
+import { AdminUnprotectedError } from '#admin/admin-access.ts';
+import type { BooksReader, RecordQuery } from '#domain/books.ts';
+import { silentLog } from '#domain/log.ts';
+import type { SettledRecordJson } from '#domain/settlement.ts';
+import { StoreUnavailableError } from '#domain/settlement.ts';
+import type { UsageRecord } from '#domain/usage-record.ts';
+import { createSampleConfig } from '#test/unit/observe/sample-config.ts';
+import { RECORD } from '#test/unit/observe/sample-record.ts';
+import {
+  createBook,
+  createCell,
+  createFixedBooks,
+  EXAMPLE_BOOK,
+  EXAMPLE_CELL,
+  NOVEMBER,
+} from '#test/unit/reports/sample-books.ts';
+import { request } from 'node:http';
+import { afterEach, describe, expect, test } from 'vitest';
+
+const TOKEN = 'admin-token-of-the-test';
+const NOW_MS = Date.UTC(2026, 10, 22, 10, 30);
+
+const servers: AdminServer[] = [];
+
+afterEach(async () => {
+  await Promise.all(servers.splice(0).map((server) => server.close()));
+});
+
+function createOptions(overrides: Partial<AdminServerOptions> = {}): AdminServerOptions {
+  return {
+    config: createSampleConfig(),
+    books: createFixedBooks({ status: { nowMs: NOW_MS, frontier: NOW_MS / 1000 - 3 } }),
+    metrics: {
+      render: async () => 'inferometer_store_up 1\n',
+      contentType: 'text/plain; version=0.0.4; charset=utf-8',
+    },
+    readiness: () => ({ status: 'ready', checks: { config: 'ok', store: 'ok', journal: 'ok', upstreams: {} } }),
+    sources: {
+      upstreamStatus: () => [{ deployment: 'llama-70b', upstream: 'trt-1', healthy: true, inFlight: 3 }],
+      profiles: () => [
+        {
+          deployment: 'llama-70b',
+          source: 'declared',
+          profile: {
+            iterationMs: 12,
+            prefillTokenMs: 0.03,
+            prefillContextMs: 0,
+            decodeStepMs: 0.04,
+            contextTokenMs: 0,
+          },
+        },
+      ],
+    },
+    unsettled: () => [],
+    clock: { monotonicMs: () => 0, epochMs: () => NOW_MS, toEpochMs: (ms) => ms },
+    log: silentLog,
+    ...overrides,
+  };
+}
+
+/** Starts a server and returns a GET with the admin token, or with the headers given. */
+async function start(overrides: Partial<AdminServerOptions> = {}) {
+  const server = createAdminServer(createOptions(overrides));
+  servers.push(server);
+  const { port } = await server.listen();
+  return async (
+    path: string,
+    headers: Record<string, string> = { authorization: `Bearer ${TOKEN}` },
+    method = 'GET',
+  ) => {
+    const response = await fetch(`http://127.0.0.1:${port}${path}`, { headers, method });
+    const text = await response.text();
+    const isJson = response.headers.get('content-type')?.startsWith('application/json') === true;
+    return { status: response.status, headers: response.headers, text, body: isJson ? JSON.parse(text) : null };
+  };
+}
+
+function adminConfig(admin: Partial<AdminServerOptions['config']['admin']>) {
+  const config = createSampleConfig();
+  return { ...config, admin: { ...config.admin, ...admin } };
+}
+
+describe('access', () => {
+  test('metrics, health and readiness need no token; everything else does', async () => {
+    const get = await start();
+    for (const path of ['/metrics', '/healthz', '/readyz']) expect((await get(path, {})).status, path).toBe(200);
+    for (const path of [
+      '/',
+      '/api/usage',
+      '/api/reports/chargeback',
+      '/api/deployments',
+      '/api/requests',
+      '/api/keys',
+      '/nowhere',
+    ]) {
+      const { status, body } = await get(path, {});
+      expect({ status, code: body?.error?.code }, path).toEqual({ status: 401, code: 'invalid_token' });
+    }
+  });
+
+  test.each(['Bearer wrong', `Bearer ${TOKEN}x`, `Basic ${TOKEN}`, TOKEN, 'Bearer ', ''])(
+    'refuses "%s"',
+    async (authorization) => {
+      const get = await start();
+      expect((await get('/api/requests', { authorization })).status).toBe(401);
+    },
+  );
+
+  test('a metrics token protects the metrics and opens nothing else', async () => {
+    const get = await start({ config: adminConfig({ metricsToken: 'scrape-token' }) });
+    expect((await get('/metrics', {})).status).toBe(401);
+    expect((await get('/metrics', { authorization: 'Bearer scrape-token' })).text).toContain('inferometer_store_up 1');
+    expect((await get('/api/requests', { authorization: 'Bearer scrape-token' })).status).toBe(401);
+  });
+
+  test('beyond loopback without a token it refuses to be created, unless told that none is required', () => {
+    const open = { host: '0.0.0.0', token: '' };
+    expect(() => createAdminServer(createOptions({ config: adminConfig(open) }))).toThrow(AdminUnprotectedError);
+    const warnings: string[] = [];
+    const log = { ...silentLog, warn: (_fields: unknown, message: string) => void warnings.push(message) };
+    createAdminServer(createOptions({ config: adminConfig({ ...open, requireToken: false }), log }));
+    expect(warnings).toHaveLength(1);
+  });
+
+  test('a reload may change the token, but not take it away where it is needed', async () => {
+    const server = createAdminServer(createOptions({ config: adminConfig({ host: '0.0.0.0' }) }));
+    servers.push(server);
+    const { port } = await server.listen();
+    server.reload(adminConfig({ host: '127.0.0.1', token: 'the-next-admin-token' }));
+    const statusWith = async (token: string) =>
+      (await fetch(`http://127.0.0.1:${port}/`, { headers: { authorization: `Bearer ${token}` } })).status;
+    expect([await statusWith(TOKEN), await statusWith('the-next-admin-token')]).toEqual([401, 200]);
+    expect(() => server.reload(adminConfig({ host: '127.0.0.1', token: '' }))).toThrow(AdminUnprotectedError);
+  });
+
+  test('on loopback without a token, a page that rebinds its own name to this machine is turned away', async () => {
+    const server = createAdminServer(createOptions({ config: adminConfig({ token: '' }) }));
+    servers.push(server);
+    const { port } = await server.listen();
+    const statusAs = (host: string) =>
+      new Promise<number | undefined>((resolve, reject) => {
+        request({ host: '127.0.0.1', port, path: '/api/deployments', headers: { host } }, (res) => {
+          res.resume();
+          resolve(res.statusCode);
+        })
+          .on('error', reject)
+          .end();
+      });
+    expect(await statusAs(`localhost:${port}`)).toBe(200);
+    expect(await statusAs('evil.example')).toBe(403);
+  });
+});
+
+describe('readiness', () => {
+  test.each([
+    ['ready', 200],
+    ['degraded', 200],
+    ['starting', 503],
+    ['draining', 503],
+    ['unready', 503],
+  ])('%s is answered with %i', async (status, code) => {
+    const get = await start({ readiness: () => ({ status, checks: { config: 'ok' } }) });
+    const answer = await get('/readyz', {});
+    expect(answer.status).toBe(code);
+    expect(answer.body).toEqual({ status, checks: { config: 'ok' } });
+  });
+});
+
+describe('reports', () => {
+  test('the chargeback report comes as JSON, CSV and text', async () => {
+    const get = await start();
+    const json = await get('/api/reports/chargeback?from=2026-11-01&to=2026-11-02&groupBy=team');
+    expect(json.body).toMatchObject({ schema: 'inferometer.chargeback/1', complete: true, groupBy: ['team'] });
+    expect(json.body.rows[0]).toMatchObject({ team: 'search', costNanoUsd: '8573387' });
+    const csv = await get('/api/reports/chargeback?month=2026-11&format=csv');
+    expect(csv.headers.get('content-type')).toContain('text/csv');
+    expect(csv.text.split('\r\n')[0]).toMatch(/^line,team,model,requests,/);
+    expect((await get('/api/reports/chargeback?format=table')).text).toContain('difference 0 nanodollars');
+  });
+
+  test.each([
+    ['groupBy=colour', 'groupBy'],
+    ['groupby=team', 'groupby'],
+    ['month=2026-13', 'month'],
+    ['month=2026-11&from=2026-11-01', 'month'],
+    ['from=yesterday', 'from'],
+    ['from=2026-11-02&to=2026-11-01', 'to'],
+    ['from=2026-11-01T08:30:00Z&to=2026-11-02', 'from'],
+    ['timezone=Asia/Kolkata', 'timezone'],
+    ['timezone=Mars/Olympus', 'timezone'],
+    ['idle=reserved', 'idle'],
+    ['idle=magic', 'idle'],
+    ['format=html', 'format'],
+    ['basis=standard', 'basis'],
+    ['team=a&team=b', 'team'],
+  ])('?%s is answered with 400 naming the parameter', async (query, parameter) => {
+    const get = await start();
+    const { status, body } = await get(`/api/reports/chargeback?${query}`);
+    expect(status).toBe(400);
+    expect(body.error.code).toBe('invalid_parameter');
+    expect(body.error.message.startsWith(`${parameter}: `)).toBe(true);
+    expect(body.error.message.length).toBeGreaterThan(parameter.length + 12);
+  });
+
+  test('a store that does not answer is a 503, and what nobody foresaw a 500 without its words', async () => {
+    const down = await start({
+      books: {
+        ...createFixedBooks(),
+        readStatus: () => Promise.reject(new StoreUnavailableError('redis://user:secret@host')),
+      },
+    });
+    const answer = await down('/api/reports/chargeback');
+    expect([answer.status, answer.body.error.code]).toEqual([503, 'store_unavailable']);
+    expect(answer.text).not.toContain('secret');
+    const broken = await start({
+      books: { ...createFixedBooks(), readStatus: () => Promise.reject(new Error('secret')) },
+    });
+    const failure = await broken('/api/reports/chargeback');
+    expect([failure.status, failure.body.error.code]).toEqual([500, 'internal_error']);
+    expect(failure.text).not.toContain('secret');
+  });
+});
+
+describe('usage', () => {
+  test('comes in whole buckets with the rows of a report', async () => {
+    const cells = [
+      createCell({ start: NOVEMBER + 3600 }, { requests: 1n, costNanoUsd: 5n }),
+      createCell({ start: NOVEMBER + 7200, model: 'other' }, { requests: 2n, costNanoUsd: 6n }),
+      createCell({ start: NOVEMBER + 90_000 }, { requests: 4n, costNanoUsd: 7n }),
+    ];
+    const get = await start({ books: createFixedBooks({ cells, status: { nowMs: NOW_MS } }) });
+    const days = await get('/api/usage?from=2026-11-01&to=2026-11-03&granularity=day&groupBy=team');
+    expect(days.body.buckets).toEqual([
+      expect.objectContaining({
+        start: '2026-11-01T00:00:00Z',
+        end: '2026-11-02T00:00:00Z',
+        team: 'search',
+        requests: 3,
+        costNanoUsd: '11',
+      }),
+      expect.objectContaining({ start: '2026-11-02T00:00:00Z', end: '2026-11-03T00:00:00Z', requests: 4 }),
+    ]);
+    const hours = await get('/api/usage?from=2026-11-01&to=2026-11-02&granularity=hour&groupBy=model');
+    expect(hours.body.buckets.map((bucket: { start: string; model: string }) => [bucket.start, bucket.model])).toEqual([
+      ['2026-11-01T01:00:00Z', 'llama-3.1-70b'],
+      ['2026-11-01T02:00:00Z', 'other'],
+    ]);
+    expect((await get('/api/usage?granularity=week')).status).toBe(400);
+    expect((await get('/api/usage?groupBy=user')).status).toBe(400);
+  });
+});
+
+describe('deployments', () => {
+  test('tell price, health, utilisation and concurrency', async () => {
+    const start_ = Date.UTC(2026, 10, 22, 10) / 1000;
+    const cells = [{ ...EXAMPLE_CELL, start: start_ }];
+    const books = [
+      createBook(
+        { hour: start_ },
+        { ...EXAMPLE_BOOK.metrics, chargedGpuMicros: 3_600_000_000n, busyMs: 900_000n, flightMs: 1_800_000n },
+      ),
+    ];
+    const get = await start({ books: createFixedBooks({ cells, books }) });
+    const { body } = await get('/api/deployments');
+    const figures = {
+      usdPerMillionTokens: {
+        input: '0.315391085',
+        output: '1.393346750',
+        blended: '0.634501702',
+        blendedWithIdle: '740.082889284',
+      },
+      utilisation: 0.25,
+      meanConcurrency: 2,
+    };
+    expect(body).toEqual({
+      deployments: [
+        {
+          name: 'llama-70b',
+          model: 'llama-3.1-70b',
+          models: ['llama-3.1-70b', 'meta-llama/Llama-3.1-70B-Instruct'],
+          engine: 'tensorrt-llm',
+          gpu: 'H100-SXM',
+          upstreams: [{ name: 'trt-1', healthy: true, inFlight: 3 }],
+          usdPerHour: '10',
+          ...figures,
+          lastHour: figures,
+          profile: {
+            source: 'declared',
+            fitError: null,
+            iterationMs: 12,
+            prefillTokenMs: 0.03,
+            prefillContextMs: 0,
+            decodeStepMs: 0.04,
+            contextTokenMs: 0,
+          },
+        },
+      ],
+    });
+  });
+
+  test('without traffic nothing is known, which is null', async () => {
+    const get = await start({ books: createFixedBooks({ cells: [], books: [] }) });
+    const { body } = await get('/api/deployments');
+    expect(body.deployments[0]).toMatchObject({
+      utilisation: null,
+      meanConcurrency: null,
+      usdPerMillionTokens: { blended: null },
+    });
+  });
+});
+
+describe('requests', () => {
+  const charge = {
+    hour: Date.UTC(2026, 10, 22, 10) / 1000,
+    gpuMicros: '412345',
+    costNanoUsd: '286351',
+    prefillNanoUsd: '90000',
+    decodeNanoUsd: '196351',
+    otherNanoUsd: '0',
+    nanoUsdPerGpuHour: '2500000000',
+  };
+  const named = (id: string, endedAtMs: number): UsageRecord => ({
+    ...RECORD,
+    recordId: `${id}.1`,
+    requestId: id,
+    endedAtMs,
+  });
+  const settled = (id: string, endedAtMs: number): SettledRecordJson => ({
+    ...named(id, endedAtMs),
+    charges: [charge],
+  });
+
+  test('have the shape of the contract, settled and not', async () => {
+    const get = await start({
+      books: createFixedBooks({ records: [settled('a', NOW_MS)] }),
+      unsettled: () => [named('b', NOW_MS + 1)],
+    });
+    const { body } = await get('/api/requests');
+    expect(body.next).toBeNull();
+    expect(body.requests[1]).toEqual({
+      requestId: 'a',
+      clientRequestId: null,
+      attempt: 1,
+      team: 'search',
+      project: 'ranking',
+      keyId: 'k_1',
+      user: 'u-17',
+      tags: { feature: 'autocomplete' },
+      requestedModel: 'llama-3.1-70b',
+      model: 'llama-3.1-70b',
+      deployment: 'llama-70b',
+      upstream: 'trt-1',
+      route: '/v1/chat/completions',
+      stream: true,
+      startedAt: '2026-11-22T10:00:00.000Z',
+      endedAt: '2026-11-22T10:30:00.000Z',
+      timeToFirstTokenMs: 100,
+      durationMs: 1504,
+      outcome: 'completed',
+      status: 200,
+      clientRetry: 0,
+      tokens: { input: 900, cachedInput: 100, output: 118, reasoning: 0, total: 1118 },
+      tokenSource: 'reported',
+      gpuSeconds: 0.412345,
+      costNanoUsd: '286351',
+      prefillNanoUsd: '90000',
+      decodeNanoUsd: '196351',
+      otherNanoUsd: '0',
+      charges: [{ hour: '2026-11-22T10:00:00Z', gpuSeconds: 0.412345, costNanoUsd: '286351', usdPerGpuHour: '2.5' }],
+      profileSource: 'declared',
+      settled: true,
+    });
+    expect(body.requests[0]).toMatchObject({
+      requestId: 'b',
+      settled: false,
+      costNanoUsd: null,
+      gpuSeconds: null,
+      charges: [],
+    });
+  });
+
+  test.each([1, 2, 3, 4, 7])('every record is on exactly one page, %i at a time', async (limit) => {
+    const records = [5, 4, 3, 2, 1].map((second) => settled(`s${second}`, NOW_MS + second * 1000));
+    const waiting = [1, 3, 2].map((second) => named(`u${second}`, NOW_MS + second * 1000));
+    const get = await start({ books: createFixedBooks({ records }), unsettled: () => waiting });
+    const seen: string[] = [];
+    let cursor = '';
+    for (let page = 0; page < 12; page += 1) {
+      const { body } = await get(`/api/requests?limit=${limit}${cursor === '' ? '' : `&cursor=${cursor}`}`);
+      expect(body.requests.length).toBeLessThanOrEqual(limit);
+      seen.push(...body.requests.map(({ requestId }: { requestId: string }) => requestId));
+      if (body.next === null) break;
+      cursor = body.next;
+    }
+    expect(seen).toEqual(['u3', 'u2', 'u1', 's5', 's4', 's3', 's2', 's1']);
+  });
+
+  test('a record that settles while it is read is shown once, settled', async () => {
+    const get = await start({
+      books: createFixedBooks({ records: [settled('a', NOW_MS)] }),
+      unsettled: () => [named('a', NOW_MS)],
+    });
+    const { body } = await get('/api/requests');
+    expect(body.requests.map((row: { requestId: string; settled: boolean }) => [row.requestId, row.settled])).toEqual([
+      ['a', true],
+    ]);
+  });
+
+  test('filters reach the books and hold for what is not settled', async () => {
+    const queries: RecordQuery[] = [];
+    const fixed = createFixedBooks();
+    const books: BooksReader = {
+      ...fixed,
+      readRecords: (query) => {
+        queries.push(query);
+        return fixed.readRecords(query);
+      },
+    };
+    const waiting = [
+      named('a', NOW_MS),
+      { ...named('b', NOW_MS), team: 'chat' },
+      { ...named('c', NOW_MS), clientRequestId: 'mine' },
+    ];
+    const get = await start({ books, unsettled: () => waiting });
+    const found = async (query: string) =>
+      (await get(`/api/requests?${query}`)).body.requests.map(({ requestId }: { requestId: string }) => requestId);
+    expect(await found('team=chat')).toEqual(['b']);
+    expect(await found('requestId=mine')).toEqual(['c']);
+    expect(await found('requestId=a')).toEqual(['a']);
+    expect(await found('outcome=timed_out')).toEqual([]);
+    expect(await found(`from=2026-11-22T10:30:00.001Z`)).toEqual([]);
+    expect(
+      await found(`to=2026-11-22T10:30:00.001Z&keyId=k_1&project=ranking&user=u-17&model=llama-3.1-70b&limit=5`),
+    ).toEqual(['c', 'a'].concat('b').toSorted().toReversed());
+    expect(queries.at(-1)).toEqual({
+      toMs: NOW_MS + 1,
+      keyId: 'k_1',
+      project: 'ranking',
+      user: 'u-17',
+      model: 'llama-3.1-70b',
+      limit: 2,
+    });
+  });
+
+  test.each([
+    'limit=0',
+    'limit=1001',
+    'limit=x',
+    'outcome=great',
+    'from=now',
+    'cursor=garbage',
+    'cursor=W10',
+    'colour=red',
+  ])('?%s is answered with 400', async (query) => {
+    const get = await start();
+    expect((await get(`/api/requests?${query}`)).status).toBe(400);
+  });
+});
+
+describe('the rest', () => {
+  test('what a later version brings says so', async () => {
+    const get = await start();
+    for (const [path, method] of [
+      ['/api/keys', 'GET'],
+      ['/api/keys', 'POST'],
+      ['/api/keys/k_1', 'DELETE'],
+      ['/api/audit', 'GET'],
+    ] as const) {
+      const { status, body } = await get(path, undefined, method);
+      expect([status, body.error.code], path).toEqual([501, 'not_implemented']);
+      expect(body.error.message).toContain('later');
+    }
+  });
+
+  test('the start page lists the endpoints and loads nothing', async () => {
+    const get = await start();
+    const { text, headers } = await get('/');
+    expect(text).toContain('/api/reports/chargeback');
+    expect(text).not.toMatch(/https?:|<script|<link/);
+    expect(headers.get('content-security-policy')).toBe("default-src 'none'");
+  });
+
+  test('unknown routes and addresses that cannot be decoded are errors of the same shape', async () => {
+    const get = await start();
+    expect((await get('/nowhere')).body).toEqual({ error: { message: expect.any(String), code: 'route_not_found' } });
+    const undecodable = await get('/api/keys/%ff');
+    expect([undecodable.status, undecodable.body.error.code]).toEqual([400, 'invalid_request']);
+  });
+
+  test('closing ends a connection that stays open, and may be repeated', async () => {
+    const server = createAdminServer(createOptions());
+    const { port } = await server.listen();
+    await (await fetch(`http://127.0.0.1:${port}/healthz`)).text();
+    await server.close();
+    await server.close();
+    await expect(fetch(`http://127.0.0.1:${port}/healthz`)).rejects.toThrow();
+  });
+});
