@@ -77,6 +77,7 @@ function addInit(program: Command): void {
         force: options.force === true,
         ...(options.fromLitellm === undefined ? {} : { fromLitellm: options.fromLitellm }),
         json: options.json === true,
+        env: process.env,
       });
     });
 }

@@ -1,0 +1,91 @@
+// `inferometer serve`: loads the configuration, runs the gateway, reloads it on SIGHUP, drains it on SIGTERM.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Config } from '#config/config.ts';
+import { loadConfig } from '#config/load-config.ts';
+import { formatProblem } from '#config/problem.ts';
+import { ConfigReloader } from '#config/watch-config.ts';
+import type { Log } from '#domain/log.ts';
+import { createLogging } from '#observe/logging.ts';
+import { composeGateway, type RunningGateway } from '../compose.ts';
+import { waitForSignal } from './wait-for-signal.ts';
+
+export interface ServeOptions {
+  readonly path: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/** Errors that the configuration or the command line caused: exit 2. All others: exit 1. */
+const USAGE_ERRORS = new Set(['AdminUnprotectedError', 'StoreSchemaError', 'PriceRefusedError', 'JournalLockedError']);
+
+/** Runs until SIGTERM or SIGINT. Exit code 0 drained, 1 it failed or something is left, 2 bad config. */
+export async function runServe({ path, env }: ServeOptions): Promise<number> {
+  const loaded = loadConfig({ path, env });
+  if (!loaded.ok) {
+    for (const problem of loaded.problems) process.stderr.write(`inferometer: ${formatProblem(problem)}\n`);
+    return 2;
+  }
+  const { config, warnings, files } = loaded;
+  const log = createLogging(config.logging);
+  for (const warning of warnings) log.warn({ event: 'config_warning', path: warning.path }, formatProblem(warning));
+  let pricesRefused = false;
+  const reloader = new ConfigReloader({ path, env, initial: config, files, log });
+  let running: RunningGateway;
+  try {
+    running = await composeGateway({
+      config,
+      log,
+      version: readVersion(),
+      configReloadSuccessful: () => reloader.lastReloadSuccessful && !pricesRefused,
+    });
+  } catch (error) {
+    return failStart(error);
+  }
+  const { gatewayUrl, adminUrl } = running;
+  process.stdout.write(`gateway is ready on ${gatewayUrl}, admin plane on ${adminUrl}\n`);
+  running.ready.catch((error: unknown) => {
+    // The store turned out to be one this program must not write to: serving on would only fill the journal.
+    log.error({ reason: messageOf(error) }, 'the store cannot be used');
+    process.kill(process.pid, 'SIGTERM');
+    process.exitCode = failStart(error);
+  });
+  watchConfig(reloader, running, log, (refused) => (pricesRefused = refused));
+  const signal = await waitForSignal(['SIGTERM', 'SIGINT']);
+  log.info({ signal }, 'draining');
+  reloader.stop();
+  const left = await running.drain();
+  for (const words of left) process.stderr.write(`inferometer serve: ${words}\n`);
+  return left.length === 0 ? 0 : 1;
+}
+
+function watchConfig(
+  reloader: ConfigReloader,
+  running: RunningGateway,
+  log: Log,
+  setRefused: (refused: boolean) => void,
+): void {
+  const apply = async (config: Config) => {
+    try {
+      setRefused((await running.reload(config)).length > 0);
+    } catch (error) {
+      log.error({ reason: messageOf(error) }, 'the new configuration is in force, its prices are not yet');
+    }
+  };
+  reloader.onChange((next) => void apply(next));
+  process.on('SIGHUP', () => void reloader.reload());
+  reloader.start();
+}
+
+function failStart(error: unknown): number {
+  process.stderr.write(`inferometer serve: ${messageOf(error)}\n`);
+  return error instanceof Error && USAGE_ERRORS.has(error.name) ? 2 : 1;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function readVersion(): string {
+  const text = readFileSync(join(import.meta.dirname, '..', '..', 'package.json'), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
