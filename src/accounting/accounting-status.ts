@@ -1,0 +1,74 @@
+// What readiness and metrics ask of accounting. Read only.
+import { windowOf } from '#domain/window.ts';
+import type { WantedFacts } from './pool-facts-from-config.ts';
+import type { SyncLoop, SyncParts } from './sync-loop.ts';
+
+export interface AccountingStatus {
+  readonly storeUp: boolean;
+  /** False while the journal cannot be written: not ready. */
+  readonly journalOk: boolean;
+  /** Messages the store has not acknowledged, and records not settled. */
+  readonly journalPending: number;
+  readonly unsettledRecords: number;
+  /** Lines that could not be written since the start: work at risk until it is settled. */
+  readonly journalFailedLines: number;
+  /** Seconds from the last frozen window to now; null before the store was joined. */
+  readonly settlementLagSeconds: number | null;
+  /** Publications that came after their window was frozen. */
+  readonly lateCount: number;
+  readonly skippedClaims: number;
+  /** Attempts of which more (or less) was sealed than they turned out to have done, with no window left to correct it. */
+  readonly overEstimates: number;
+  readonly underEstimates: number;
+  /** By deployment: GPU seconds in flight that are not sealed yet, at most. */
+  readonly residualGpuSeconds: ReadonlyMap<string, number>;
+  /** Last frozen window as this process knows it. */
+  readonly frontier: number | null;
+  readonly sealedThrough: number | null;
+  /** Why nothing is posted any more, or null. */
+  readonly stoppedBecause: string | null;
+}
+
+/** A snapshot; costs one pass over the attempts that are not sealed. */
+export function readStatus(
+  parts: SyncParts,
+  loop: SyncLoop,
+  facts: ReadonlyMap<string, WantedFacts>,
+): AccountingStatus {
+  const { session, journal, messages, registry, clock } = parts;
+  const frontier = session.reply?.frontier ?? null;
+  const nowMs = clock.epochMs();
+  return {
+    storeUp: session.up,
+    journalOk: journal.ok,
+    journalPending: messages.pendingCount,
+    unsettledRecords: registry.size,
+    journalFailedLines: journal.failedLines,
+    settlementLagSeconds: frontier === null ? null : Math.max(0, windowOf(nowMs) - frontier),
+    lateCount: loop.counters.late,
+    skippedClaims: loop.counters.skippedClaims,
+    overEstimates: loop.counters.overEstimates,
+    underEstimates: loop.counters.underEstimates,
+    residualGpuSeconds: readResidual(parts, facts, nowMs),
+    frontier,
+    sealedThrough: messages.head.sealedThrough,
+    stoppedBecause: loop.stoppedBecause,
+  };
+}
+
+/** Time since the oldest unsealed work of each deployment began, at most back to what is sealed, times the pool's GPUs. */
+function readResidual(
+  { registry, messages }: SyncParts,
+  facts: ReadonlyMap<string, WantedFacts>,
+  nowMs: number,
+): ReadonlyMap<string, number> {
+  const sealedMs = ((messages.head.sealedThrough ?? 0) + 1) * 1000;
+  const gpuSeconds = new Map<string, number>();
+  for (const { start, features } of registry.unsealed()) {
+    if (start === null || features === null) continue;
+    const busyMs = Math.max(0, (features.endMs ?? nowMs) - Math.max(sealedMs, start.startMs));
+    const gpus = (facts.get(start.pool)?.gpuMillionths ?? 1_000_000) / 1_000_000;
+    gpuSeconds.set(start.deployment, Math.max(gpuSeconds.get(start.deployment) ?? 0, (busyMs / 1000) * gpus));
+  }
+  return gpuSeconds;
+}

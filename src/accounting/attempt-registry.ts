@@ -1,0 +1,97 @@
+// All attempts that are not settled: running, ended but not sealed, sealed but not charged. Not here: what happens to them (seal.ts, claim.ts).
+import type { ChargeLine, Claim } from '#domain/settlement.ts';
+import { addCharge, type TrackedAttempt } from './tracked-attempt.ts';
+
+/** Price of a pool's GPU hour by `hourPool`; travels beside a claim, since its lines carry no price. */
+export type ClaimPrices = ReadonlyMap<string, bigint>;
+
+/** Key of ClaimPrices. */
+export function hourPool(hour: number, pool: string): string {
+  return `${hour}\n${pool}`;
+}
+
+/** Owns the tracked attempts by record id. */
+export class AttemptRegistry {
+  readonly #attempts = new Map<string, TrackedAttempt>();
+  /** Those with windows still to be sealed. */
+  readonly #unsealed = new Map<string, TrackedAttempt>();
+
+  get size(): number {
+    return this.#attempts.size;
+  }
+
+  /** Enters an attempt; one that is entered already stays as it is. */
+  add(attempt: TrackedAttempt): void {
+    if (this.#attempts.has(attempt.recordId)) return;
+    this.#attempts.set(attempt.recordId, attempt);
+    if (attempt.features !== null) this.#unsealed.set(attempt.recordId, attempt);
+  }
+
+  get(recordId: string): TrackedAttempt | undefined {
+    return this.#attempts.get(recordId);
+  }
+
+  /** Every attempt that is not settled. */
+  all(): Iterable<TrackedAttempt> {
+    return this.#attempts.values();
+  }
+
+  /** Attempts with windows still to be sealed, running ones among them. */
+  unsealed(): Iterable<TrackedAttempt> {
+    return this.#unsealed.values();
+  }
+
+  /** Every window of the attempt is sealed: its wire facts are no longer needed. */
+  markSealed(attempt: TrackedAttempt): void {
+    attempt.features = null;
+    attempt.timeline = null;
+    attempt.placed = null;
+    this.#unsealed.delete(attempt.recordId);
+  }
+
+  /** The same, if the last window of a finished attempt lies at or before `window`. */
+  markSealedThrough(attempt: TrackedAttempt, window: number): void {
+    if (attempt.lastWindow !== null && attempt.lastWindow <= window) this.markSealed(attempt);
+  }
+
+  /** Takes the money of a claim that the store applied, and forgets the records that it settled. */
+  applyClaim(claim: Claim, prices: ClaimPrices): void {
+    for (const line of claim.lines) this.#charge(line, prices);
+    for (const record of claim.records) this.#attempts.delete(record.recordId);
+  }
+
+  /** Oldest journal segment that an unsettled attempt still needs; Infinity without any. */
+  oldestSegment(): number {
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const attempt of this.#attempts.values()) oldest = Math.min(oldest, attempt.segment);
+    return oldest;
+  }
+
+  /**
+   * Takes the place of what is here after the store lost writes: `replayed` knows what is charged, this one what is still running. Attempts that
+   * only this one knows (the journal could not be written) stay.
+   */
+  restoreFrom(replayed: AttemptRegistry): void {
+    for (const [recordId, attempt] of replayed.#attempts) {
+      const live = this.#attempts.get(recordId);
+      if (live === undefined || live.features === null) {
+        this.#attempts.set(recordId, attempt);
+        if (attempt.features !== null) this.#unsealed.set(recordId, attempt);
+        continue;
+      }
+      live.charges.clear();
+      for (const [hour, charge] of attempt.charges) live.charges.set(hour, charge);
+    }
+  }
+
+  #charge(line: ChargeLine, prices: ClaimPrices): void {
+    const attempt = this.#attempts.get(line.recordId);
+    if (attempt === undefined) return;
+    addCharge(attempt.charges, line.hour, {
+      phase: line.phase,
+      nanoUsd: BigInt(line.costNanoUsd),
+      gpuMicros: BigInt(line.gpuMicros),
+      nanoUsdPerGpuHour: prices.get(hourPool(line.hour, attempt.start?.pool ?? '')) ?? 0n,
+    });
+  }
+}

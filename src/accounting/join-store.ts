@@ -1,0 +1,75 @@
+// Joining a store: the epoch is checked, the journal's numbering reconciled with what the store has, the pool facts stored.
+// Not here: what follows once joined (sync-loop.ts).
+import type { FactBook } from '#domain/pool-facts.ts';
+import type { SyncReply } from '#domain/settlement.ts';
+import { windowOf } from '#domain/window.ts';
+import { storeFacts } from './change-facts.ts';
+import type { WantedFacts } from './pool-facts-from-config.ts';
+import type { SyncLoop, SyncParts } from './sync-loop.ts';
+
+export interface JoinOptions {
+  readonly parts: SyncParts;
+  readonly loop: SyncLoop;
+  readonly wantedFacts: () => ReadonlyMap<string, WantedFacts>;
+  /** Epoch ms of the last line of the run before; null in a new journal. */
+  readonly lastAliveMs: number | null;
+}
+
+/**
+ * True once this process is a member and its facts are stored; false while the store is unavailable, or for good when `loop` was stopped
+ * (another epoch, a newer incarnation). Rejects with StoreSchemaError. Safe to repeat.
+ */
+export async function joinStore(options: JoinOptions): Promise<boolean> {
+  const { parts, loop } = options;
+  const { session, messages, journal } = parts;
+  const identity = await session.call((store) => store.open());
+  if (identity === null) return false;
+  const { epoch } = messages.head;
+  if (epoch !== null && epoch !== identity.epoch) {
+    loop.stopPosting(
+      `the store has the epoch ${identity.epoch}, this journal belongs to ${epoch}: restore the store, or move the journal away to begin new books`,
+    );
+    return false;
+  }
+  const reply = await session.callForReply((store) => store.join(journal.identity));
+  if (reply === null) return false;
+  if (reply.status === 'fenced') {
+    loop.stopPosting('another process writes under the identity of this journal');
+    return false;
+  }
+  const facts = await applyWantedFacts(options);
+  if (facts === null) return false;
+  if (!(await reconcile(options, reply))) return false;
+  const nowWindow = windowOf(reply.nowMs);
+  if (options.lastAliveMs !== null) parts.watch.addBlind(windowOf(options.lastAliveMs) + 1, nowWindow - 1);
+  messages.joinAt(identity.epoch, Math.max(reply.frontier ?? 0, nowWindow - 1));
+  return true;
+}
+
+/** Brings the store's facts to what the configuration wants; the refusals, or null while the store is unavailable. */
+export async function applyWantedFacts(
+  options: Pick<JoinOptions, 'parts' | 'wantedFacts'>,
+): Promise<{ readonly refusals: readonly string[]; readonly book: FactBook } | null> {
+  const { session, journal, log } = options.parts;
+  const wanted = options.wantedFacts();
+  const result = await session.call((store) => storeFacts({ store, journal: journal.identity.journal, wanted }));
+  for (const refusal of result?.refusals ?? []) log.error({ refusal }, 'a change of prices was refused');
+  return result;
+}
+
+/** The store may know less than this journal (it lost writes), which sending again heals, or more (the journal lost its tail). */
+async function reconcile(options: JoinOptions, reply: SyncReply): Promise<boolean> {
+  const { parts } = options;
+  const { messages, session, journal, log } = parts;
+  const { seq } = messages.head;
+  if (reply.seq <= seq) return true;
+  const input = await session.call((store) => store.readFreezeInput());
+  if (input === null) return false;
+  log.error(
+    { journal: seq, store: reply.seq },
+    'the journal lost messages that the store has; what they sealed cannot be priced',
+  );
+  const own = input.members.find((member) => member.journal === journal.identity.journal);
+  messages.skipTo(reply.seq, reply.hash, own?.sealedThrough ?? reply.frontier ?? 0);
+  return true;
+}

@@ -1,0 +1,60 @@
+// What stands in the journal, and the form of one line: CRC32 of the JSON, a blank, the JSON. Not here: files (journal.ts).
+// No entry holds prompt or completion text: identities and counts only.
+import { crc32 } from 'node:zlib';
+import type { SyncMessage } from '#domain/settlement.ts';
+import type { UsageRecord } from '#domain/usage-record.ts';
+import type { ProgressFacts, WireFacts } from './attempt-features.ts';
+import type { SliceLine } from './sealed-slices.ts';
+import type { AttemptIdentity } from './tracked-attempt.ts';
+import type { FinalFacts } from './work-timeline.ts';
+
+/** Where the journal's numbering stands; opens every segment, so that older ones can be deleted. */
+export interface JournalHead {
+  /** Last message written, and its hash; 0 and '' before the first. */
+  readonly seq: number;
+  readonly hash: string;
+  /** Null before the journal joined a store. */
+  readonly sealedThrough: number | null;
+  readonly epoch: string | null;
+}
+
+export type JournalEntry =
+  | { readonly t: 'head'; readonly atMs: number; readonly head: JournalHead }
+  | { readonly t: 'dispatch'; readonly start: AttemptIdentity }
+  | {
+      readonly t: 'progress';
+      readonly atMs: number;
+      readonly attempts: readonly (readonly [recordId: string, facts: ProgressFacts])[];
+    }
+  | { readonly t: 'end'; readonly record: UsageRecord; readonly final: FinalFacts; readonly wire: WireFacts }
+  | { readonly t: 'unsent'; readonly record: UsageRecord }
+  | {
+      readonly t: 'message';
+      readonly message: SyncMessage;
+      readonly slices: readonly SliceLine[];
+      /** Prices of the claim's lines: `hourPool` → nanodollars per GPU hour. */
+      readonly prices: readonly (readonly [hourPool: string, nanoUsdPerGpuHour: string])[];
+    }
+  | { readonly t: 'ack'; readonly atMs: number; readonly seq: number; readonly claimApplied: boolean | null }
+  /** The store lost what it had acknowledged after `seq`. */
+  | { readonly t: 'rollback'; readonly atMs: number; readonly seq: number };
+
+const CRC_DIGITS = 8;
+
+/** The bytes of one line, newline included. */
+export function encodeEntry(entry: JournalEntry): Buffer {
+  const json = JSON.stringify(entry);
+  return Buffer.from(`${checksum(json)} ${json}\n`);
+}
+
+/** The entry of one line without its newline, or null when the line is torn or damaged. */
+export function decodeEntry(line: string): JournalEntry | null {
+  const json = line.slice(CRC_DIGITS + 1);
+  if (line[CRC_DIGITS] !== ' ' || checksum(json) !== line.slice(0, CRC_DIGITS)) return null;
+  // What carries a valid checksum was written by this program.
+  return JSON.parse(json) as JournalEntry;
+}
+
+function checksum(json: string): string {
+  return crc32(json).toString(16).padStart(CRC_DIGITS, '0');
+}

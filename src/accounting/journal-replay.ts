@@ -1,0 +1,173 @@
+// Reads the journal back: which messages exist, what the store took of them, and every attempt that is not settled.
+// Not here: what is done about attempts that were cut by our death (interrupted.ts), files (journal.ts).
+import type { SyncMessage } from '#domain/settlement.ts';
+import { AttemptFeatures } from './attempt-features.ts';
+import type { AttemptRegistry } from './attempt-registry.ts';
+import type { Journal, LineLocation } from './journal.ts';
+import type { JournalEntry, JournalHead } from './journal-entry.ts';
+import { addSealed } from './late-facts.ts';
+import { fromSliceLine, type SealedSlices } from './sealed-slices.ts';
+import { type AttemptIdentity, trackAttempt, trackUnsent } from './tracked-attempt.ts';
+import { windowsOf } from './window-slices.ts';
+
+/** One message as the journal has it. */
+export interface JournaledMessage {
+  readonly seq: number;
+  readonly hash: string;
+  readonly sealedThrough: number;
+  readonly location: LineLocation;
+}
+
+/** What replay found. */
+export interface ReplayedJournal {
+  readonly head: JournalHead;
+  readonly messages: readonly JournaledMessage[];
+  /** Last message that the store acknowledged. */
+  readonly acknowledged: number;
+  /** Epoch ms of the last time-stamped line; null in a new journal. */
+  readonly lastAliveMs: number | null;
+}
+
+const NEW_HEAD: JournalHead = { seq: 0, hash: '', sealedThrough: null, epoch: null };
+
+/**
+ * Restores `registry` and `slices` (both empty) from the journal's lines. Acknowledgements after a `rollback` line, and those beyond
+ * `acknowledgedMax`, do not count: the store no longer has what they said.
+ */
+export function replayJournal(
+  journal: Journal,
+  target: { readonly registry: AttemptRegistry; readonly slices: SealedSlices; readonly acknowledgedMax?: number },
+): ReplayedJournal {
+  const verdicts = readVerdicts(journal, target.acknowledgedMax ?? Number.MAX_SAFE_INTEGER);
+  const state = new ReplayState(target.registry, target.slices, verdicts.claims);
+  for (const { entry, location } of journal.entries()) state.take(entry, location);
+  return {
+    head: state.head,
+    messages: state.messages,
+    acknowledged: verdicts.acknowledged,
+    lastAliveMs: state.lastAliveMs,
+  };
+}
+
+interface Verdicts {
+  readonly acknowledged: number;
+  /** By message: true where the store applied its claim. */
+  readonly claims: ReadonlyMap<number, boolean>;
+}
+
+function readVerdicts(journal: Journal, acknowledgedMax: number): Verdicts {
+  const claims = new Map<number, boolean>();
+  let acknowledged = 0;
+  for (const { entry } of journal.entries()) {
+    if (entry.t === 'ack' && entry.seq <= acknowledgedMax) {
+      acknowledged = Math.max(acknowledged, entry.seq);
+      if (entry.claimApplied !== null) claims.set(entry.seq, entry.claimApplied);
+    } else if (entry.t === 'rollback') {
+      acknowledged = Math.min(acknowledged, entry.seq);
+      for (const seq of claims.keys()) if (seq > entry.seq) claims.delete(seq);
+    }
+  }
+  return { acknowledged, claims };
+}
+
+class ReplayState {
+  readonly messages: JournaledMessage[] = [];
+  head = NEW_HEAD;
+  lastAliveMs: number | null = null;
+  readonly #registry: AttemptRegistry;
+  readonly #slices: SealedSlices;
+  readonly #claims: ReadonlyMap<number, boolean>;
+
+  constructor(registry: AttemptRegistry, slices: SealedSlices, claims: ReadonlyMap<number, boolean>) {
+    this.#registry = registry;
+    this.#slices = slices;
+    this.#claims = claims;
+  }
+
+  take(entry: JournalEntry, location: LineLocation): void {
+    switch (entry.t) {
+      case 'head':
+        if (entry.head.seq >= this.head.seq) this.head = entry.head;
+        this.#alive(entry.atMs);
+        break;
+      case 'dispatch':
+        this.#dispatch(entry.start, location.segment);
+        break;
+      case 'progress':
+        this.#alive(entry.atMs);
+        for (const [recordId, facts] of entry.attempts) {
+          const attempt = this.#registry.get(recordId);
+          if (attempt?.record === null) attempt.features?.restoreProgress(facts);
+        }
+        break;
+      case 'end':
+        this.#end(entry);
+        break;
+      case 'unsent':
+        this.#registry.add(trackUnsent(entry.record, location.segment));
+        break;
+      case 'message':
+        this.#message(entry, location);
+        break;
+      case 'ack':
+      case 'rollback':
+        this.#alive(entry.atMs);
+        break;
+    }
+  }
+
+  #alive(atMs: number): void {
+    this.lastAliveMs = Math.max(this.lastAliveMs ?? atMs, atMs);
+  }
+
+  #dispatch(start: AttemptIdentity, segment: number): void {
+    this.#alive(start.startMs);
+    const features = new AttemptFeatures(start.startMs, start.shape.work === 'duration');
+    this.#registry.add(trackAttempt(start, features, segment));
+  }
+
+  #end(entry: Extract<JournalEntry, { t: 'end' }>): void {
+    const attempt = this.#registry.get(entry.record.recordId);
+    if (attempt === undefined || attempt.start === null || attempt.record !== null) return;
+    attempt.record = entry.record;
+    attempt.final = entry.final;
+    attempt.features = AttemptFeatures.restore(entry.wire, attempt.start.shape.work === 'duration');
+    attempt.lastWindow = windowsOf({ startMs: entry.wire.startMs, endMs: entry.wire.endMs ?? entry.wire.startMs }).last;
+    this.#alive(entry.record.endedAtMs);
+    this.#registry.markSealedThrough(attempt, this.head.sealedThrough ?? Number.NEGATIVE_INFINITY);
+  }
+
+  #message(entry: Extract<JournalEntry, { t: 'message' }>, location: LineLocation): void {
+    const { message } = entry;
+    const slices = entry.slices.map(fromSliceLine);
+    const { seq, hash, sealedThrough, epoch } = message;
+    this.#slices.add({ seq, ...windowRange(message, this.head), slices, evictable: true });
+    this.messages.push({ seq, hash, sealedThrough, location });
+    this.head = { seq, hash, sealedThrough, epoch };
+    for (const slice of slices) {
+      const attempt = this.#registry.get(slice.recordId);
+      if (attempt === undefined) continue;
+      addSealed(attempt.sealed, slice.features);
+      const { d, prefillSteps } = attempt.sealed;
+      const sequences = attempt.start?.shape.sequences ?? 1;
+      attempt.outputSealed = d > 0 || prefillSteps > 0 ? d + sequences : 0;
+    }
+    for (const attempt of this.#registry.unsealed()) {
+      if (attempt.record !== null) this.#registry.markSealedThrough(attempt, sealedThrough);
+    }
+    if (message.claim !== null && this.#claims.get(seq) === true) {
+      this.#registry.applyClaim(message.claim, new Map(entry.prices.map(([key, price]) => [key, BigInt(price)])));
+    }
+  }
+}
+
+/** Windows that a message sealed, by the head before it. */
+export function windowRange(
+  message: Pick<SyncMessage, 'sealedThrough'>,
+  before: JournalHead,
+): { readonly fromWindow: number; readonly toWindow: number } {
+  return {
+    fromWindow: (before.sealedThrough ?? Number.NEGATIVE_INFINITY) + 1,
+    toWindow: message.sealedThrough,
+  };
+}

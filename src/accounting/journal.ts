@@ -1,0 +1,273 @@
+// The append-only file of one process: numbered segments of checked lines, written before anything depends on them.
+// Not here: what the lines mean (journal-replay.ts), who may write (journal-lock.ts), which segments are still needed (sync-loop.ts).
+import { closeSync, fdatasync, fdatasyncSync, ftruncateSync, mkdirSync, openSync, readSync, writeSync } from 'node:fs';
+import { readFileSync, truncateSync, unlinkSync } from 'node:fs';
+import type { Clock } from '#domain/clock.ts';
+import type { Log } from '#domain/log.ts';
+import { decodeEntry, encodeEntry, type JournalEntry, type JournalHead } from './journal-entry.ts';
+import { type JournalIdentity, readJournalIdentity, syncDirectory } from './journal-identity.ts';
+import { type JournalLock, lockJournal } from './journal-lock.ts';
+import { listSegments, segmentPath } from './journal-segments.ts';
+
+/** `grouped`: made durable within 50 ms; `strict`: before a record is released; `off`: when the system likes. */
+export type FsyncMode = 'grouped' | 'strict' | 'off';
+
+/** Where one line stands. */
+export interface LineLocation {
+  readonly segment: number;
+  readonly offset: number;
+  readonly length: number;
+}
+
+export interface JournalOptions {
+  readonly dir: string;
+  readonly fsync: FsyncMode;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** A segment is closed at this size … */
+  readonly segmentBytes?: number;
+  /** … or age. */
+  readonly segmentMs?: number;
+}
+
+const GROUP_MS = 50;
+const SEGMENT_BYTES = 64 * 1024 * 1024;
+const SEGMENT_MS = 5 * 60_000;
+/** Segments stay this long after they were closed, so that a store that lost its latest writes can be healed. */
+const KEEP_MS = 15 * 60_000;
+
+interface ClosedSegment {
+  readonly number: number;
+  readonly closedAtMs: number;
+}
+
+/**
+ * Takes the directory's lock, counts this start, cuts a torn tail and opens a new segment. Throws JournalLockedError when another process
+ * holds it, and the system's error when the directory cannot be made or written.
+ */
+export function openJournal(options: JournalOptions): Journal {
+  mkdirSync(options.dir, { recursive: true, mode: 0o700 });
+  const lock = lockJournal(options.dir);
+  try {
+    return new Journal(options, lock, readJournalIdentity(options.dir));
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+/** An open journal. Appending never throws: what cannot be written is counted, and `ok` is false until a later line is. */
+export class Journal {
+  readonly identity: JournalIdentity;
+  readonly #options: JournalOptions;
+  readonly #lock: JournalLock;
+  #closed: ClosedSegment[] = [];
+  #segment: number;
+  #fd: number;
+  #size = 0;
+  #openedAtMs: number;
+  #dirty = false;
+  #flushing: Promise<void> | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #failedLines = 0;
+  #ok = true;
+
+  constructor(options: JournalOptions, lock: JournalLock, identity: JournalIdentity) {
+    this.#options = options;
+    this.#lock = lock;
+    this.identity = identity;
+    const nowMs = options.clock.monotonicMs();
+    const segments = listSegments(options.dir);
+    const last = segments.at(-1) ?? 0;
+    if (last > 0) cutTornTail(segmentPath(options.dir, last), options.log);
+    this.#closed = segments.map((number) => ({ number, closedAtMs: nowMs }));
+    this.#segment = last + 1;
+    this.#fd = openSegment(options.dir, this.#segment);
+    this.#openedAtMs = nowMs;
+  }
+
+  /** False while the last write failed. */
+  get ok(): boolean {
+    return this.#ok;
+  }
+
+  /** Lines that could not be written since the start. */
+  get failedLines(): number {
+    return this.#failedLines;
+  }
+
+  /** Number of the segment now written. */
+  get segment(): number {
+    return this.#segment;
+  }
+
+  /** Writes one line with write(2) before it returns; null when the disk refused it. */
+  append(entry: JournalEntry): LineLocation | null {
+    const line = encodeEntry(entry);
+    const location = { segment: this.#segment, offset: this.#size, length: line.length };
+    try {
+      let written = 0;
+      while (written < line.length) written += writeSync(this.#fd, line, written);
+      this.#size += line.length;
+      this.#ok = true;
+      this.#markDirty();
+      return location;
+    } catch (error) {
+      this.#failLine(error);
+      return null;
+    }
+  }
+
+  /** Resolves when everything appended so far is durable (at once with `off`). Never rejects: a disk error makes `ok` false. */
+  async flush(): Promise<void> {
+    while (this.#dirty && this.#options.fsync !== 'off') {
+      this.#flushing ??= this.#flushOnce();
+      await this.#flushing;
+    }
+  }
+
+  /** What a finished record must wait for: nothing, or the disk in `strict` mode. */
+  whenReleasable(): Promise<void> | undefined {
+    return this.#options.fsync === 'strict' ? this.flush() : undefined;
+  }
+
+  /** Reads one line again; null when it is gone or damaged. */
+  read(location: LineLocation): JournalEntry | null {
+    try {
+      const fd = openSync(segmentPath(this.#options.dir, location.segment), 'r');
+      try {
+        const line = Buffer.allocUnsafe(location.length);
+        const length = readSync(fd, line, 0, location.length, location.offset);
+        return length === location.length ? decodeEntry(line.toString('utf8', 0, length - 1)) : null;
+      } finally {
+        closeSync(fd);
+      }
+    } catch (error) {
+      this.#options.log.error({ err: error, segment: location.segment }, 'a journal line could not be read');
+      return null;
+    }
+  }
+
+  /** Every readable line of every segment in the order it was written; damaged lines are logged and left out. */
+  *entries(): Generator<{ readonly entry: JournalEntry; readonly location: LineLocation }> {
+    for (const segment of [...this.#closed.map((closed) => closed.number), this.#segment]) {
+      yield* this.#readSegment(segment);
+    }
+  }
+
+  /** Opens a new segment when the present one is large or old; `head` opens it. */
+  rotateWhenDue(readHead: () => JournalHead): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    const large = this.#size >= (this.#options.segmentBytes ?? SEGMENT_BYTES);
+    if (!large && nowMs - this.#openedAtMs < (this.#options.segmentMs ?? SEGMENT_MS)) return;
+    try {
+      const fd = openSegment(this.#options.dir, this.#segment + 1);
+      fdatasyncSync(this.#fd);
+      closeSync(this.#fd);
+      this.#closed.push({ number: this.#segment, closedAtMs: nowMs });
+      this.#fd = fd;
+    } catch (error) {
+      this.#failLine(error);
+      return;
+    }
+    this.#segment += 1;
+    this.#size = 0;
+    this.#openedAtMs = nowMs;
+    this.append({ t: 'head', atMs: this.#options.clock.epochMs(), head: readHead() });
+  }
+
+  /** Deletes segments before `oldestNeeded` that were closed 15 minutes ago; returns their numbers. */
+  deleteBefore(oldestNeeded: number): number[] {
+    const limitMs = this.#options.clock.monotonicMs() - KEEP_MS;
+    const gone = this.#closed.filter((closed) => closed.number < oldestNeeded && closed.closedAtMs <= limitMs);
+    for (const { number } of gone) {
+      try {
+        unlinkSync(segmentPath(this.#options.dir, number));
+        this.#closed = this.#closed.filter((closed) => closed.number !== number);
+      } catch (error) {
+        this.#options.log.warn({ err: error, segment: number }, 'a journal segment could not be deleted');
+      }
+    }
+    return gone.map(({ number }) => number);
+  }
+
+  /** Makes everything durable, then gives the files and the lock back. */
+  async close(): Promise<void> {
+    await this.flush();
+    this.abandon();
+  }
+
+  /** Gives the files and the lock back at once, as death would. */
+  abandon(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#dirty = false;
+    closeSync(this.#fd);
+    this.#lock.release();
+  }
+
+  *#readSegment(segment: number): Generator<{ readonly entry: JournalEntry; readonly location: LineLocation }> {
+    const bytes = readFileSync(segmentPath(this.#options.dir, segment));
+    let offset = 0;
+    let damaged = 0;
+    while (offset < bytes.length) {
+      const end = bytes.indexOf(0x0a, offset);
+      const stop = end === -1 ? bytes.length : end;
+      const entry = decodeEntry(bytes.toString('utf8', offset, stop));
+      if (entry === null) damaged += 1;
+      else yield { entry, location: { segment, offset, length: stop + 1 - offset } };
+      offset = stop + 1;
+    }
+    if (damaged > 0) this.#options.log.error({ segment, damaged }, 'damaged journal lines were left out');
+  }
+
+  #markDirty(): void {
+    this.#dirty = true;
+    if (this.#options.fsync !== 'grouped' || this.#timer !== null) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      void this.flush();
+    }, GROUP_MS);
+    this.#timer.unref();
+  }
+
+  #flushOnce(): Promise<void> {
+    this.#dirty = false;
+    const fd = this.#fd;
+    return new Promise((resolve) => {
+      fdatasync(fd, (error) => {
+        this.#flushing = null;
+        // EBADF: the segment was closed meanwhile, which made it durable first.
+        if (error !== null && error.code !== 'EBADF') this.#failLine(error);
+        resolve();
+      });
+    });
+  }
+
+  #failLine(error: unknown): void {
+    this.#failedLines += 1;
+    if (this.#ok) this.#options.log.error({ err: error }, 'the journal cannot be written; serving goes on unjournaled');
+    this.#ok = false;
+    try {
+      // A half-written line would swallow the next one.
+      ftruncateSync(this.#fd, this.#size);
+    } catch (truncateError) {
+      this.#options.log.error({ err: truncateError }, 'a half-written journal line could not be cut');
+    }
+  }
+}
+
+function openSegment(dir: string, number: number): number {
+  const fd = openSync(segmentPath(dir, number), 'ax', 0o600);
+  syncDirectory(dir);
+  return fd;
+}
+
+/** Cuts what follows the last whole line; a torn line was never acknowledged to anybody. */
+function cutTornTail(path: string, log: Log): void {
+  const bytes = readFileSync(path);
+  const end = bytes.lastIndexOf(0x0a) + 1;
+  if (end === bytes.length) return;
+  log.warn({ bytes: bytes.length - end }, 'the torn last line of the journal was cut');
+  truncateSync(path, end);
+}

@@ -1,0 +1,155 @@
+// The numbered messages of this process: made once, journaled, never altered, sent in order, sent again when the store lost them.
+// Not here: what goes into them (sync-loop.ts), when they are sent (sync-loop.ts).
+import { createHash } from 'node:crypto';
+import type { SyncMessage } from '#domain/settlement.ts';
+import type { BuiltClaim } from './claim.ts';
+import type { Journal, LineLocation } from './journal.ts';
+import type { JournalEntry, JournalHead } from './journal-entry.ts';
+import type { ReplayedJournal } from './journal-replay.ts';
+import { fromSliceLine, type SealedSlice, toSliceLine } from './sealed-slices.ts';
+
+/** What a message says, before it is numbered. */
+export type MessageDraft = Pick<
+  SyncMessage,
+  'epoch' | 'sealedThrough' | 'publications' | 'healthChanges' | 'blind' | 'leave'
+> & {
+  readonly claim: BuiltClaim | null;
+  /** What it seals; stays in the journal. */
+  readonly slices: readonly SealedSlice[];
+};
+
+/** A message with what the journal keeps beside it. */
+export type LoggedMessage = Extract<JournalEntry, { t: 'message' }>;
+
+interface Kept {
+  readonly seq: number;
+  readonly location: LineLocation | null;
+  /** Null where the journal alone holds it. */
+  entry: LoggedMessage | null;
+}
+
+/** Journaled messages beyond this many wait on disk only. */
+const IN_MEMORY_MAX = 8;
+
+/** Hex SHA-256 over the previous hash and the JSON of all other fields, in the order of SyncMessage. */
+export function hashMessage(message: Omit<SyncMessage, 'hash'>): string {
+  const { prevHash, ...rest } = message;
+  return createHash('sha256').update(prevHash).update(JSON.stringify(rest)).digest('hex');
+}
+
+/** Owns the numbering. */
+export class MessageLog {
+  readonly #journal: Journal;
+  readonly #kept = new Map<number, Kept>();
+  #head: JournalHead = { seq: 0, hash: '', sealedThrough: null, epoch: null };
+  #acknowledged = 0;
+
+  constructor(journal: Journal) {
+    this.#journal = journal;
+  }
+
+  /** Last message made, its hash, and how far everything is sealed. */
+  get head(): JournalHead {
+    return this.#head;
+  }
+
+  get acknowledged(): number {
+    return this.#acknowledged;
+  }
+
+  /** Messages the store has not acknowledged. */
+  get pendingCount(): number {
+    return this.#head.seq - this.#acknowledged;
+  }
+
+  /** Takes up where an earlier run stopped. */
+  restore(replayed: ReplayedJournal): void {
+    this.#head = replayed.head;
+    this.#acknowledged = replayed.acknowledged;
+    for (const { seq, location } of replayed.messages) this.#kept.set(seq, { seq, location, entry: null });
+  }
+
+  /** The journal joined a store at a window: a new journal publishes nothing before it, an older one goes on where it had sealed. */
+  joinAt(epoch: string, sealedThrough: number): void {
+    this.#head = { ...this.#head, epoch, sealedThrough: this.#head.sealedThrough ?? sealedThrough };
+  }
+
+  /** The store knows messages that this journal has lost: numbering goes on behind them. */
+  skipTo(seq: number, hash: string, sealedThrough: number): void {
+    const sealed = Math.max(sealedThrough, this.#head.sealedThrough ?? sealedThrough);
+    this.#head = { ...this.#head, seq, hash, sealedThrough: sealed };
+    this.#acknowledged = seq;
+  }
+
+  /** Numbers, hashes and journals a message. */
+  append(draft: MessageDraft): { readonly seq: number; readonly journaled: boolean } {
+    const { claim, slices, ...said } = draft;
+    const { journal, incarnation } = this.#journal.identity;
+    const body: Omit<SyncMessage, 'hash'> = {
+      journal,
+      incarnation,
+      epoch: said.epoch,
+      seq: this.#head.seq + 1,
+      prevHash: this.#head.hash,
+      sealedThrough: said.sealedThrough,
+      publications: said.publications,
+      healthChanges: said.healthChanges,
+      blind: said.blind,
+      claim: claim?.claim ?? null,
+      leave: said.leave,
+    };
+    const message: SyncMessage = { ...body, hash: hashMessage(body) };
+    const prices = [...(claim?.prices ?? [])].map(([key, price]) => [key, price.toString()] as const);
+    const entry: LoggedMessage = { t: 'message', message, slices: slices.map(toSliceLine), prices };
+    const location = this.#journal.append(entry);
+    const { seq, hash, sealedThrough, epoch } = message;
+    this.#head = { seq, hash, sealedThrough, epoch };
+    const inMemory = location === null || this.pendingCount <= IN_MEMORY_MAX;
+    this.#kept.set(seq, { seq, location, entry: inMemory ? entry : null });
+    return { seq, journaled: location !== null };
+  }
+
+  /** A message by its number; null when it is no longer kept. */
+  read(seq: number): LoggedMessage | null {
+    const kept = this.#kept.get(seq);
+    if (kept === undefined) return null;
+    if (kept.entry !== null) return kept.entry;
+    const entry = kept.location === null ? null : this.#journal.read(kept.location);
+    return entry?.t === 'message' ? entry : null;
+  }
+
+  /** The slices that a message sealed, from the journal. */
+  readSlices(seq: number): SealedSlice[] {
+    return (this.read(seq)?.slices ?? []).map(fromSliceLine);
+  }
+
+  /** The store has everything up to `seq`. */
+  acknowledge(seq: number): void {
+    for (let done = this.#acknowledged + 1; done <= Math.min(seq, this.#head.seq); done += 1) {
+      const kept = this.#kept.get(done);
+      if (kept !== undefined && kept.location !== null) kept.entry = null;
+    }
+    this.#acknowledged = Math.max(this.#acknowledged, Math.min(seq, this.#head.seq));
+  }
+
+  /** The store has nothing after `seq`. */
+  rollBackTo(seq: number): void {
+    this.#acknowledged = Math.min(this.#acknowledged, seq);
+  }
+
+  /** Forgets messages in journal segments before `segment`. */
+  dropBefore(segment: number): void {
+    for (const kept of this.#kept.values()) {
+      if (kept.seq > this.#acknowledged || kept.location === null || kept.location.segment >= segment) break;
+      this.#kept.delete(kept.seq);
+    }
+  }
+
+  /** Oldest segment that holds a message with a number above `seq`; Infinity without any. */
+  segmentOf(seq: number): number {
+    for (const kept of this.#kept.values()) {
+      if (kept.seq > seq && kept.location !== null) return kept.location.segment;
+    }
+    return Number.POSITIVE_INFINITY;
+  }
+}

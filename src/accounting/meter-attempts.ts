@@ -1,0 +1,129 @@
+// The inbound port: what the gateway saw of attempts, into the registry and the journal. Hot path. Not here: windows (seal.ts).
+import type { Clock } from '#domain/clock.ts';
+import type { AttemptEnd, AttemptMeter, AttemptStart, Metering } from '#domain/metering.ts';
+import type { UsageRecord } from '#domain/usage-record.ts';
+import { AttemptFeatures } from './attempt-features.ts';
+import type { AttemptRegistry } from './attempt-registry.ts';
+import type { Journal } from './journal.ts';
+import type { ProfileOf } from './profile-of.ts';
+import { type AttemptIdentity, type TrackedAttempt, trackAttempt, trackUnsent } from './tracked-attempt.ts';
+import { assumedStepsPerSecond, type WorkEstimates } from './work-estimates.ts';
+import type { FinalFacts } from './work-timeline.ts';
+
+export interface MeteringOptions {
+  readonly clock: Clock;
+  readonly journal: Journal;
+  readonly registry: AttemptRegistry;
+  readonly estimates: WorkEstimates;
+  readonly profileOf: ProfileOf;
+}
+
+/** Creates the port that the data plane reports to. */
+export function createMetering(options: MeteringOptions): Metering {
+  return {
+    begin(start) {
+      const attempt = enterAttempt(start, options);
+      return new MeteredAttempt(attempt, options);
+    },
+    recordUnsent(record) {
+      options.journal.append({ t: 'unsent', record });
+      options.registry.add(trackUnsent(record, options.journal.segment));
+    },
+  };
+}
+
+function enterAttempt(start: AttemptStart, options: MeteringOptions): TrackedAttempt {
+  const startMs = options.clock.toEpochMs(start.atMs);
+  const identity: AttemptIdentity = {
+    recordId: start.recordId,
+    pool: start.pool,
+    deployment: start.deployment,
+    startMs,
+    shape: {
+      work: start.work,
+      prefillOnly: start.prefillOnly,
+      stream: start.identity.stream,
+      promptBytes: start.promptBytes,
+      maxTokens: start.maxTokens,
+      sequences: Math.max(1, Math.floor(start.sequences)),
+    },
+    identity: start.identity,
+    profileSource: options.profileOf(start.deployment).source,
+  };
+  options.journal.append({ t: 'dispatch', start: identity });
+  const features = new AttemptFeatures(startMs, start.work === 'duration');
+  const attempt = trackAttempt(identity, features, options.journal.segment);
+  options.registry.add(attempt);
+  return attempt;
+}
+
+class MeteredAttempt implements AttemptMeter {
+  readonly #attempt: TrackedAttempt;
+  readonly #options: MeteringOptions;
+  readonly #features: AttemptFeatures | null;
+
+  constructor(attempt: TrackedAttempt, options: MeteringOptions) {
+    this.#attempt = attempt;
+    this.#options = options;
+    this.#features = attempt.features;
+  }
+
+  upstreamBytes(atMs: number): void {
+    if (this.#attempt.record === null) this.#features?.bytes(this.#options.clock.toEpochMs(atMs));
+  }
+
+  content(atMs: number, steps: number): void {
+    if (this.#attempt.record === null) this.#features?.content(this.#options.clock.toEpochMs(atMs), steps);
+  }
+
+  finish(end: AttemptEnd): void | Promise<void> {
+    const attempt = this.#attempt;
+    const { start } = attempt;
+    if (attempt.record !== null || start === null) return undefined;
+    const { clock, journal } = this.#options;
+    const record: UsageRecord = { ...end.record, profileSource: start.profileSource };
+    this.#features?.end(clock.toEpochMs(end.atMs));
+    const final = this.#readFinal(end, record);
+    attempt.final = final;
+    attempt.record = record;
+    const wire = this.#features?.read();
+    if (wire !== undefined) journal.append({ t: 'end', record, final, wire });
+    return journal.whenReleasable();
+  }
+
+  #readFinal(end: AttemptEnd, record: UsageRecord): FinalFacts {
+    const { deployment, shape } = this.#attempt.start ?? { deployment: '', shape: { promptBytes: 0 } };
+    const { estimates, registry, profileOf } = this.#options;
+    const promptTokens = estimates.promptTokens(deployment, shape.promptBytes);
+    const { input, cachedInput } = end.tokens;
+    if (end.tokenSource === 'reported' && input !== null) {
+      estimates.learnPrompt(deployment, shape.promptBytes, input + (cachedInput ?? 0));
+    }
+    const { worked, whole } = readWork(record);
+    // Only an answer that nobody counted is assumed; looking at the neighbours of each request would cost too much.
+    const uncounted = worked && !whole && !record.stream && end.tokens.output === null;
+    const window = Math.floor((this.#features?.endMs ?? 0) / 1000) - 1;
+    const neighbours = uncounted
+      ? [...registry.unsealed()].filter((other) => other.start?.deployment === deployment)
+      : [];
+    return {
+      tokens: end.tokens,
+      worked,
+      whole,
+      estimatedPromptTokens: promptTokens,
+      estimatedStepsPerSecond: uncounted
+        ? assumedStepsPerSecond(neighbours, window, profileOf(deployment).profile, promptTokens)
+        : 0,
+    };
+  }
+}
+
+/** `whole`: the answer is complete; `worked`: the engine may have worked even where nobody counted anything. */
+export function readWork(record: Pick<UsageRecord, 'outcome' | 'status'>): {
+  readonly worked: boolean;
+  readonly whole: boolean;
+} {
+  const whole = record.outcome === 'completed' && record.status < 400;
+  const cut = record.outcome === 'client_aborted' || record.outcome === 'timed_out' || record.outcome === 'interrupted';
+  return { whole, worked: whole || cut };
+}

@@ -1,0 +1,217 @@
+// Seals windows: decides how far, and turns every attempt's facts into slices and publications, each window once.
+// Not here: sending them (sync-loop.ts), pricing slices (claim.ts).
+import { addFeatures, createFeatures, type SliceFeatures } from '#attribution/work-model.ts';
+import type { Publication, WindowFeatures } from '#domain/settlement.ts';
+import { windowOf } from '#domain/window.ts';
+import type { AttemptRegistry } from './attempt-registry.ts';
+import { addSealed, placeLateFacts } from './late-facts.ts';
+import type { ProfileOf } from './profile-of.ts';
+import type { SealedSlice } from './sealed-slices.ts';
+import type { AttemptIdentity, TrackedAttempt } from './tracked-attempt.ts';
+import { addBusyBits, addSequenceMs, sliceOf, totalsOf, windowsOf } from './window-slices.ts';
+import { assumedStepsPerSecond, type WorkEstimates } from './work-estimates.ts';
+import { finalTimeline, openTimeline, type WorkTimeline } from './work-timeline.ts';
+
+/** A window is sealed at the earliest when it lies this many seconds back. */
+const SEAL_DELAY_SECONDS = 2;
+
+/** What one sealing produced; windows up to `sealedThrough` are closed for good. */
+export interface Sealing {
+  readonly sealedThrough: number;
+  readonly publications: readonly Publication[];
+  readonly slices: readonly SealedSlice[];
+  /** Attempts of which more was sealed than they turned out to have done, or less with no window left to place it. */
+  readonly overEstimates: number;
+  readonly underEstimates: number;
+}
+
+export interface SealOptions {
+  readonly registry: AttemptRegistry;
+  readonly estimates: WorkEstimates;
+  readonly profileOf: ProfileOf;
+  /** Sealed so far. */
+  readonly sealedThrough: number;
+  /** Last window to seal now; see `sealableThrough`. */
+  readonly to: number;
+}
+
+/**
+ * clamp(startWindow(oldest own attempt whose facts are open) − 1, now − H, now − 2), never below `sealedThrough`.
+ * Attempts without tokens are not open. Source: settlement.md, sealedThrough.
+ */
+export function sealableThrough(
+  registry: AttemptRegistry,
+  state: { readonly sealedThrough: number; readonly nowMs: number; readonly horizonMs: number },
+): number {
+  let oldest = Number.POSITIVE_INFINITY;
+  for (const attempt of registry.unsealed()) {
+    if (attempt.record !== null || attempt.start === null || attempt.start.shape.work === 'duration') continue;
+    oldest = Math.min(oldest, windowOf(attempt.start.startMs));
+  }
+  const latest = windowOf(state.nowMs) - SEAL_DELAY_SECONDS;
+  const forced = windowOf(state.nowMs - state.horizonMs);
+  return Math.max(state.sealedThrough, Math.min(latest, Math.max(oldest - 1, forced)));
+}
+
+/** Seals windows (sealedThrough … to] of every attempt: slices are fixed by this, verbatim and for good. */
+export function sealWindows(options: SealOptions): Sealing {
+  const drafts = new Map<string, Draft>();
+  const slices: SealedSlice[] = [];
+  let overEstimates = 0;
+  let underEstimates = 0;
+  // Rates are taken before anything is dropped: the neighbours of a window are sealed in the same pass.
+  const attempts = [...options.registry.unsealed()];
+  const estimated = new RateCache(attempts, options);
+  const plans = attempts.map((attempt) => ({ attempt, plan: planAttempt(attempt, options, estimated) }));
+  for (const { attempt, plan } of plans) {
+    const { start } = attempt;
+    if (start === null) continue;
+    if (plan.over) overEstimates += 1;
+    if (plan.under) underEstimates += 1;
+    for (const { window, timeline, features } of plan.parts) {
+      addToDraft(drafts, start, { window, timeline, features });
+      addSealed(attempt.sealed, features);
+      slices.push({ recordId: attempt.recordId, pool: start.pool, deployment: start.deployment, window, features });
+    }
+    if (attempt.lastWindow !== null && attempt.lastWindow <= options.to) options.registry.markSealed(attempt);
+    else attempt.features?.dropBefore((options.to + 1) * 1000);
+  }
+  return {
+    sealedThrough: options.to,
+    publications: [...drafts.values()].map(publish),
+    slices,
+    overEstimates,
+    underEstimates,
+  };
+}
+
+interface SlicePart {
+  readonly window: number;
+  readonly timeline: WorkTimeline;
+  readonly features: SliceFeatures;
+}
+
+interface Plan {
+  readonly parts: readonly SlicePart[];
+  readonly over: boolean;
+  readonly under: boolean;
+}
+
+const EMPTY_PLAN: Plan = { parts: [], over: false, under: false };
+
+function planAttempt(attempt: TrackedAttempt, options: SealOptions, rates: RateCache): Plan {
+  if (attempt.start === null || attempt.features === null) return EMPTY_PLAN;
+  return attempt.record === null || attempt.final === null
+    ? planOpen(attempt, attempt.start, options, rates)
+    : planFinished(attempt, attempt.start, options);
+}
+
+/** A finished attempt: its facts are known, and what sealed windows missed is placed once. */
+function planFinished(attempt: TrackedAttempt, start: AttemptIdentity, options: SealOptions): Plan {
+  const { features, final } = attempt;
+  if (features === null || final === null) return EMPTY_PLAN;
+  let late = { over: false, under: false };
+  if (attempt.timeline === null) {
+    attempt.timeline = finalTimeline(start.shape, features, options.profileOf(start.deployment).profile, final);
+    late = placeLate(attempt, attempt.timeline, options.sealedThrough);
+  }
+  const { timeline, placed } = attempt;
+  const { first, last } = windowsOf(timeline);
+  attempt.lastWindow = last;
+  const parts: SlicePart[] = [];
+  for (let window = Math.max(first, options.sealedThrough + 1); window <= Math.min(last, options.to); window += 1) {
+    parts.push({ window, timeline, features: placed?.get(window) ?? sliceOf(timeline, window) });
+  }
+  return { parts, ...late };
+}
+
+function placeLate(
+  attempt: TrackedAttempt,
+  timeline: WorkTimeline,
+  sealedThrough: number,
+): { over: boolean; under: boolean } {
+  const { first, last } = windowsOf(timeline);
+  if (first > sealedThrough) return { over: false, under: false };
+  const slices = new Map<number, SliceFeatures>();
+  for (let window = sealedThrough + 1; window <= last; window += 1) slices.set(window, sliceOf(timeline, window));
+  const late = placeLateFacts(totalsOf(timeline), attempt.sealed, [...slices.values()]);
+  attempt.placed = slices;
+  return late;
+}
+
+/** The horizon struck first: windows of a running attempt are sealed by what is known and assumed of it. */
+function planOpen(attempt: TrackedAttempt, start: AttemptIdentity, options: SealOptions, rates: RateCache): Plan {
+  const { features } = attempt;
+  if (features === null) return EMPTY_PLAN;
+  const parts: SlicePart[] = [];
+  const profile = options.profileOf(start.deployment).profile;
+  const promptTokens = options.estimates.promptTokens(start.deployment, start.shape.promptBytes);
+  const first = Math.max(windowOf(start.startMs), options.sealedThrough + 1);
+  for (let window = first; window <= options.to; window += 1) {
+    const assumes = start.shape.work === 'tokens' && !start.shape.stream && !start.shape.prefillOnly;
+    const timeline = openTimeline(start.shape, features, profile, {
+      estimatedPromptTokens: promptTokens,
+      outputSealed: attempt.outputSealed,
+      estimatedStepsPerSecond: assumes ? rates.stepsPerSecond(start.deployment, window, promptTokens) : 0,
+      fromMs: window * 1000,
+      untilMs: (window + 1) * 1000,
+    });
+    const slice = sliceOf(timeline, window);
+    attempt.outputSealed = Math.max(attempt.outputSealed, timeline.outputTokens);
+    parts.push({ window, timeline, features: slice });
+  }
+  return { parts, over: false, under: false };
+}
+
+/** Assumed rates by deployment and window, computed once each. */
+class RateCache {
+  readonly #byDeployment = new Map<string, TrackedAttempt[]>();
+  readonly #rates = new Map<string, number>();
+  readonly #options: SealOptions;
+
+  constructor(attempts: readonly TrackedAttempt[], options: SealOptions) {
+    this.#options = options;
+    for (const attempt of attempts) {
+      const deployment = attempt.start?.deployment ?? '';
+      const list = this.#byDeployment.get(deployment);
+      if (list === undefined) this.#byDeployment.set(deployment, [attempt]);
+      else list.push(attempt);
+    }
+  }
+
+  stepsPerSecond(deployment: string, window: number, contextTokens: number): number {
+    const key = `${window}\n${deployment}`;
+    const known = this.#rates.get(key);
+    if (known !== undefined) return known;
+    const neighbours = this.#byDeployment.get(deployment) ?? [];
+    const rate = assumedStepsPerSecond(neighbours, window, this.#options.profileOf(deployment).profile, contextTokens);
+    this.#rates.set(key, rate);
+    return rate;
+  }
+}
+
+interface Draft {
+  readonly pool: string;
+  readonly window: number;
+  readonly deployments: Record<string, WindowFeatures>;
+  readonly n: number[];
+  readonly busy: Uint8Array;
+}
+
+function addToDraft(drafts: Map<string, Draft>, start: AttemptIdentity, part: SlicePart): void {
+  const key = `${part.window}\n${start.pool}`;
+  let draft = drafts.get(key);
+  if (draft === undefined) {
+    const n = Array.from({ length: 10 }, () => 0);
+    draft = { pool: start.pool, window: part.window, deployments: {}, n, busy: new Uint8Array(125) };
+    drafts.set(key, draft);
+  }
+  const sum = (draft.deployments[start.deployment] ??= createFeatures());
+  addFeatures(sum, part.features);
+  addSequenceMs(draft.n, part.timeline, part.window);
+  addBusyBits(draft.busy, part.timeline, part.window);
+}
+
+function publish(draft: Draft): Publication {
+  return { ...draft, busy: Buffer.from(draft.busy).toString('base64') };
+}

@@ -1,0 +1,124 @@
+// Slices of sealed windows: how they stand in the journal beside the message that published them, and a bounded memory of the latest.
+// Not here: making them (seal.ts), pricing them (claim.ts).
+import type { SliceFeatures } from '#attribution/work-model.ts';
+
+/** What one attempt did in one sealed window of one pool. Never altered. */
+export interface SealedSlice {
+  readonly recordId: string;
+  readonly pool: string;
+  readonly deployment: string;
+  readonly window: number;
+  readonly features: Readonly<SliceFeatures>;
+}
+
+/** One slice in a journal line; bucket arrays of zeros are written as 0. */
+export type SliceLine = readonly [
+  recordId: string,
+  pool: string,
+  deployment: string,
+  window: number,
+  sums: readonly [p: number, q: number, d: number, k: number, flightMs: number],
+  s: readonly number[] | 0,
+  u: readonly number[] | 0,
+  prefillSteps: readonly number[] | 0,
+];
+
+/** Shortens a slice for the journal. */
+export function toSliceLine(slice: SealedSlice): SliceLine {
+  const { p, q, d, k, flightMs, s, u, prefillSteps } = slice.features;
+  return [
+    slice.recordId,
+    slice.pool,
+    slice.deployment,
+    slice.window,
+    [p, q, d, k, flightMs],
+    shorten(s),
+    shorten(u),
+    shorten(prefillSteps),
+  ];
+}
+
+/** The slice of a journal line. */
+export function fromSliceLine(line: SliceLine): SealedSlice {
+  const [recordId, pool, deployment, window, [p, q, d, k, flightMs], s, u, prefillSteps] = line;
+  const features = { p, q, d, k, flightMs, s: expand(s), u: expand(u), prefillSteps: expand(prefillSteps) };
+  return { recordId, pool, deployment, window, features };
+}
+
+function shorten(values: readonly number[]): readonly number[] | 0 {
+  return values.some((value) => value !== 0) ? values : 0;
+}
+
+function expand(values: readonly number[] | 0): number[] {
+  return values === 0 ? [0, 0, 0, 0, 0, 0, 0, 0, 0, 0] : [...values];
+}
+
+/** Windows and slices sealed by one message. */
+interface SealedBatch {
+  readonly seq: number;
+  readonly fromWindow: number;
+  readonly toWindow: number;
+  /** Null when only the journal holds them. */
+  slices: readonly SealedSlice[] | null;
+  readonly count: number;
+  readonly evictable: boolean;
+}
+
+/** Looks slices up by window; the latest are in memory, older ones are read again from the journal's message lines. */
+export class SealedSlices {
+  #batches: SealedBatch[] = [];
+  readonly #limit: number;
+  readonly #reload: (seq: number) => readonly SealedSlice[];
+  #held = 0;
+
+  /** `reload` reads the slices of message `seq` from the journal; at most `limit` slices are kept in memory where it can. */
+  constructor(limit: number, reload: (seq: number) => readonly SealedSlice[]) {
+    this.#limit = limit;
+    this.#reload = reload;
+  }
+
+  /** Enters what a message sealed: windows (fromWindow … toWindow), ascending over calls. `evictable` false: the journal does not hold it. */
+  add(batch: {
+    readonly seq: number;
+    readonly fromWindow: number;
+    readonly toWindow: number;
+    readonly slices: readonly SealedSlice[];
+    readonly evictable: boolean;
+  }): void {
+    if (batch.slices.length === 0) return;
+    this.#batches.push({ ...batch, count: batch.slices.length });
+    this.#held += batch.slices.length;
+    for (const old of this.#batches) {
+      if (this.#held <= this.#limit) break;
+      if (old.slices === null || !old.evictable) continue;
+      old.slices = null;
+      this.#held -= old.count;
+    }
+  }
+
+  /** All slices of windows [from … to], in the order they were sealed. */
+  read(from: number, to: number): SealedSlice[] {
+    const found: SealedSlice[] = [];
+    for (const batch of this.#batches) {
+      if (batch.toWindow < from || batch.fromWindow > to) continue;
+      const slices = batch.slices ?? this.#reload(batch.seq);
+      for (const slice of slices) if (slice.window >= from && slice.window <= to) found.push(slice);
+    }
+    return found;
+  }
+
+  /** Forgets everything sealed by messages whose windows all lie at or before `window`: they are claimed. */
+  dropThrough(window: number): void {
+    this.#keep((batch) => batch.toWindow > window);
+  }
+
+  /** Forgets what the journal holds, before it is restored from there. */
+  clear(): void {
+    this.#keep((batch) => !batch.evictable);
+  }
+
+  #keep(keeps: (batch: SealedBatch) => boolean): void {
+    this.#batches = this.#batches.filter(keeps);
+    this.#held = this.#batches.reduce((sum, batch) => sum + (batch.slices === null ? 0 : batch.count), 0);
+  }
+}

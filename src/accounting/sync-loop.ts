@@ -1,0 +1,239 @@
+// One round of settlement: seal, journal, send, move the frontier, claim. Not here: timers (create-accounting.ts), joining (join-store.ts).
+import type { Log } from '#domain/log.ts';
+import type { SettlementListener } from '#domain/settlement-listener.ts';
+import type { SyncReply } from '#domain/settlement.ts';
+import { AttemptRegistry } from './attempt-registry.ts';
+import { buildClaim, type BuiltClaim, settlesThrough } from './claim.ts';
+import { advanceFrontier } from './frontier.ts';
+import type { Journal } from './journal.ts';
+import { replayJournal, windowRange } from './journal-replay.ts';
+import type { LoggedMessage, MessageLog } from './message-log.ts';
+import type { ProfileOf } from './profile-of.ts';
+import { sealableThrough, type Sealing, sealWindows } from './seal.ts';
+import type { SealedSlices } from './sealed-slices.ts';
+import type { StoreSession } from './store-session.ts';
+import type { WatchReport } from './watch-report.ts';
+import type { WindowClock } from './window-clock.ts';
+import type { WorkEstimates } from './work-estimates.ts';
+
+/** Everything a round works on. */
+export interface SyncParts {
+  readonly session: StoreSession;
+  readonly journal: Journal;
+  readonly messages: MessageLog;
+  readonly registry: AttemptRegistry;
+  readonly slices: SealedSlices;
+  readonly watch: WatchReport;
+  readonly estimates: WorkEstimates;
+  readonly profileOf: ProfileOf;
+  readonly clock: WindowClock;
+  readonly log: Log;
+  readonly listener: SettlementListener;
+  readonly horizonMs: number;
+  readonly silenceMs: number;
+}
+
+/** Counters since the start. */
+export interface SyncCounters {
+  /** Publications that came after their window was frozen: their tokens are kept, their cost is 0. */
+  late: number;
+  overEstimates: number;
+  underEstimates: number;
+  skippedClaims: number;
+  /** Messages sent without standing in the journal. */
+  unjournaled: number;
+}
+
+/** With so many messages waiting, new ones are made less often and hold more windows each. */
+const BACKLOG = 4;
+const BACKLOG_INTERVAL_MS = 10_000;
+/** Shares that settle no record are claimed at the latest after this time. */
+const CLAIM_INTERVAL_MS = 10_000;
+/** Another process moves the frontier when the first one has not for this long. */
+const FRONTIER_PATIENCE_MS = 2000;
+
+/** Owns the order of one process's writes to the store. Rounds must not overlap. */
+export class SyncLoop {
+  readonly counters: SyncCounters = { late: 0, overEstimates: 0, underEstimates: 0, skippedClaims: 0, unjournaled: 0 };
+  readonly #parts: SyncParts;
+  #stoppedBecause: string | null = null;
+  #builtAtMs = Number.NEGATIVE_INFINITY;
+  #claimedAtMs: number;
+  #toldThrough = 0;
+
+  constructor(parts: SyncParts) {
+    this.#parts = parts;
+    this.#claimedAtMs = parts.clock.monotonicMs();
+  }
+
+  /** Why posting stopped for good, or null. */
+  get stoppedBecause(): string | null {
+    return this.#stoppedBecause;
+  }
+
+  /** Nothing more is sent; the journal keeps what waits. */
+  stopPosting(reason: string): void {
+    if (this.#stoppedBecause !== null) return;
+    this.#stoppedBecause = reason;
+    this.#parts.log.error({ reason }, 'settlement stopped posting to the store');
+  }
+
+  /** Seals and journals what is due; needs no store, only that one was joined some day. `leave` says goodbye. */
+  buildMessage(how: { readonly leave: boolean } = { leave: false }): void {
+    const { messages, registry, watch, slices, clock, horizonMs } = this.#parts;
+    const { epoch, sealedThrough } = messages.head;
+    if (epoch === null || sealedThrough === null || this.#stoppedBecause !== null) return;
+    const nowMs = clock.monotonicMs();
+    const backlog = messages.pendingCount >= BACKLOG && nowMs - this.#builtAtMs < BACKLOG_INTERVAL_MS;
+    if (backlog && !how.leave) return;
+    const sealNowMs = Math.min(clock.epochMs(), clock.storeEpochMs());
+    const to = sealableThrough(registry, { sealedThrough, nowMs: sealNowMs, horizonMs });
+    const claim = this.#tryClaim(how.leave);
+    if (to === sealedThrough && claim === null && !watch.pending && !how.leave) return;
+    const sealing = this.#seal(sealedThrough, to);
+    const before = messages.head;
+    const draft = { epoch, ...sealing, ...watch.take(), claim, leave: how.leave };
+    const { seq, journaled } = messages.append(draft);
+    if (!journaled) this.counters.unjournaled += 1;
+    slices.add({ seq, ...windowRange(sealing, before), slices: sealing.slices, evictable: journaled });
+    this.#builtAtMs = nowMs;
+    if (claim !== null) this.#claimedAtMs = nowMs;
+  }
+
+  /** Sends what waits, in order; false when something stays. */
+  async sendPending(): Promise<boolean> {
+    const { messages, journal, session } = this.#parts;
+    await journal.flush();
+    while (messages.pendingCount > 0 && this.#stoppedBecause === null) {
+      const entry = messages.read(messages.acknowledged + 1);
+      if (entry === null) {
+        this.stopPosting(`message ${messages.acknowledged + 1} is no longer in the journal`);
+        return false;
+      }
+      const reply = await session.callForReply((store) => store.sync(entry.message));
+      if (reply === null) return false;
+      this.#takeReply(reply, entry);
+    }
+    return this.#stoppedBecause === null;
+  }
+
+  /** Moves the frontier where it is this process's turn; returns the number of freezes made. */
+  async advance(): Promise<number> {
+    const { session, journal, silenceMs, listener } = this.#parts;
+    const { reply } = session;
+    if (reply === null || this.#stoppedBecause !== null) return 0;
+    const first = reply.members[0] === journal.identity.journal;
+    if (!first && session.frontierStillMs < FRONTIER_PATIENCE_MS) return 0;
+    const silenceSeconds = silenceMs / 1000;
+    const progress = await session.call((store) => advanceFrontier(store, { silenceSeconds }, listener));
+    return progress?.commits ?? 0;
+  }
+
+  /** Asks for the shares of freezes just made, without a numbered message. */
+  async refresh(): Promise<void> {
+    const { session, journal } = this.#parts;
+    const reply = await session.callForReply((store) => store.join(journal.identity));
+    if (reply !== null) this.#dropClaimed(reply);
+  }
+
+  /** True when a claim now would settle a record or is due. */
+  hasClaim(): boolean {
+    return this.#claimableThrough(false) !== null;
+  }
+
+  #seal(sealedThrough: number, to: number): Sealing {
+    const { registry, estimates, profileOf } = this.#parts;
+    const sealing = sealWindows({ registry, estimates, profileOf, sealedThrough, to });
+    this.counters.overEstimates += sealing.overEstimates;
+    this.counters.underEstimates += sealing.underEstimates;
+    return sealing;
+  }
+
+  #claimableThrough(always: boolean): SyncReply['sharesThrough'] | null {
+    const { session, messages, registry, clock } = this.#parts;
+    const { reply } = session;
+    // Only when every message is answered does the process know which freezes it has claimed.
+    if (reply === null || messages.pendingCount > 0 || reply.sharesThrough.k <= reply.claimed) return null;
+    const through = reply.sharesThrough;
+    const pays = reply.shares.some((entry) => entry.totalNanoUsd !== '0');
+    const due = always || clock.monotonicMs() - this.#claimedAtMs >= CLAIM_INTERVAL_MS;
+    if (pays && (due || reply.shares.length > 32)) return through;
+    for (const attempt of registry.all()) if (settlesThrough(attempt, through.to)) return through;
+    return null;
+  }
+
+  #tryClaim(always: boolean): BuiltClaim | null {
+    const { session, slices, registry, log } = this.#parts;
+    const through = this.#claimableThrough(always);
+    if (through === null || session.reply === null) return null;
+    const { claimed, shares } = session.reply;
+    try {
+      return buildClaim({ k0: claimed, through, shares, slices, registry });
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      log.error({ err: error, k0: claimed, k: through.k }, 'a claim could not be priced and waits');
+      return null;
+    }
+  }
+
+  #takeReply(reply: SyncReply, entry: LoggedMessage): void {
+    const { seq } = entry.message;
+    switch (reply.status) {
+      case 'ok':
+      case 'already':
+        if (reply.status === 'ok') this.counters.late += reply.lateCount;
+        this.#acknowledge(reply, entry);
+        break;
+      case 'behind':
+        if (reply.seq >= seq - 1) this.stopPosting(`the store refuses message ${seq} of this journal`);
+        else this.#rollBack(reply.seq);
+        break;
+      case 'fenced':
+        this.stopPosting('another process writes under the identity of this journal');
+        break;
+      case 'foreign':
+        this.stopPosting(
+          `the store has the epoch ${reply.epoch}, this journal belongs to ${entry.message.epoch}: restore the store, or move the journal away to begin new books`,
+        );
+        break;
+    }
+  }
+
+  #acknowledge(reply: SyncReply, entry: LoggedMessage): void {
+    const { messages, journal, clock, registry, listener } = this.#parts;
+    const { seq, claim } = entry.message;
+    const claimApplied = claim === null ? null : (reply.claimApplied ?? reply.claimed >= claim.k);
+    journal.append({ t: 'ack', atMs: clock.epochMs(), seq, claimApplied });
+    messages.acknowledge(seq);
+    if (claim !== null && claimApplied === true) {
+      registry.applyClaim(claim, new Map(entry.prices.map(([key, price]) => [key, BigInt(price)])));
+      // A message sent again after the store lost it was told before.
+      if (seq > this.#toldThrough) listener.claimApplied(claim.increments);
+      this.#toldThrough = Math.max(this.#toldThrough, seq);
+    } else if (claim !== null) {
+      this.counters.skippedClaims += 1;
+    }
+    this.#dropClaimed(reply);
+  }
+
+  /** Slices of windows whose shares are claimed, or that gave this journal nothing, are not needed again. */
+  #dropClaimed(reply: SyncReply): void {
+    const { slices, messages } = this.#parts;
+    if (messages.pendingCount > 0) return;
+    const unclaimed = reply.shares.flatMap((entry) => entry.windows.map((share) => share.window));
+    const before = unclaimed.reduce((least, window) => Math.min(least, window - 1), reply.sharesThrough.to);
+    slices.dropThrough(before);
+  }
+
+  /** A failover lost what the store had acknowledged: charges are restored from the journal and the messages sent again verbatim. */
+  #rollBack(seq: number): void {
+    const { messages, journal, clock, registry, slices, log } = this.#parts;
+    log.warn({ from: seq, to: messages.acknowledged }, 'the store lost acknowledged messages; they are sent again');
+    journal.append({ t: 'rollback', atMs: clock.epochMs(), seq });
+    const replayed = new AttemptRegistry();
+    slices.clear();
+    replayJournal(journal, { registry: replayed, slices, acknowledgedMax: seq });
+    registry.restoreFrom(replayed);
+    messages.rollBackTo(seq);
+  }
+}

@@ -1,0 +1,125 @@
+// One attempt from dispatch to settlement: what is still to be sealed, and what it was charged so far. Not here: the map of them (attempt-registry.ts).
+import type { AttemptStart } from '#domain/metering.ts';
+import type { Phase, SettledRecordJson } from '#domain/settlement.ts';
+import type { UsageRecord } from '#domain/usage-record.ts';
+import type { SliceFeatures } from '#attribution/work-model.ts';
+import type { AttemptFeatures } from './attempt-features.ts';
+import { createSealedSums, type SealedSums } from './late-facts.ts';
+import type { AttemptShape, FinalFacts, WorkTimeline } from './work-timeline.ts';
+
+/** Money of one record in one hour, summed over applied claims. */
+export interface HourCharge {
+  readonly gpuMicros: Record<Phase, bigint>;
+  readonly nanoUsd: Record<Phase, bigint>;
+  nanoUsdPerGpuHour: bigint;
+}
+
+/** Identity of an attempt as the journal keeps it; instants are epoch ms of the store's clock. */
+export interface AttemptIdentity {
+  readonly recordId: string;
+  readonly pool: string;
+  readonly deployment: string;
+  readonly startMs: number;
+  readonly shape: AttemptShape;
+  readonly identity: AttemptStart['identity'];
+  /** Where the profile came from that prices it. */
+  readonly profileSource: string;
+}
+
+/** Mutable state of an attempt that is not settled yet. A request that reached no engine has `start` null and no windows. */
+export interface TrackedAttempt {
+  readonly recordId: string;
+  readonly start: AttemptIdentity | null;
+  /** Null while it runs. */
+  record: UsageRecord | null;
+  final: FinalFacts | null;
+  /** Null once every window is sealed. */
+  features: AttemptFeatures | null;
+  /** Of a finished attempt, set when its first window is sealed after the end. */
+  timeline: WorkTimeline | null;
+  /** Slices of windows not sealed yet, with late facts placed; null where nothing was late. */
+  placed: Map<number, SliceFeatures> | null;
+  readonly sealed: SealedSums;
+  /** Output tokens in sealed windows, as far as they were known when sealed. */
+  outputSealed: number;
+  /** Last window of the attempt; null while it runs; −Infinity when it has none. */
+  lastWindow: number | null;
+  readonly charges: Map<number, HourCharge>;
+  /** Journal segment of its first line. */
+  readonly segment: number;
+}
+
+/** A running attempt as it enters the books. */
+export function trackAttempt(start: AttemptIdentity, features: AttemptFeatures, segment: number): TrackedAttempt {
+  return { ...emptyTrack(start.recordId, segment), start, features };
+}
+
+/** A request that ended without reaching an engine: settles with the next claim, at no cost. */
+export function trackUnsent(record: UsageRecord, segment: number): TrackedAttempt {
+  return { ...emptyTrack(record.recordId, segment), record, lastWindow: Number.NEGATIVE_INFINITY };
+}
+
+function emptyTrack(recordId: string, segment: number): TrackedAttempt {
+  return {
+    recordId,
+    start: null,
+    record: null,
+    final: null,
+    features: null,
+    timeline: null,
+    placed: null,
+    sealed: createSealedSums(),
+    outputSealed: 0,
+    lastWindow: null,
+    charges: new Map(),
+    segment,
+  };
+}
+
+/** Adds money of one hour; `nanoUsdPerGpuHour` is the price in force in its last window. */
+export function addCharge(
+  charges: Map<number, HourCharge>,
+  hour: number,
+  part: {
+    readonly phase: Phase;
+    readonly nanoUsd: bigint;
+    readonly gpuMicros: bigint;
+    readonly nanoUsdPerGpuHour: bigint;
+  },
+): void {
+  let charge = charges.get(hour);
+  if (charge === undefined) {
+    charge = { gpuMicros: noPhases(), nanoUsd: noPhases(), nanoUsdPerGpuHour: 0n };
+    charges.set(hour, charge);
+  }
+  charge.gpuMicros[part.phase] += part.gpuMicros;
+  charge.nanoUsd[part.phase] += part.nanoUsd;
+  charge.nanoUsdPerGpuHour = part.nanoUsdPerGpuHour;
+}
+
+/** The sum over phases, of nanodollars or GPU microseconds. */
+export function sumPhases(byPhase: Readonly<Record<Phase, bigint>>): bigint {
+  return byPhase.prefill + byPhase.decode + byPhase.other;
+}
+
+function noPhases(): Record<Phase, bigint> {
+  return { prefill: 0n, decode: 0n, other: 0n };
+}
+
+/** The record with its money in JSON, hours ascending. */
+export function settledRecord(record: UsageRecord, charges: ReadonlyMap<number, HourCharge>): SettledRecordJson {
+  return {
+    ...record,
+    charges: [...charges]
+      .sort(([a], [b]) => a - b)
+      .map(([hour, charge]) => ({
+        hour,
+        gpuMicros: sumPhases(charge.gpuMicros).toString(),
+        costNanoUsd: sumPhases(charge.nanoUsd).toString(),
+        prefillNanoUsd: charge.nanoUsd.prefill.toString(),
+        decodeNanoUsd: charge.nanoUsd.decode.toString(),
+        otherNanoUsd: charge.nanoUsd.other.toString(),
+        nanoUsdPerGpuHour: charge.nanoUsdPerGpuHour.toString(),
+      })),
+  };
+}

@@ -1,0 +1,59 @@
+// What is assumed where nobody counted: prompt tokens per byte, learned from finished attempts, and decode steps per second.
+// Not here: when an assumption is needed (seal.ts).
+import type { EngineProfile } from '#domain/engine-profile.ts';
+import { decodeStepMs, iterationMs } from '#attribution/predict-work.ts';
+import type { TrackedAttempt } from './tracked-attempt.ts';
+
+const FIRST_TOKENS_PER_BYTE = 0.25;
+/** Weight of one finished attempt in the moving mean. */
+const LEARNING_RATE = 0.05;
+/** Estimates stay below what is likely, so that corrections are positive (settlement.md). */
+const CAUTION = 0.9;
+const MAX_DEPLOYMENTS = 10_000;
+
+/** Learned ratios by deployment. */
+export class WorkEstimates {
+  readonly #tokensPerByte = new Map<string, number>();
+
+  /** Takes the prompt of a finished attempt as the engine counted it. */
+  learnPrompt(deployment: string, promptBytes: number, promptTokens: number): void {
+    if (promptBytes <= 0 || promptTokens <= 0) return;
+    const known = this.#tokensPerByte.get(deployment);
+    if (known === undefined && this.#tokensPerByte.size >= MAX_DEPLOYMENTS) return;
+    const seen = promptTokens / promptBytes;
+    this.#tokensPerByte.set(deployment, known === undefined ? seen : known + LEARNING_RATE * (seen - known));
+  }
+
+  /** Whole prompt tokens of a body of so many bytes; 0.25 per byte until something was learned. */
+  promptTokens(deployment: string, promptBytes: number): number {
+    return Math.round(promptBytes * (this.#tokensPerByte.get(deployment) ?? FIRST_TOKENS_PER_BYTE));
+  }
+}
+
+/**
+ * Decode steps per second and sequence that an answer which does not stream is assumed to make in a window: 0.9 × the median of its
+ * streaming neighbours of the same deployment, else what the profile gives at the concurrency seen. Source: settlement.md, Estimates.
+ */
+export function assumedStepsPerSecond(
+  attempts: readonly TrackedAttempt[],
+  window: number,
+  profile: EngineProfile,
+  contextTokens: number,
+): number {
+  const startMs = window * 1000;
+  const rates: number[] = [];
+  let members = 0;
+  for (const { features, start } of attempts) {
+    if (features === null || start === null || start.shape.work !== 'tokens') continue;
+    if (features.startMs >= startMs + 1000 || (features.endMs !== null && features.endMs <= startMs)) continue;
+    members += start.shape.sequences;
+    const firstMs = features.firstContentMs;
+    const whole = features.endMs === null || features.endMs >= startMs + 1000;
+    if (!start.shape.stream || firstMs === null || firstMs > startMs || !whole) continue;
+    rates.push((features.eventsUntil(startMs + 1000) - features.eventsUntil(startMs)) / start.shape.sequences);
+  }
+  const median = rates.sort((a, b) => a - b)[Math.floor(rates.length / 2)];
+  if (median !== undefined) return CAUTION * median;
+  const stepMs = iterationMs(profile, Math.max(1, members) * decodeStepMs(profile, contextTokens));
+  return stepMs > 0 ? (CAUTION * 1000) / stepMs : 0;
+}

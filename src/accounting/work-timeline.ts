@@ -1,0 +1,218 @@
+// When one attempt did its work, as far as it is known: prefill interval, output tokens over time, milliseconds in flight.
+// Not here: cutting it into windows (window-slices.ts), what the wire showed (attempt-features.ts).
+import { prefillMs } from '#attribution/predict-work.ts';
+import type { EngineProfile } from '#domain/engine-profile.ts';
+import type { TokenCounts } from '#domain/tokens.ts';
+import type { AttemptFeatures } from './attempt-features.ts';
+
+/** What is fixed about an attempt from its start on. */
+export interface AttemptShape {
+  readonly work: 'tokens' | 'duration';
+  readonly prefillOnly: boolean;
+  readonly stream: boolean;
+  readonly promptBytes: number;
+  readonly maxTokens: number | null;
+  /** At least 1. */
+  readonly sequences: number;
+}
+
+/** An interval of prefill; `ended` false means that only a part of it was seen to happen. */
+export interface Prefill {
+  readonly fromMs: number;
+  readonly toMs: number;
+  /** Uncached prompt tokens, and those before them in the KV cache. */
+  readonly tokens: number;
+  readonly cached: number;
+  readonly ended: boolean;
+}
+
+/** Everything slices are cut from. Instants are epoch ms. */
+export interface WorkTimeline {
+  readonly work: 'tokens' | 'duration';
+  readonly sequences: number;
+  readonly startMs: number;
+  /** Infinity while the attempt runs. */
+  readonly endMs: number;
+  readonly gaps: readonly (readonly [number, number])[];
+  /** From here on the attempt is a member of the batch; infinity before that is known. */
+  readonly memberFromMs: number;
+  readonly prefill: Prefill | null;
+  /** Prompt and cached tokens: the context of the first decode step. */
+  readonly contextTokens: number;
+  /** Output tokens that came before an instant: an integer that never decreases. */
+  readonly outputBefore: (epochMs: number) => number;
+  readonly outputTokens: number;
+}
+
+/** Prefill is looked for in this many times its modelled length, since chunks share iterations with others. */
+const PREFILL_SPREAD = 1.5;
+/** Queue, tokenisation and the first iteration of an answer that does not stream. */
+const FIRST_TOKEN_EXTRA_MS = 20;
+
+interface Prompt {
+  readonly tokens: number;
+  readonly cached: number;
+  readonly modelledMs: number;
+}
+
+/** How an attempt ended, as far as its work is concerned. */
+export interface FinalFacts {
+  readonly tokens: TokenCounts;
+  /** False where the engine answered with an error or never began: no work is assumed that nobody counted. */
+  readonly worked: boolean;
+  /** True where the answer is whole, so that the prefill certainly ended. */
+  readonly whole: boolean;
+  /** Prompt tokens by its bytes, and decode steps per second of one sequence, where nobody counted. */
+  readonly estimatedPromptTokens: number;
+  readonly estimatedStepsPerSecond: number;
+}
+
+/** The timeline of a finished attempt (`features.endMs` is set). Source: settlement.md, "What a process collects". */
+export function finalTimeline(
+  shape: AttemptShape,
+  features: AttemptFeatures,
+  profile: EngineProfile,
+  facts: FinalFacts,
+): WorkTimeline {
+  const endMs = features.endMs ?? features.startMs;
+  const base = { ...commonPart(shape, features, endMs), gaps: features.gapsUntil(endMs) };
+  const counted = countsOf(facts.tokens);
+  const idle = !facts.worked && counted.prompt === null && counted.output === null && features.events === 0;
+  if (shape.work === 'duration' || idle) return { ...base, memberFromMs: features.startMs };
+  const promptTokens = counted.prompt ?? Math.max(0, facts.estimatedPromptTokens);
+  const prompt = modelPrompt(profile, promptTokens, counted.cached);
+  const streamed = shape.stream && features.firstContentMs !== null;
+  const unseen = shape.stream && !streamed && !facts.whole;
+  const firstMs = streamed
+    ? (features.firstContentMs ?? endMs)
+    : shape.prefillOnly || unseen
+      ? endMs
+      : Math.min(endMs, features.startMs + PREFILL_SPREAD * prompt.modelledMs + FIRST_TOKEN_EXTRA_MS);
+  const prefill = unseen
+    ? cutPrefill(prompt, features.startMs, endMs)
+    : placePrefill(prompt, features.startMs, firstMs);
+  const output = shape.prefillOnly ? 0 : (counted.output ?? estimateOutput(shape, features, facts, firstMs));
+  return {
+    ...base,
+    prefill,
+    memberFromMs: prefill.fromMs,
+    contextTokens: promptTokens + counted.cached,
+    outputTokens: output,
+    outputBefore:
+      shape.stream && features.events > 0 ? scaledEvents(features, output) : evenOutput(firstMs, endMs, output),
+  };
+}
+
+/** What is assumed of an open attempt whose window must be sealed now. */
+export interface OpenFacts {
+  readonly estimatedPromptTokens: number;
+  /** Output tokens already sealed for it, and the rate of those that follow; used where the answer does not stream. */
+  readonly outputSealed: number;
+  readonly estimatedStepsPerSecond: number;
+  /** First epoch ms not sealed before. */
+  readonly fromMs: number;
+  /** Epoch ms up to which the timeline will be asked. */
+  readonly untilMs: number;
+}
+
+/** The timeline of a running attempt, valid for instants in [fromMs, untilMs]: low on purpose, so that corrections stay positive. */
+export function openTimeline(
+  shape: AttemptShape,
+  features: AttemptFeatures,
+  profile: EngineProfile,
+  facts: OpenFacts,
+): WorkTimeline {
+  const gaps = features.gapsUntil(facts.untilMs);
+  const base = { ...commonPart(shape, features, Number.POSITIVE_INFINITY), gaps };
+  if (shape.work === 'duration') return { ...base, memberFromMs: features.startMs };
+  const prompt = modelPrompt(profile, facts.estimatedPromptTokens, 0);
+  const seenMs = features.firstContentMs;
+  if (shape.stream && (seenMs === null || seenMs >= facts.untilMs)) return base;
+  const spreadMs = PREFILL_SPREAD * prompt.modelledMs;
+  const firstMs = shape.stream && seenMs !== null ? seenMs : features.startMs + spreadMs + FIRST_TOKEN_EXTRA_MS;
+  const prefill = placePrefill(prompt, features.startMs, firstMs);
+  const limit = shape.prefillOnly
+    ? 0
+    : shape.maxTokens === null
+      ? Number.MAX_SAFE_INTEGER
+      : shape.maxTokens * shape.sequences;
+  const perMs = (facts.estimatedStepsPerSecond * shape.sequences) / 1000;
+  const outputBefore = shape.stream
+    ? (epochMs: number) => Math.min(limit, features.eventsUntil(epochMs))
+    : (epochMs: number) => {
+        const passedMs = Math.max(0, epochMs - Math.max(facts.fromMs, firstMs));
+        const begun = epochMs > firstMs ? Math.max(facts.outputSealed, shape.sequences) : 0;
+        return Math.min(limit, begun + Math.floor(passedMs * perMs));
+      };
+  return {
+    ...base,
+    prefill,
+    memberFromMs: prefill.fromMs,
+    contextTokens: facts.estimatedPromptTokens,
+    outputTokens: outputBefore(facts.untilMs),
+    outputBefore,
+  };
+}
+
+function commonPart(shape: AttemptShape, features: AttemptFeatures, endMs: number): WorkTimeline {
+  return {
+    work: shape.work,
+    sequences: shape.sequences,
+    startMs: features.startMs,
+    endMs,
+    gaps: [],
+    memberFromMs: Number.POSITIVE_INFINITY,
+    prefill: null,
+    contextTokens: 0,
+    outputBefore: () => 0,
+    outputTokens: 0,
+  };
+}
+
+function countsOf(tokens: TokenCounts): { prompt: number | null; cached: number; output: number | null } {
+  const outputs = [tokens.output, tokens.reasoning].filter((count) => count !== null);
+  return {
+    prompt: tokens.input,
+    cached: tokens.cachedInput ?? 0,
+    output: outputs.length === 0 ? null : outputs.reduce((sum, count) => sum + count, 0),
+  };
+}
+
+function modelPrompt(profile: EngineProfile, tokens: number, cached: number): Prompt {
+  return { tokens, cached, modelledMs: prefillMs(profile, tokens, cached) };
+}
+
+function placePrefill(prompt: Prompt, startMs: number, firstMs: number): Prefill {
+  const fromMs = Math.min(firstMs, Math.max(startMs, firstMs - PREFILL_SPREAD * prompt.modelledMs));
+  return { fromMs, toMs: firstMs, tokens: prompt.tokens, cached: prompt.cached, ended: true };
+}
+
+/** A stream cut before its first token: at most the part that fits into the time it had; it may have waited in the queue. */
+function cutPrefill(prompt: Prompt, startMs: number, endMs: number): Prefill {
+  const spreadMs = PREFILL_SPREAD * prompt.modelledMs;
+  const part = spreadMs <= 0 ? 1 : Math.min(1, (endMs - startMs) / spreadMs);
+  const tokens = Math.floor(prompt.tokens * part);
+  return { ...placePrefill({ ...prompt, tokens }, startMs, endMs), ended: false };
+}
+
+function estimateOutput(shape: AttemptShape, features: AttemptFeatures, facts: FinalFacts, firstMs: number): number {
+  if (shape.stream || facts.whole) return features.events;
+  const seconds = Math.max(0, (features.endMs ?? firstMs) - firstMs) / 1000;
+  const steps = shape.sequences + Math.floor(seconds * facts.estimatedStepsPerSecond * shape.sequences);
+  return shape.maxTokens === null ? steps : Math.min(steps, shape.maxTokens * shape.sequences);
+}
+
+/** Chunks are not tokens: the true count follows the events by cumulative rounding. */
+function scaledEvents(features: AttemptFeatures, output: number): (epochMs: number) => number {
+  const events = features.events;
+  return (epochMs) => Math.round((features.eventsUntil(epochMs) * output) / events);
+}
+
+/** The first token at `firstMs`, the last at `endMs`, the others evenly between. */
+function evenOutput(firstMs: number, endMs: number, output: number): (epochMs: number) => number {
+  return (epochMs) => {
+    if (epochMs <= firstMs || output === 0) return 0;
+    if (epochMs > endMs) return output;
+    return Math.min(output, 1 + Math.floor(((epochMs - firstMs) / (endMs - firstMs)) * (output - 1)));
+  };
+}
