@@ -1,0 +1,57 @@
+// Chooses the store by the URL of the config. The only file outside the adapters that knows there are two.
+import { StoreSchemaError, type SettlementStore } from '#domain/settlement.ts';
+import type { BooksReader } from '#domain/books.ts';
+import type { Log } from '#domain/log.ts';
+import { describeRedisUrl, parseRedisUrl } from './redis/redis-url.ts';
+import { RedisConnection } from './redis/redis-connection.ts';
+import { RedisBooksReader } from './redis/redis-books-reader.ts';
+import { RedisSettlementStore } from './redis/redis-settlement-store.ts';
+import { SqliteStore } from './sqlite/sqlite-store.ts';
+import type { StoreRetention } from './store-options.ts';
+
+/** Settlement is off the request path: a limit meant for admission would only make it repeat calls that were applied. */
+const SETTLEMENT_TIMEOUT_MIN_MS = 1000;
+/** Reports read up to a year of cells. */
+const READ_TIMEOUT_MIN_MS = 10_000;
+
+export interface OpenStoreOptions {
+  /** `sqlite:PATH`, `redis[s]://…`, `redis[s]+sentinel://…/MASTER/DB`, `redis[s]+cluster://…`. May hold a password. */
+  readonly url: string;
+  readonly prefix: string;
+  /** `store.timeout`: the limit of a call on the request path. Settlement gets at least 1 s, reports at least 10 s. */
+  readonly timeoutMs: number;
+  readonly retention: StoreRetention;
+  readonly log: Log;
+}
+
+export interface OpenedStore {
+  readonly settlement: SettlementStore;
+  readonly books: BooksReader;
+  /** Kind and address without user and password, for logs. */
+  describe(): string;
+}
+
+/** Builds the adapters without connecting: call `settlement.open()`, and `settlement.close()` for both. Throws StoreSchemaError for an unknown URL. */
+export function openStore(options: OpenStoreOptions): OpenedStore {
+  const { prefix, retention, log } = options;
+  const timeoutMs = Math.max(options.timeoutMs, SETTLEMENT_TIMEOUT_MIN_MS);
+  const readTimeoutMs = Math.max(options.timeoutMs, READ_TIMEOUT_MIN_MS);
+  const shared = { prefix, timeoutMs, readTimeoutMs, retention, log };
+  if (options.url.startsWith('sqlite:')) {
+    const path = options.url.slice('sqlite:'.length).replace(/^\/\/(?=\/)/, '');
+    const store = new SqliteStore({ ...shared, path });
+    return { settlement: store, books: store, describe: () => `sqlite:${path}` };
+  }
+  const address = parseRedisUrl(options.url);
+  if (address === null) {
+    throw new StoreSchemaError(
+      'store.url must start with sqlite:, redis:// or rediss:// (or their +sentinel, +cluster forms)',
+    );
+  }
+  const connection = new RedisConnection({ ...shared, address });
+  return {
+    settlement: new RedisSettlementStore(connection),
+    books: new RedisBooksReader(connection),
+    describe: () => describeRedisUrl(address),
+  };
+}

@@ -1,0 +1,205 @@
+// What reports read, from Redis: cells, books, records, facts. Read only; never blocks the server with KEYS or SCAN.
+import type {
+  BookCell,
+  BooksReader,
+  BooksStatus,
+  Granularity,
+  Period,
+  RecordQuery,
+  RollupCell,
+} from '#domain/books.ts';
+import type { FactBook } from '#domain/pool-facts.ts';
+import {
+  BOOK_METRICS,
+  CELL_METRICS,
+  StoreUnavailableError,
+  type BookMetric,
+  type SettledRecordJson,
+} from '#domain/settlement.ts';
+import { readRecordPage, type BatchHead } from '../read-record-page.ts';
+import { cellStart, parseDims, toCellMetrics } from '../rollup-cells.ts';
+import { toFields, toHash, toList, toMembers, toStrings } from './read-replies.ts';
+import type { RedisConnection } from './redis-connection.ts';
+
+const DAY_SECONDS = 86_400;
+/** Commands sent together: enough to hide the round trip, few enough to keep each of the server's turns short. */
+const COMMANDS_AT_ONCE = 128;
+
+type Command = readonly [name: string, ...args: (string | number)[]];
+
+/** Reads straight from the hashes the scripts write; several commands of one report may see different moments. */
+export class RedisBooksReader implements BooksReader {
+  readonly #connection: RedisConnection;
+
+  constructor(connection: RedisConnection) {
+    this.#connection = connection;
+  }
+
+  async readStatus(): Promise<BooksStatus> {
+    const { keys } = this.#connection;
+    const used = [keys.meta, keys.journals, keys.live, keys.board, keys.health, keys.facts];
+    const [nowMs, metaFlat, journals, live] = toList(await this.#connection.runScript('readFreezeInput', used, []));
+    const meta = toFields(metaFlat);
+    const frontier = meta.get('frontier');
+    return {
+      epoch: meta.get('epoch') ?? '',
+      schema: Number(meta.get('schema') ?? 0),
+      nowMs: Number(nowMs),
+      frontier: frontier === undefined ? null : Number(frontier),
+      k: Number(meta.get('k') ?? 0),
+      freezeHash: meta.get('freezeHash') ?? '',
+      members: toMembers(meta, toFields(journals), toStrings(live)),
+    };
+  }
+
+  async readFacts(): Promise<FactBook> {
+    const { keys } = this.#connection;
+    const used = [keys.meta, keys.journals, keys.live, keys.board, keys.health, keys.facts];
+    const reply = toList(await this.#connection.runScript('readFreezeInput', used, []));
+    const facts = String(reply[7]);
+    return {
+      version: Number(toFields(reply[1]).get('factsVersion') ?? 0),
+      pools: facts === '' ? {} : (JSON.parse(facts) as FactBook['pools']),
+    };
+  }
+
+  async readRollups(period: Period, granularity: Granularity): Promise<readonly RollupCell[]> {
+    const { keys } = this.#connection;
+    const starts = listStarts(period, granularity);
+    const hashes = await this.#runAll(starts.map((start): Command => ['hgetall', keys.cells(granularity, start)]));
+    // Read after the cells: an id that stands in a cell was interned before it.
+    const [dimsHash] = await this.#runAll([['hgetall', keys.dims]]);
+    const dims = new Map([...toHash(dimsHash)].map(([spelled, id]) => [id, spelled]));
+    return starts.flatMap((start, i) => toRollupCells(start, toHash(hashes[i]), dims));
+  }
+
+  async readBooks(period: Period): Promise<readonly BookCell[]> {
+    const { keys } = this.#connection;
+    const hours = listStarts(period, 'hour');
+    const hashes = await this.#runAll(hours.map((hour): Command => ['hgetall', keys.books(hour)]));
+    return hours.flatMap((hour, i) => toBookCells(hour, toHash(hashes[i])));
+  }
+
+  readRecords(query: RecordQuery): Promise<{ records: readonly SettledRecordJson[]; next: string | null }> {
+    return readRecordPage(query, {
+      listBatches: (range) => this.#listBatches(range),
+      readBodies: (ids) => this.#readBodies(ids),
+    });
+  }
+
+  async #listBatches(range: { fromMs: number; toMs: number; skip: number; limit: number }): Promise<BatchHead[]> {
+    const { keys, options } = this.#connection;
+    const nowMs = await this.#connection.readNowMs();
+    // Two days of slack for clocks that disagree; no record is older than its retention.
+    const latest = cellStart('day', Math.min(range.toMs, nowMs + 2 * DAY_SECONDS * 1000) / 1000);
+    const oldest = Math.max(range.fromMs / 1000, (nowMs - options.retention.recordsMs) / 1000 - 2 * DAY_SECONDS);
+    const days = listStarts({ from: cellStart('day', oldest), to: latest + 1 }, 'day').toReversed();
+    const between = [range.fromMs, range.toMs].map(String) as [string, string];
+    const counts = await this.#runAll(days.map((day): Command => ['zcount', keys.batchIndex(day), ...between]));
+    const heads: BatchHead[] = [];
+    let skip = range.skip;
+    for (const [i, day] of days.entries()) {
+      const count = Number(counts[i]);
+      const limit = range.limit - heads.length;
+      if (limit > 0 && count > skip) {
+        const [from, to] = between;
+        const list: Command = ['zrevrangebyscore', keys.batchIndex(day), to, from, 'WITHSCORES', 'LIMIT', skip, limit];
+        heads.push(...toHeads(day, toStrings((await this.#runAll([list]))[0])));
+      }
+      skip = Math.max(0, skip - count);
+    }
+    return heads;
+  }
+
+  async #readBodies(ids: readonly string[]): Promise<(Buffer | undefined)[]> {
+    const { keys, options } = this.#connection;
+    const read = async (id: string) => {
+      const cut = id.indexOf('/');
+      const key = keys.batchBodies(Number(id.slice(0, cut)));
+      return this.#connection.call(
+        'readRecords',
+        (client) => client.hgetBuffer(key, id.slice(cut + 1)),
+        options.readTimeoutMs,
+      );
+    };
+    return (await Promise.all(ids.map(read))).map((body) => body ?? undefined);
+  }
+
+  /** Replies in the order of the commands; a failed one fails all. */
+  async #runAll(commands: readonly Command[]): Promise<unknown[]> {
+    const { readTimeoutMs } = this.#connection.options;
+    const replies: unknown[] = [];
+    for (let i = 0; i < commands.length; i += COMMANDS_AT_ONCE) {
+      const part = commands.slice(i, i + COMMANDS_AT_ONCE).map((command) => [...command]);
+      const results = await this.#connection.call('report', (client) => client.pipeline(part).exec(), readTimeoutMs);
+      for (const [err, reply] of results ?? []) {
+        if (err !== null) throw new StoreUnavailableError(`Redis refused a report: ${err.message}`, { cause: err });
+        replies.push(reply);
+      }
+    }
+    return replies;
+  }
+}
+
+/** Starts of the cells of a granularity within a period, ascending. */
+function listStarts({ from, to }: Period, granularity: Granularity): number[] {
+  const starts: number[] = [];
+  for (let start = cellStart(granularity, from); start < to; start = nextStart(start, granularity)) {
+    if (start >= from) starts.push(start);
+  }
+  return starts;
+}
+
+function nextStart(start: number, granularity: Granularity): number {
+  if (granularity === 'hour') return start + 3600;
+  if (granularity === 'day') return start + DAY_SECONDS;
+  return cellStart('month', start + 32 * DAY_SECONDS);
+}
+
+function toRollupCells(
+  start: number,
+  fields: ReadonlyMap<string, string>,
+  dims: ReadonlyMap<string, string>,
+): RollupCell[] {
+  const rows = new Map<string, (bigint | undefined)[]>();
+  for (const [field, amount] of fields) {
+    const [id = '', metric = ''] = field.split(':');
+    const values = rows.get(id) ?? CELL_METRICS.map(() => undefined);
+    rows.set(id, values);
+    values[Number(metric)] = BigInt(amount);
+  }
+  return [...rows].map(([id, values]) => {
+    const spelled = dims.get(id);
+    if (spelled === undefined) throw new StoreUnavailableError('the store holds a cell without its dimensions');
+    return { start, ...parseDims(spelled), metrics: toCellMetrics(values) };
+  });
+}
+
+function toBookCells(hour: number, fields: ReadonlyMap<string, string>): BookCell[] {
+  const pools = new Set([...fields.keys()].map((field) => field.slice(field.indexOf(':') + 1)));
+  return [...pools].map((pool) => {
+    const names = JSON.parse(fields.get(`names:${pool}`) ?? '["",""]') as [string, string];
+    const metrics = BOOK_METRICS.map((metric, i) => [metric, BigInt(fields.get(`${i}:${pool}`) ?? '0')] as const);
+    return {
+      hour,
+      pool,
+      deployments: names[0],
+      gpu: names[1],
+      metrics: Object.fromEntries(metrics) as Record<BookMetric, bigint>,
+    };
+  });
+}
+
+/** Names and scores in turn, as WITHSCORES returns them. */
+function toHeads(day: number, flat: readonly string[]): BatchHead[] {
+  const heads: BatchHead[] = [];
+  for (let i = 0; i + 1 < flat.length; i += 2) {
+    const name = flat[i] ?? '';
+    heads.push({
+      id: `${day}/${name}`,
+      firstEndedMs: Number(name.slice(0, name.indexOf('|'))),
+      lastEndedMs: Number(flat[i + 1]),
+    });
+  }
+  return heads;
+}

@@ -1,0 +1,159 @@
+// The settlement protocol on Redis: each write is one Lua script (shared/design/settlement.md). Reports are in redis-books-reader.
+import { randomUUID } from 'node:crypto';
+import type { FactBook } from '#domain/pool-facts.ts';
+import {
+  StoreSchemaError,
+  StoreUnavailableError,
+  type FreezeCommit,
+  type FreezeInput,
+  type Publication,
+  type SettlementStore,
+  type StoreIdentity,
+  type SyncMessage,
+  type SyncReply,
+} from '#domain/settlement.ts';
+import { MEMBER_FORGOTTEN_MS, STORE_SCHEMA } from '../store-options.ts';
+import { checkEviction } from './check-eviction.ts';
+import { toFields, toList, toMembers, toStrings, toSyncReply } from './read-replies.ts';
+import type { RedisConnection } from './redis-connection.ts';
+import { layOutCommit, layOutSync } from './sync-arguments.ts';
+
+/** Journal ids are parts of key names and fields. */
+const JOURNAL = /^[\w.-]{1,64}$/;
+
+/** Several processes share one store through scripts that run alone on the server; every call may be repeated. */
+export class RedisSettlementStore implements SettlementStore {
+  readonly #connection: RedisConnection;
+
+  constructor(connection: RedisConnection) {
+    this.#connection = connection;
+  }
+
+  /** Also refuses a Redis that may evict the books, where it says so (StoreSchemaError). */
+  async open(): Promise<StoreIdentity> {
+    await this.#connection.connect();
+    const { keys } = this.#connection;
+    const [schema, epoch] = await this.#readOwner(keys.meta);
+    if (!/^\d+$/.test(schema) || epoch === '')
+      throw new StoreSchemaError('the keys under store.prefix belong to another program');
+    if (Number(schema) > STORE_SCHEMA) {
+      throw new StoreSchemaError(
+        `the store has schema ${schema}, this program knows up to ${STORE_SCHEMA}: upgrade it`,
+      );
+    }
+    await checkEviction(this.#connection);
+    return { epoch, schema: Number(schema) };
+  }
+
+  async #readOwner(meta: string): Promise<[schema: string, epoch: string]> {
+    try {
+      const reply = await this.#connection.runScript('openStore', [meta], [String(STORE_SCHEMA), randomUUID()]);
+      const [schema, epoch] = toList(reply);
+      return [String(schema ?? ''), String(epoch ?? '')];
+    } catch (err) {
+      const isForeign = err instanceof StoreUnavailableError && err.message.includes('WRONGTYPE');
+      if (isForeign)
+        throw new StoreSchemaError('the keys under store.prefix belong to another program', { cause: err });
+      throw err;
+    }
+  }
+
+  now(): Promise<number> {
+    return this.#connection.readNowMs();
+  }
+
+  async join({ journal, incarnation }: { journal: string; incarnation: number }): Promise<SyncReply> {
+    checkJournal(journal);
+    const { keys, runId } = this.#connection;
+    const args = [journal, String(incarnation), runId, String(MEMBER_FORGOTTEN_MS)];
+    const used = [keys.meta, keys.journals, keys.live, keys.pending(journal), keys.health];
+    return toSyncReply(await this.#connection.runScript('joinSettlement', used, args));
+  }
+
+  async sync(message: SyncMessage): Promise<SyncReply> {
+    checkJournal(message.journal);
+    const { keys, args } = layOutSync(message, this.#layout());
+    return toSyncReply(await this.#connection.runScript('syncMessage', keys, args));
+  }
+
+  async readFreezeInput(): Promise<FreezeInput> {
+    const { keys } = this.#connection;
+    const used = [keys.meta, keys.journals, keys.live, keys.board, keys.health, keys.facts];
+    const reply = toList(await this.#connection.runScript('readFreezeInput', used, []));
+    const [nowMs, metaFlat, journals, live, publications, boardFields, healthFlat, facts] = reply;
+    const meta = toFields(metaFlat);
+    const frontier = meta.get('frontier');
+    return {
+      frontier: frontier === undefined ? null : Number(frontier),
+      k: Number(meta.get('k') ?? 0),
+      hash: meta.get('freezeHash') ?? '',
+      boardVersion: Number(meta.get('boardVersion') ?? 0),
+      facts: {
+        version: Number(meta.get('factsVersion') ?? 0),
+        pools: facts === '' ? {} : (JSON.parse(String(facts)) as FactBook['pools']),
+      },
+      nowMs: Number(nowMs),
+      members: toMembers(meta, toFields(journals), toStrings(live)),
+      board: toBoard(toStrings(boardFields), toStrings(publications)),
+      health: toHealth(toFields(healthFlat)),
+    };
+  }
+
+  async commitFreeze(commit: FreezeCommit): Promise<'committed' | 'stale'> {
+    for (const journal of Object.keys(commit.shares)) checkJournal(journal);
+    const { keys, args } = layOutCommit(commit, this.#layout());
+    return (await this.#connection.runScript('commitFreeze', keys, args)) === 1 ? 'committed' : 'stale';
+  }
+
+  async putFacts(pools: FactBook['pools'], expectedVersion: number): Promise<'stored' | 'stale'> {
+    const { keys } = this.#connection;
+    const args = [String(expectedVersion), JSON.stringify(pools)];
+    return (await this.#connection.runScript('putFacts', [keys.meta, keys.facts], args)) === 1 ? 'stored' : 'stale';
+  }
+
+  async close(): Promise<void> {
+    this.#connection.close();
+  }
+
+  #layout(): Parameters<typeof layOutSync>[1] {
+    const { keys, runId, options } = this.#connection;
+    return { keys, runId, retention: options.retention };
+  }
+}
+
+function checkJournal(journal: string): void {
+  if (!JOURNAL.test(journal))
+    throw new RangeError('a journal id is 1 to 64 letters, digits, dots, dashes or underscores');
+}
+
+/** In the order of window, journal and pool, as fields spell them. */
+function toBoard(fields: readonly string[], publications: readonly string[]): FreezeInput['board'] {
+  return fields
+    .map((field, i) => ({
+      journal: field.split('|', 2)[1] ?? '',
+      publication: JSON.parse(publications[i] ?? '') as Publication,
+    }))
+    .sort(
+      (left, right) =>
+        left.publication.window - right.publication.window ||
+        compareText(left.journal, right.journal) ||
+        compareText(left.publication.pool, right.publication.pool),
+    );
+}
+
+function toHealth(fields: ReadonlyMap<string, string>): FreezeInput['health'] {
+  return [...fields]
+    .map(([field, healthy]) => {
+      const [journal = '', window = '', ...pool] = field.split('|');
+      return { journal, pool: pool.join('|'), window: Number(window), healthy: healthy === '1' };
+    })
+    .sort(
+      (left, right) =>
+        compareText(left.journal, right.journal) || compareText(left.pool, right.pool) || left.window - right.window,
+    );
+}
+
+function compareText(left: string, right: string): number {
+  if (left === right) return 0;
+  return left < right ? -1 : 1;
+}

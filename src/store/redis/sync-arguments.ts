@@ -1,0 +1,187 @@
+// Lays out the keys and arguments of sync-message.lua and commit-freeze.lua. Pure: no connection.
+import { BOOK_METRICS, type Claim, type FreezeCommit, type SyncMessage } from '#domain/settlement.ts';
+import { claimBalances } from '../check-claim.ts';
+import { packLines, packRecords } from '../record-batches.ts';
+import { cellStart, spreadIncrements } from '../rollup-cells.ts';
+import { CHAIN_KEPT, HASHES_PER_JOURNAL, HOUR_CELLS_KEPT_MS, type StoreRetention } from '../store-options.ts';
+import type { RedisKeys } from './keys.ts';
+import { SCRIPTS } from './scripts.ts';
+
+export interface ScriptInput {
+  readonly keys: string[];
+  readonly args: (string | Buffer)[];
+}
+
+interface Layout {
+  readonly keys: RedisKeys;
+  readonly retention: StoreRetention;
+  readonly runId: string;
+}
+
+const DAY_SECONDS = 86_400;
+/** Months are longer than their first day says, and a day's last record is younger than its first. */
+const CELL_SPAN_SECONDS = { hour: 3600, day: DAY_SECONDS, month: 31 * DAY_SECONDS } as const;
+const CLAIMED = BOOK_METRICS.indexOf('claimedNanoUsd');
+
+/** Numbers keys after the fixed ones, each once; Lua counts from 1. */
+class KeyNumbers {
+  readonly keys: string[];
+  readonly #numbers = new Map<string, number>();
+
+  constructor(fixed: readonly string[]) {
+    this.keys = [...fixed];
+  }
+
+  numberOf(key: string): number {
+    const known = this.#numbers.get(key);
+    if (known !== undefined) return known;
+    const number = this.keys.push(key);
+    this.#numbers.set(key, number);
+    return number;
+  }
+}
+
+/** Keys and arguments of sync-message.lua for one message. */
+export function layOutSync(message: SyncMessage, { keys, retention, runId }: Layout): ScriptInput {
+  const { journal } = message;
+  const numbers = new KeyNumbers([
+    keys.meta,
+    keys.journals,
+    keys.live,
+    keys.pending(journal),
+    keys.board,
+    keys.boardIndex,
+    keys.health,
+    keys.chain,
+    keys.hashes(journal),
+    keys.dims,
+  ]);
+  const bodies: Buffer[] = [];
+  const claim =
+    message.claim === null
+      ? ''
+      : JSON.stringify(layOutClaim(message, message.claim, { keys, retention, numbers, bodies }));
+  const touched = [
+    ...message.publications.map(({ window }) => window),
+    ...message.healthChanges.map(({ window }) => window),
+    ...message.blind.map(([from]) => from),
+  ];
+  const parts = {
+    publications: message.publications.map((publication) => [
+      publication.window,
+      `${publication.window}|${journal}|${publication.pool}`,
+      JSON.stringify(publication),
+    ]),
+    health: message.healthChanges.map(({ pool, window, healthy }) => [
+      `${journal}|${window}|${pool}`,
+      healthy ? '1' : '0',
+    ]),
+    blind: message.blind,
+    hashesKept: HASHES_PER_JOURNAL,
+  };
+  const args = [
+    journal,
+    String(message.incarnation),
+    message.epoch,
+    String(message.seq),
+    message.prevHash,
+    message.hash,
+    String(message.sealedThrough),
+    touched.length === 0 ? '' : String(touched.reduce((least, window) => Math.min(least, window))),
+    message.leave ? '1' : '0',
+    runId,
+    JSON.stringify(parts),
+    claim,
+    ...bodies,
+  ];
+  return { keys: numbers.keys, args };
+}
+
+interface ClaimLayout {
+  readonly keys: RedisKeys;
+  readonly retention: StoreRetention;
+  readonly numbers: KeyNumbers;
+  readonly bodies: Buffer[];
+}
+
+function layOutClaim(message: SyncMessage, claim: Claim, { keys, retention, numbers, bodies }: ClaimLayout): unknown {
+  const head = { k0: claim.k0, k: claim.k, hash: claim.hash, total: claim.totalNanoUsd };
+  if (!claimBalances(claim)) {
+    return { ...head, negated: '0', balances: false, books: [], cells: [], batches: [], lines: [] };
+  }
+  const bodyNumber = (body: Buffer) => SCRIPTS.syncMessage.argCount + bodies.push(body);
+  const recordsExpiry = (day: number) => day + DAY_SECONDS + Math.ceil(retention.recordsMs / 1000);
+  const batches = packRecords(claim.records).map((batch, part) => {
+    const day = cellStart('day', Math.floor(batch.lastEndedMs / 1000));
+    const name = `${batch.firstEndedMs}|${message.journal}.${message.seq}.${part}`;
+    const [index, store] = [numbers.numberOf(keys.batchIndex(day)), numbers.numberOf(keys.batchBodies(day))];
+    return [index, store, recordsExpiry(day), String(batch.lastEndedMs), name, bodyNumber(batch.body)];
+  });
+  const firstHour = claim.lines[0]?.hour;
+  const lines: unknown[] = [];
+  if (firstHour !== undefined) {
+    const day = cellStart('day', firstHour);
+    const field = `${message.journal}.${message.seq}`;
+    lines.push([numbers.numberOf(keys.lines(day)), recordsExpiry(day), field, bodyNumber(packLines(claim))]);
+  }
+  return {
+    ...head,
+    negated: String(-BigInt(claim.totalNanoUsd)),
+    balances: true,
+    books: claim.pools.map(({ hour, pool, nanoUsd }) => [
+      numbers.numberOf(keys.books(hour)),
+      booksExpiry(hour, retention),
+      `${CLAIMED}:${pool}`,
+      nanoUsd,
+    ]),
+    cells: spreadIncrements(claim.increments).map(({ granularity, start, dims, values }) => {
+      const keptMs = granularity === 'hour' ? HOUR_CELLS_KEPT_MS : retention.rollupsMs;
+      const expiry = start + CELL_SPAN_SECONDS[granularity] + Math.ceil(keptMs / 1000);
+      // A cell exists through its first metric, so a row of zeros does too.
+      const amounts = values.flatMap((value, metric) =>
+        value === 0n && metric > 0 ? [] : [String(metric), String(value)],
+      );
+      return [numbers.numberOf(keys.cells(granularity, start)), expiry, dims, ...amounts];
+    }),
+    batches,
+    lines,
+  };
+}
+
+function booksExpiry(hour: number, retention: StoreRetention): number {
+  return hour + CELL_SPAN_SECONDS.month + Math.ceil(retention.rollupsMs / 1000);
+}
+
+/** Keys and arguments of commit-freeze.lua for one freeze. */
+export function layOutCommit(commit: FreezeCommit, { keys, retention, runId }: Layout): ScriptInput {
+  const numbers = new KeyNumbers([
+    keys.meta,
+    keys.journals,
+    keys.live,
+    keys.board,
+    keys.boardIndex,
+    keys.health,
+    keys.chain,
+  ]);
+  const books = commit.books.map((book) => [
+    numbers.numberOf(keys.books(book.hour)),
+    booksExpiry(book.hour, retention),
+    book.pool,
+    book.deployments,
+    book.gpu,
+    ...BOOK_METRICS.flatMap((metric, i) => {
+      const value = book.metrics[metric];
+      return value === undefined || value === '0' ? [] : [String(i), String(BigInt(value))];
+    }),
+  ]);
+  const shares = Object.entries(commit.shares).map(([journal, entry]) => [
+    numbers.numberOf(keys.pending(journal)),
+    journal,
+    String(BigInt(entry.totalNanoUsd)),
+    JSON.stringify(entry),
+  ]);
+  const { frontier, k, boardVersion, factsVersion } = commit.expected;
+  const parts = { books, shares, drop: commit.dropMembers, chainKept: CHAIN_KEPT };
+  const args = [frontier, k, boardVersion, factsVersion, commit.to].map(String);
+  return { keys: numbers.keys, args: [...args, commit.hash, runId, JSON.stringify(parts)] };
+}

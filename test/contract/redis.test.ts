@@ -1,0 +1,217 @@
+// The store contract on a real Redis, and what only a server can show: pauses, restarts, eviction, key names.
+import { randomUUID } from 'node:crypto';
+import { Redis } from 'ioredis';
+import { afterAll, describe, expect, inject, test } from 'vitest';
+import { silentLog } from '#domain/log.ts';
+import { StoreUnavailableError } from '#domain/settlement.ts';
+import { RedisBooksReader } from '#store/redis/redis-books-reader.ts';
+import { RedisConnection } from '#store/redis/redis-connection.ts';
+import { RedisSettlementStore } from '#store/redis/redis-settlement-store.ts';
+import { parseRedisUrl } from '#store/redis/redis-url.ts';
+import { startRedis } from '#test/support/redis-server.ts';
+import { describeSettlementStore } from './settlement-store.case.ts';
+import { claimOf, freezeOf, JournalAuthor, publicationAt, recordAt } from './settlement-messages.ts';
+
+const DAY_MS = 86_400_000;
+const prefixes: string[] = [];
+const url = inject('redisUrl');
+const admin = new Redis(url, { lazyConnect: true });
+
+afterAll(async () => {
+  for (const prefix of prefixes) {
+    const keys = await admin.keys(`${prefix}:*`);
+    if (keys.length > 0) await admin.del(...keys);
+  }
+  admin.disconnect();
+});
+
+const newPrefix = () => {
+  const prefix = `test-${randomUUID()}`;
+  prefixes.push(prefix);
+  return prefix;
+};
+
+const create = (prefix: string, options: { url?: string; timeoutMs?: number } = {}) => {
+  const address = parseRedisUrl(options.url ?? url);
+  if (address === null) throw new Error('not a Redis URL');
+  const timeoutMs = options.timeoutMs ?? 5000;
+  const connection = new RedisConnection({
+    address,
+    prefix,
+    timeoutMs,
+    readTimeoutMs: timeoutMs,
+    retention: { recordsMs: 35 * DAY_MS, rollupsMs: 400 * DAY_MS },
+    log: silentLog,
+  });
+  return { settlement: new RedisSettlementStore(connection), books: new RedisBooksReader(connection), connection };
+};
+
+describeSettlementStore({
+  name: 'redis',
+  createStore: async () => create(newPrefix()),
+  createSecondClient: async () => create(prefixes.at(-1) ?? ''),
+  raiseSchema: async () => {
+    await admin.hset(`${prefixes.at(-1)}:{s0}:meta`, 'schema', '99');
+  },
+  skip: [
+    {
+      reason: "the server's clock cannot be moved; sqlite runs it",
+      tests: ['silence counts only time in which the store was called'],
+    },
+  ],
+});
+
+describe('redis only', () => {
+  test('a paused server never holds a caller longer than the limit, and answers again afterwards', async () => {
+    const server = await startRedis();
+    const { settlement } = create('paused', { url: server.url, timeoutMs: 150 });
+    try {
+      const author = new JournalAuthor((await settlement.open()).epoch);
+      const joined = await settlement.join(author);
+      const message = author.next({ sealedThrough: joined.frontier ?? 0 });
+      server.pause();
+      for (let i = 0; i < 8; i += 1) {
+        const started = performance.now();
+        await expect(settlement.sync(message)).rejects.toThrow(StoreUnavailableError);
+        expect(performance.now() - started).toBeLessThan(1500);
+      }
+      server.resume();
+      const again = () => settlement.sync(message).catch(() => null);
+      const reply = await expect
+        .poll(again, { timeout: 20_000 })
+        .toMatchObject({ seq: 1 })
+        .then(() => settlement.sync(message));
+      expect(reply).toMatchObject({ status: 'already', seq: 1, hash: message.hash });
+    } finally {
+      server.resume();
+      await settlement.close();
+      await server.stop();
+    }
+  });
+
+  test('a server restarted empty is told from ours, and its new master holds exclusions', async () => {
+    const server = await startRedis();
+    const { settlement } = create('restarted', { url: server.url, timeoutMs: 1000 });
+    let second = server;
+    try {
+      const author = new JournalAuthor((await settlement.open()).epoch);
+      await settlement.join(author);
+      await server.stop();
+      await expect(settlement.now()).rejects.toThrow(StoreUnavailableError);
+      second = await startRedis([], server.port);
+      const sync = () => settlement.sync(author.next({ sealedThrough: 1 })).catch(() => null);
+      await expect.poll(sync, { timeout: 20_000 }).toMatchObject({ status: 'foreign', epoch: '' });
+    } finally {
+      await settlement.close();
+      await second.stop();
+    }
+  });
+
+  test('opening while nothing listens is refused, and works once something does', async () => {
+    const first = await startRedis();
+    await first.stop();
+    const { settlement } = create('absent', { url: first.url, timeoutMs: 500 });
+    await expect(settlement.open()).rejects.toThrow(StoreUnavailableError);
+    const server = await startRedis([], first.port);
+    expect((await settlement.open()).schema).toBe(1);
+    await settlement.close();
+    await server.stop();
+  });
+
+  test('a server that evicts keys is refused', async () => {
+    const server = await startRedis(['--maxmemory', '64mb', '--maxmemory-policy', 'allkeys-lru']);
+    const { settlement } = create('evicts', { url: server.url });
+    await expect(settlement.open()).rejects.toMatchObject({ name: 'StoreSchemaError' });
+    await settlement.close();
+    await server.stop();
+  });
+
+  test('the keys of another program are refused', async () => {
+    const prefix = newPrefix();
+    await admin.set(`${prefix}:{s0}:meta`, 'mine');
+    const { settlement } = create(prefix);
+    await expect(settlement.open()).rejects.toMatchObject({ name: 'StoreSchemaError' });
+    await settlement.close();
+  });
+
+  test('under a new master nobody counts as silent for 30 s', async () => {
+    const prefix = newPrefix();
+    const { settlement } = create(prefix);
+    const author = new JournalAuthor((await settlement.open()).epoch);
+    const joined = await settlement.join(author);
+    const meta = `${prefix}:{s0}:meta`;
+    await settlement.sync(author.next({ sealedThrough: joined.frontier ?? 0 }));
+    await admin.hincrby(meta, 'aliveMs', 1_000_000);
+    const readSilence = async () => (await settlement.readFreezeInput()).members[0]?.silentSeconds;
+    expect(await readSilence()).toBeGreaterThanOrEqual(1000);
+    await expect
+      .poll(() =>
+        admin.hget(meta, 'runId').then(async (known) => {
+          if (known === null) await settlement.join(author);
+          return known;
+        }),
+      )
+      .toMatch(/^[0-9a-f]{40}$/);
+    await admin.hset(meta, 'runId', 'of-the-old-master');
+    await settlement.putFacts({}, 0);
+    await settlement.commitFreeze(freezeOf(await settlement.readFreezeInput(), (joined.frontier ?? 0) + 1, {}));
+    await admin.hincrby(meta, 'aliveMs', 20_000);
+    expect(await readSilence()).toBe(0);
+    await admin.hincrby(meta, 'aliveMs', 20_000);
+    expect(await readSilence()).toBeGreaterThanOrEqual(40);
+    await settlement.close();
+  });
+
+  test('every key carries the prefix and the hash tag, and what grows with time expires', async () => {
+    const prefix = newPrefix();
+    const { settlement } = create(prefix);
+    const author = new JournalAuthor((await settlement.open()).epoch);
+    const joined = await settlement.join(author);
+    const at = joined.frontier ?? 0;
+    await settlement.sync(
+      author.next({
+        sealedThrough: at,
+        publications: [publicationAt(at + 3)],
+        healthChanges: [{ pool: 'p', window: at, healthy: true }],
+      }),
+    );
+    await settlement.putFacts({}, 0);
+    await settlement.commitFreeze(freezeOf(await settlement.readFreezeInput(), at + 1, { [author.journal]: 3n }));
+    const seen = await settlement.sync(author.next({ sealedThrough: at }));
+    await settlement.sync(
+      author.next({ sealedThrough: at, claim: claimOf(seen, { records: [recordAt(joined.nowMs)] }) }),
+    );
+    await settlement.commitFreeze(freezeOf(await settlement.readFreezeInput(), at + 2, { [author.journal]: 3n }));
+    const keys = (await admin.keys(`${prefix}*`)).map((key) => key.replace(`${prefix}:{s0}:`, ''));
+    const kept = keys.filter((key) => !/^(?:books|cells|batches|bodies|lines|hashes):/.test(key)).sort();
+    expect(kept).toEqual([
+      'board',
+      'board-index',
+      'chain',
+      'dims',
+      'facts',
+      'health',
+      'journals',
+      'live',
+      'meta',
+      `pending:${author.journal}`,
+    ]);
+    const growing = keys.filter((key) => !kept.includes(key));
+    expect(growing).toHaveLength(8);
+    for (const key of growing) expect(await admin.ttl(`${prefix}:{s0}:${key}`), key).toBeGreaterThan(DAY_MS / 2000);
+    await settlement.close();
+  });
+
+  test('a million nanodollar records of one claim stay small', async () => {
+    const prefix = newPrefix();
+    const { settlement, books } = create(prefix);
+    const author = new JournalAuthor((await settlement.open()).epoch);
+    const joined = await settlement.join(author);
+    const records = Array.from({ length: 1000 }, (_, i) => recordAt(joined.nowMs - i));
+    await settlement.sync(author.next({ sealedThrough: joined.frontier ?? 0, claim: claimOf(joined, { records }) }));
+    const bodies = (await admin.keys(`${prefix}:{s0}:bodies:*`))[0] ?? '';
+    expect(await admin.memory('USAGE', bodies)).toBeLessThan(100 * records.length);
+    expect((await books.readRecords({ limit: 1000 })).records).toHaveLength(1000);
+    await settlement.close();
+  });
+});
