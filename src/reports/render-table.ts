@@ -58,7 +58,11 @@ function renderRows(report: ChargebackReport, options: TableOptions): string {
     ...(withIdle ? ['idle $'] : []),
     'amount $',
   ];
-  const table = createTable([...head, '$/1M in', '$/1M out', '$/1M all'], names.length, options);
+  const table = createTable(
+    [...head, '$/1M in', '$/1M out', withIdle ? '$/1M with idle' : '$/1M all'],
+    names.length,
+    options,
+  );
   const rows: readonly ReportRow[] = report.rows;
   for (const row of rows) {
     table.push([
@@ -151,10 +155,11 @@ function renderSaving({ model, baseline, ...saving }: ChargebackReport['savings'
 }
 
 function renderDifference({ totals }: ChargebackReport, paint: Paint): string {
-  const { differenceNanoUsd, capacityNanoUsd, chargedNanoUsd, idleNanoUsd } = totals;
+  const { differenceNanoUsd, capacityNanoUsd, chargedNanoUsd, idleNanoUsd, unmeteredNanoUsd } = totals;
+  const unmetered = unmeteredNanoUsd === 0n ? '' : ` + unmetered $${formatFine(unmeteredNanoUsd)}`;
   const parts = `bill $${formatFine(capacityNanoUsd)} = charged $${formatFine(chargedNanoUsd)} + idle $${formatFine(idleNanoUsd)}`;
   const balanced = differenceNanoUsd === 0n;
-  return paint(balanced ? 'green' : 'red', `Books: ${parts}; difference ${differenceNanoUsd} nanodollars.`);
+  return paint(balanced ? 'green' : 'red', `Books: ${parts}${unmetered}; difference ${differenceNanoUsd} nanodollars.`);
 }
 
 function renderSettled({ settledThrough, complete }: ChargebackReport, paint: Paint): string {
