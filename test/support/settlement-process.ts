@@ -230,7 +230,7 @@ export class ModelProcess {
       hash: view.sharesThrough.hash,
       totalNanoUsd: total.toString(),
       lines,
-      increments: lines.map(toIncrement),
+      increments: sumIncrements(lines),
       pools: [...pools.values()].map(({ hour, pool, nano }) => ({ hour, pool, nanoUsd: nano.toString() })),
       records: [],
     };
@@ -272,16 +272,27 @@ function toPublication({ pool, window, slices, busyBuckets, n }: WindowFacts): P
   return { pool, window, deployments, n, busy: renderBusyMap(busy) };
 }
 
-/** The record's id stands in for the team, so that the store's rollups tell the money of each request. */
-function toIncrement(line: ChargeLine): CellIncrement {
-  const metric = `${line.phase}NanoUsd` as const;
-  return {
-    hour: line.hour,
-    team: line.recordId,
+/** One increment per record and hour. The record's id stands in for the team, so that the store's rollups tell the money of each request. */
+function sumIncrements(lines: readonly ChargeLine[]): CellIncrement[] {
+  const sums = new Map<
+    string,
+    { readonly hour: number; readonly recordId: string; readonly metrics: Record<string, bigint> }
+  >();
+  for (const { recordId, hour, phase, costNanoUsd, gpuMicros } of lines) {
+    const sum = sums.get(`${hour} ${recordId}`) ?? { hour, recordId, metrics: {} };
+    sums.set(`${hour} ${recordId}`, sum);
+    const parts = { costNanoUsd, gpuMicros, [`${phase}NanoUsd`]: costNanoUsd };
+    for (const [metric, amount] of Object.entries(parts)) {
+      sum.metrics[metric] = (sum.metrics[metric] ?? 0n) + BigInt(amount);
+    }
+  }
+  return [...sums.values()].map(({ hour, recordId, metrics }) => ({
+    hour,
+    team: recordId,
     project: '',
     keyId: '',
     model: '',
     deployment: '',
-    metrics: { costNanoUsd: line.costNanoUsd, gpuMicros: line.gpuMicros, [metric]: line.costNanoUsd },
-  };
+    metrics: Object.fromEntries(Object.entries(metrics).map(([metric, amount]) => [metric, amount.toString()])),
+  }));
 }

@@ -37,7 +37,7 @@ export interface ScheduleResult {
   readonly faults: { kills: number; partitions: number; outages: number; lost: number; rollbacks: number };
 }
 
-const TRAFFIC_TICKS = 70;
+const TRAFFIC_TICKS = 50;
 const QUIET_TICKS_MAX = 160;
 const HOLD_TICKS = 30;
 /** Begins 30 s before an hour edge, so that every schedule crosses one. */

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { MemorySettlementStore } from '#test/support/memory-settlement-store.ts';
 import { runSchedule, type Schedule, type ScheduleResult } from '#test/support/settlement-schedule.ts';
 
-const SCHEDULES = 120;
+const SCHEDULES = 60;
 
 const createStore: Schedule['createStore'] = async (now) => {
   const store = new MemorySettlementStore({ now });
