@@ -115,7 +115,7 @@ describe.each(STORES)('books on %s', (kind, storeOptions) => {
     stack = await startTestStack(storeOptions());
     const running = stack;
     await chat(running, 'search', { max_tokens: 20 });
-    const cut = chat(running, 'search', { max_tokens: 3000, stream: true }).catch(() => 'cut');
+    const cut = chat(running, 'search', { max_tokens: 3000, ignore_eos: true, stream: true }).catch(() => 'cut');
     await until(
       'the stream runs',
       async () => (running.simulators[0]?.truth().requests.length ?? 0) >= 1 && (await inFlight(running)) === 1,

@@ -150,9 +150,9 @@ describe('inferometer', () => {
       '--config',
       stack.configPath,
       '--from',
-      '2026-01-01',
+      '2026-11-01',
       '--to',
-      '2100-01-01',
+      '2026-12-31',
     ]);
     expect(code).toBe(1);
   });
