@@ -85,9 +85,15 @@ async function createWorld(schedule: Schedule): Promise<World> {
   );
   await processes[0]?.exchange(under.store);
   await putFacts(under.store, '2500000001');
+  const draw = createDraw(schedule.seed);
+  // The others start while the first is at work, so that a rollback can lose a join.
+  for (const process of processes.slice(1)) {
+    process.up = false;
+    process.backAt = draw.integer(1, 30);
+  }
   return {
     schedule,
-    draw: createDraw(schedule.seed),
+    draw,
     under,
     processes,
     clock,
@@ -137,7 +143,7 @@ function drawFaults(world: World, tick: number): void {
     }
   }
   const { snapshot } = world.under;
-  if (snapshot !== undefined && world.rollback === null && draw.chance(0.04)) {
+  if (snapshot !== undefined && world.rollback === null && draw.chance(0.06)) {
     world.rollback = { restore: snapshot(), chainLength: world.chain.length, ticks: draw.integer(1, 6) };
   }
 }
