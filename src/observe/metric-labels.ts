@@ -7,6 +7,9 @@ export const NONE = 'none';
 /** Label of everything the config does not know. */
 export const OTHER = 'other';
 
+/** Row of what can never be claimed (contract §6). */
+const UNATTRIBUTED = '(unattributed)';
+
 /** Routes of contract §4 that can stand in a record. */
 const ROUTES = [
   '/v1/chat/completions',
@@ -52,7 +55,7 @@ export function createMetricLabels(config: Pick<Config, 'teams' | 'deployments' 
     teams: [...teams],
     deployments,
     pools: listPools(deployments),
-    team: (name) => (name === '' ? NONE : known(teams, name)),
+    team: (name) => (name === '' ? NONE : name === UNATTRIBUTED ? name : known(teams, name)),
     model: (name) => known(models, name ?? ''),
     deployment: (name) => (name === null || name === '' ? NONE : known(gpus, name)),
     route: (template) => known(routes, template),

@@ -14,6 +14,7 @@ import { countRecord, createRequestMetrics, observe, prepareRequestMetrics } fro
 import {
   countBooks,
   countClaim,
+  countNamelessWaste,
   countWaste,
   createSettlementMetrics,
   prepareSettlementMetrics,
@@ -28,7 +29,7 @@ export interface Metrics extends RecordListener, SettlementListener {
   readonly contentType: string;
   /** The text of one scrape; waits at most about 1 s for the store. */
   render(): Promise<string>;
-  /** `records`: those whose last window this claim settled; without them waste is not counted by outcome. */
+  /** `records`: those whose last window this claim settled; without them all waste has the outcome `other`. */
   claimApplied(increments: readonly CellIncrement[], records?: readonly SettledRecordJson[]): void;
   /** A request the gateway refused, by error code; `team` null without identity. */
   requestRejected(team: string | null, reason: string): void;
@@ -76,10 +77,11 @@ export function createMetrics(options: MetricsOptions): Metrics {
     contentType: registry.contentType,
     render: () => registry.metrics(),
     recordFinished: (record) => guarded('record', () => countRecord(requests, labels, record)),
-    claimApplied: (increments, records = []) =>
+    claimApplied: (increments, records) =>
       guarded('claim', () => {
         countClaim(settlement, labels, increments);
-        countWaste(settlement, labels, records);
+        if (records === undefined) countNamelessWaste(settlement, labels, increments);
+        else countWaste(settlement, labels, records);
       }),
     booksCommitted: (booked) => guarded('books', () => countBooks(settlement, labels, booked)),
     requestRejected: (team, reason) =>

@@ -122,6 +122,18 @@ export function countWaste(
   }
 }
 
+/** The same from rollup increments, for a teller that knows no records: the sum is right, the outcome is `other`. */
+export function countNamelessWaste(
+  metrics: SettlementMetrics,
+  labels: MetricLabels,
+  increments: readonly CellIncrement[],
+): void {
+  for (const { team, model, deployment, metrics: values } of increments) {
+    const target = { model: labels.model(model), deployment: labels.deployment(deployment) };
+    add(metrics.wastedCost, { team: labels.team(team), ...target, outcome: OTHER }, toUnits(values.wastedNanoUsd, 1e9));
+  }
+}
+
 /** Counts the capacity one freeze booked. */
 export function countBooks(metrics: SettlementMetrics, labels: MetricLabels, books: readonly BookIncrement[]): void {
   for (const { deployments, gpu, metrics: booked } of books) {

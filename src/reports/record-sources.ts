@@ -1,6 +1,7 @@
 // For reports by user or tag: settled records as row sources, and what the rollups know beyond them.
 import type { Period, RollupCell } from '#domain/books.ts';
 import type { SettledRecordJson } from '#domain/settlement.ts';
+import { totalTokens } from '#domain/tokens.ts';
 import type { Outcome } from '#domain/usage-record.ts';
 import type { MetricSums } from './metric-sums.ts';
 import { addSums, createSums } from './metric-sums.ts';
@@ -72,18 +73,18 @@ function sumCharge(charge: SettledRecordJson['charges'][number], outcome: Outcom
   return metrics;
 }
 
-/** Counts as the rollups do (contract §6): a retried request once, rejected ones apart. */
-function countOutcome(metrics: MetricSums, { outcome, lastAttempt, tokenSource }: SettledRecordJson): void {
-  metrics.attempts = 1n;
-  if (!lastAttempt) return;
+/** Counts as accounting's claim increments do (contract §6): a retried request once, rejected ones apart. */
+function countOutcome(metrics: MetricSums, { outcome, lastAttempt, tokens }: SettledRecordJson): void {
   if (outcome === 'rejected') {
     metrics.rejectedRequests = 1n;
     return;
   }
+  metrics.attempts = 1n;
+  if (!lastAttempt) return;
   metrics.requests = 1n;
   if (outcome === 'client_aborted') metrics.abortedRequests = 1n;
   else if (outcome !== 'completed') metrics.failedRequests = 1n;
-  if (tokenSource === 'unknown') metrics.requestsWithoutTokens = 1n;
+  if (totalTokens(tokens) === null) metrics.requestsWithoutTokens = 1n;
 }
 
 function countTokens(metrics: MetricSums, { tokens, tokenSource }: SettledRecordJson): void {
