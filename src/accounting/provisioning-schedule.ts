@@ -6,6 +6,8 @@ export type Span = readonly [from: number, to: number];
 
 const DAY_SECONDS = 86_400;
 const MINUTES_PER_DAY = 1440;
+/** No zone lies further off UTC than 14 h; the rest is margin. */
+const OFFSET_MAX_SECONDS = 16 * 3600;
 
 /** One formatter per zone; the tz database has some 600 names, and only names a config holds come here. */
 const formatters = new Map<string, Intl.DateTimeFormat>();
@@ -21,15 +23,18 @@ export function findScheduledSpans(
   range: { readonly from: number; readonly to: number },
 ): readonly Span[] {
   const spans: [number, number][] = [];
-  // Two days of margin on either side: zones lie up to 14 h off UTC, and a span may run into the next day.
+  // Two days of margin on either side: a zone may be a day away from UTC, and a span may run into the next day.
   const firstDay = Math.floor(range.from / DAY_SECONDS) - 2;
   const lastDay = Math.floor(range.to / DAY_SECONDS) + 2;
   for (const rule of rules) {
     const endMinute = rule.toMinute > rule.fromMinute ? rule.toMinute : rule.toMinute + MINUTES_PER_DAY;
     for (let day = firstDay; day <= lastDay; day += 1) {
-      if (!rule.days.includes(isoWeekday(day))) continue;
-      const start = findInstants(day * DAY_SECONDS + rule.fromMinute * 60, rule.timezone).first;
-      const end = findInstants(day * DAY_SECONDS + endMinute * 60, rule.timezone).last - 1;
+      const localStart = day * DAY_SECONDS + rule.fromMinute * 60;
+      const localEnd = day * DAY_SECONDS + endMinute * 60;
+      const far = localStart - OFFSET_MAX_SECONDS > range.to || localEnd + OFFSET_MAX_SECONDS < range.from;
+      if (far || !rule.days.includes(isoWeekday(day))) continue;
+      const start = findInstants(localStart, rule.timezone).first;
+      const end = findInstants(localEnd, rule.timezone).last - 1;
       if (end >= range.from && start <= range.to && start <= end) {
         spans.push([Math.max(start, range.from), Math.min(end, range.to)]);
       }
