@@ -7,7 +7,9 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { silentLog } from '#domain/log.ts';
 import { StoreUnavailableError } from '#domain/settlement.ts';
 import { SqliteStore } from '#store/sqlite/sqlite-store.ts';
+import { describeSettledBooks } from './settled-books.case.ts';
 import { describeSettlementStore } from './settlement-store.case.ts';
+import type { StoreSuite } from './store-rig.ts';
 import { claimOf, freezeOf, JournalAuthor, recordAt } from './settlement-messages.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'inferometer-sqlite-'));
@@ -35,7 +37,7 @@ const create = (file: string) =>
     now: () => nowMs,
   });
 
-describeSettlementStore({
+const suite: StoreSuite = {
   name: 'sqlite',
   createStore: async () => {
     path = newPath();
@@ -51,11 +53,14 @@ describeSettlementStore({
     db.exec('PRAGMA user_version = 99');
     db.close();
   },
-  advanceMs: (ms) => {
+  advanceMs: async (ms) => {
     nowMs += ms;
   },
   skip: [],
-});
+};
+
+describeSettlementStore(suite);
+describeSettledBooks(suite);
 
 describe('sqlite only', () => {
   test('the database of another program is refused', async () => {

@@ -39,13 +39,20 @@ export default async function setUpRedis(project: TestProject): Promise<(() => P
   return () => server.stop();
 }
 
-/** A redis-server of its own on a free loopback port, without persistence unless `extraArgs` ask for it; `port` to start again on the same. */
-export async function startRedis(extraArgs: readonly string[] = [], port?: number): Promise<RedisServer> {
+/** A redis-server of its own on a free loopback port, without persistence unless `extraArgs` ask for it; `port` to start again on the same;
+ * `sentinelFile`: a sentinel with that configuration instead. */
+export async function startRedis(
+  extraArgs: readonly string[] = [],
+  port?: number,
+  sentinelFile?: string,
+): Promise<RedisServer> {
   const program = ensureDebianProgram({ command: 'redis-server', debianPackage: 'redis-server' });
   const folder = mkdtempSync(join(tmpdir(), 'inferometer-redis-'));
   const chosen = port ?? (await findFreePort());
-  const fixed = ['--port', String(chosen), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', folder];
-  const child = spawn(program, [...fixed, ...extraArgs], { stdio: 'ignore' });
+  const address = ['--port', String(chosen), '--bind', '127.0.0.1', '--dir', folder];
+  const kept = sentinelFile === undefined ? ['--save', '', '--appendonly', 'no'] : ['--sentinel'];
+  const file = sentinelFile === undefined ? [] : [sentinelFile];
+  const child = spawn(program, [...file, ...address, ...kept, ...extraArgs], { stdio: 'ignore' });
   const { pid } = child;
   if (pid === undefined) throw new Error(`${program} did not start`);
   const killWithUs = () => child.kill('SIGKILL');
