@@ -38,7 +38,7 @@ async function settleOnce(url: string): Promise<void> {
 }
 
 test('every script and report runs on a cluster, whose keys are all in one slot', async () => {
-  const server = await startRedis(['--cluster-enabled', 'yes']);
+  const server = await startRedis(['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1']);
   const node = new Redis(server.url);
   try {
     await node.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383');
