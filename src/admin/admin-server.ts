@@ -40,7 +40,7 @@ export interface AdminServer {
   listen(): Promise<{ readonly host: string; readonly port: number }>;
   /** Stops accepting, lets answers in flight end for a moment, then closes what is left. Safe to repeat. */
   close(): Promise<void>;
-  /** Teams, deployments, prices and tokens change at once; host and port need a restart. */
+  /** Teams, deployments, prices and tokens change at once; host and port need a restart. Never throws. */
   reload(config: Config): void;
 }
 
@@ -65,10 +65,22 @@ export function createAdminServer(options: AdminServerOptions): AdminServer {
     listen: () => listen(server, { host, port }),
     close: () => close(server),
     reload: (next) => {
-      checkProtected({ ...next.admin, host });
-      config = next;
+      // The socket stays where it was bound, whatever the new file says of the host: a token that guards it is not given up.
+      const isProtected = isProtectedAt(host, next.admin);
+      if (!isProtected)
+        options.log.error({ host }, 'the admin token was not taken away: the admin plane would be open to a network');
+      config = isProtected ? next : { ...next, admin: config.admin };
     },
   };
+}
+
+function isProtectedAt(host: string, admin: Config['admin']): boolean {
+  try {
+    checkProtected({ ...admin, host });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function createApp(options: AdminServerOptions, config: () => Config): Express {

@@ -5,7 +5,7 @@ import CliTable from 'cli-table3';
 import { styleText } from 'node:util';
 import { sumTokens } from './metric-sums.ts';
 import { formatCents } from './render-json.ts';
-import type { ChargebackReport, ReportRow } from './report-shape.ts';
+import type { ChargebackReport, ReportPool, ReportRow } from './report-shape.ts';
 
 export interface TableOptions {
   /** Escape codes only where a terminal reads them. */
@@ -35,113 +35,110 @@ function createPaint({ color }: TableOptions): Paint {
   return (format, text) => (color ? styleText(format, text, { validateStream: false }) : text);
 }
 
-function createTable(head: readonly string[], textColumns: number, { color }: TableOptions): CliTable.Table {
-  return new CliTable({
-    head: [...head],
-    colAligns: head.map((_, index) => (index < textColumns ? 'left' : 'right')),
-    style: color ? { head: ['cyan'], border: ['gray'] } : { head: [], border: [] },
-  });
+/** One column over items of a kind; `total` is its cell under the sum of all. */
+interface Column<T> {
+  readonly head: string;
+  readonly text?: true;
+  readonly read: (item: T) => string;
+  readonly total?: string;
 }
 
-function renderRows(report: ChargebackReport, options: TableOptions): string {
-  const first = report.rows[0];
-  if (first === undefined) return 'No request was settled in this period.';
-  const names = Object.keys(first.dimensions).filter((name) => isShown(name, report));
-  const withIdle = report.idlePolicy !== 'separate';
-  const head = [
-    ...names,
-    'requests',
-    'failed',
-    'tokens',
-    'GPU s',
-    'cost $',
-    ...(withIdle ? ['idle $'] : []),
-    'amount $',
-  ];
-  const table = createTable(
-    [...head, '$/1M in', '$/1M out', withIdle ? '$/1M with idle' : '$/1M all'],
-    names.length,
-    options,
-  );
-  const rows: readonly ReportRow[] = report.rows;
-  for (const row of rows) {
-    table.push([
-      ...names.map((name) => clean(row.dimensions[name] ?? '–')),
-      formatCount(row.metrics.requests),
-      formatCount(row.metrics.failedRequests),
-      formatCount(sumTokens(row.metrics)),
-      formatScaled((row.metrics.gpuMicros + 500n) / 1000n, 3),
-      formatFine(row.metrics.costNanoUsd),
-      ...(withIdle ? [formatFine(row.idleShareNanoUsd)] : []),
-      formatScaled(row.amountCents, 2),
-      formatPrice(row.unitPrices.input),
-      formatPrice(row.unitPrices.output),
-      formatPrice(withIdle ? row.unitPrices.blendedWithIdle : row.unitPrices.blended),
-    ]);
+function drawTable<T>(columns: readonly Column<T>[], items: readonly T[], { color }: TableOptions): string {
+  const table = new CliTable({
+    head: columns.map(({ head }) => head),
+    colAligns: columns.map(({ text }) => (text === true ? 'left' : 'right')),
+    style: { compact: true, ...(color ? { head: ['cyan'], border: ['gray'] } : { head: [], border: [] }) },
+  });
+  for (const item of items) table.push(columns.map(({ read }) => read(item)));
+  if (items.length > 1 && columns.some(({ total }) => total !== undefined)) {
+    table.push(columns.map(({ total }) => total ?? ''));
   }
-  if (rows.length > 1) table.push(renderSum(rows, { names: names.length, withIdle }));
   return table.toString();
 }
 
-/** A cost centre nobody has would be a column of dashes. */
-function isShown(name: string, { rows, groupBy }: ChargebackReport): boolean {
-  return groupBy.some((asked) => asked === name) || rows.some(({ dimensions }) => dimensions[name] !== null);
+function renderRows(report: ChargebackReport, options: TableOptions): string {
+  if (report.rows.length === 0) return 'No request was settled in this period.';
+  return drawTable(
+    [...dimensionColumns(report), ...figureColumns(report), ...priceColumns(report)],
+    report.rows,
+    options,
+  );
 }
 
-function renderSum(rows: readonly ReportRow[], { names, withIdle }: { names: number; withIdle: boolean }): string[] {
-  const sum = (read: (row: ReportRow) => bigint) => rows.reduce((total, row) => total + read(row), 0n);
+/** Only what was asked for: the cost centre that follows a team in JSON would make the table too wide for a terminal. */
+function dimensionColumns({ groupBy }: ChargebackReport): readonly Column<ReportRow>[] {
+  return groupBy.map((name, index) => ({
+    head: name,
+    text: true,
+    read: (row) => clean(row.dimensions[name] ?? '–'),
+    ...(index === 0 ? { total: 'total' } : {}),
+  }));
+}
+
+function figureColumns({ rows, idlePolicy }: ChargebackReport): readonly Column<ReportRow>[] {
+  const column = (
+    head: string,
+    figure: (row: ReportRow) => bigint,
+    format: (value: bigint) => string,
+  ): Column<ReportRow> => ({
+    head,
+    read: (row) => format(figure(row)),
+    total: format(rows.reduce((sum, row) => sum + figure(row), 0n)),
+  });
+  const failed = rows.some(({ metrics }) => metrics.failedRequests > 0n);
   return [
-    ...Array.from({ length: names }, (_, index) => (index === 0 ? 'total' : '')),
-    formatCount(sum(({ metrics }) => metrics.requests)),
-    formatCount(sum(({ metrics }) => metrics.failedRequests)),
-    formatCount(sum(({ metrics }) => sumTokens(metrics))),
-    formatScaled((sum(({ metrics }) => metrics.gpuMicros) + 500n) / 1000n, 3),
-    formatFine(sum(({ metrics }) => metrics.costNanoUsd)),
-    ...(withIdle ? [formatFine(sum((row) => row.idleShareNanoUsd))] : []),
-    formatScaled(
-      sum((row) => row.amountCents),
-      2,
+    column('requests', ({ metrics }) => metrics.requests, formatCount),
+    ...(failed ? [column('failed', ({ metrics }) => metrics.failedRequests, formatCount)] : []),
+    column('tokens', ({ metrics }) => sumTokens(metrics), formatCount),
+    column('GPU s', ({ metrics }) => metrics.gpuMicros, formatMillis),
+    column('cost $', ({ metrics }) => metrics.costNanoUsd, formatFine),
+    ...(idlePolicy === 'separate' ? [] : [column('idle $', ({ idleShareNanoUsd }) => idleShareNanoUsd, formatFine)]),
+    column(
+      'amount $',
+      ({ amountCents }) => amountCents,
+      (cents) => formatScaled(cents, 2),
     ),
-    '',
-    '',
-    '',
+  ];
+}
+
+function priceColumns({ idlePolicy }: ChargebackReport): readonly Column<ReportRow>[] {
+  return [
+    { head: '$/1M in', read: ({ unitPrices }) => formatPrice(unitPrices.input) },
+    { head: '$/1M out', read: ({ unitPrices }) => formatPrice(unitPrices.output) },
+    idlePolicy === 'separate'
+      ? { head: '$/1M all', read: ({ unitPrices }) => formatPrice(unitPrices.blended) }
+      : { head: '$/1M with idle', read: ({ unitPrices }) => formatPrice(unitPrices.blendedWithIdle) },
   ];
 }
 
 function renderBill({ pools, totals }: ChargebackReport, options: TableOptions): string {
   if (pools.length === 0) return 'No GPU capacity was booked in this period.';
-  const table = createTable(
-    [
-      'deployment',
-      'GPU',
-      '$/GPU h',
-      'GPU h',
-      'bill $',
-      'charged $',
-      'idle $',
-      'of it unavailable',
-      'unobserved',
-      'pending $',
-    ],
-    2,
-    options,
-  );
-  for (const pool of pools) {
-    table.push([
-      clean(pool.deployment),
-      clean(pool.gpu),
-      pool.prices.map(({ nanoUsdPerGpuHour }) => formatUsdShortest(nanoUsdPerGpuHour)).join(' → '),
-      formatScaled((pool.capacityGpuMicros + 1_800_000n) / 3_600_000n, 3),
-      formatFine(pool.capacityNanoUsd),
-      formatFine(pool.chargedNanoUsd),
-      formatFine(pool.idleNanoUsd),
-      formatFine(pool.unavailableNanoUsd),
-      formatFine(pool.unobservedNanoUsd),
-      formatFine(pool.pendingNanoUsd),
-    ]);
-  }
+  const money = (head: string, read: (pool: ReportPool) => bigint): Column<ReportPool> => ({
+    head,
+    read: (pool) => formatFine(read(pool)),
+    total: formatFine(pools.reduce((sum, pool) => sum + read(pool), 0n)),
+  });
+  const rare = [
+    money('of it unavailable', ({ unavailableNanoUsd }) => unavailableNanoUsd),
+    money('unobserved', ({ unobservedNanoUsd }) => unobservedNanoUsd),
+    money('unmetered $', ({ unmeteredNanoUsd }) => unmeteredNanoUsd),
+    money('pending $', ({ pendingNanoUsd }) => pendingNanoUsd),
+  ].filter(({ read }) => pools.some((pool) => read(pool) !== formatFine(0n)));
+  const columns: readonly Column<ReportPool>[] = [
+    { head: 'deployment', text: true, read: ({ deployment }) => clean(deployment), total: 'total' },
+    { head: 'GPU', text: true, read: ({ gpu }) => clean(gpu) },
+    {
+      head: '$/GPU h',
+      read: ({ prices }) => prices.map((price) => formatUsdShortest(price.nanoUsdPerGpuHour)).join(' → '),
+    },
+    { head: 'GPU h', read: ({ capacityGpuMicros }) => formatScaled((capacityGpuMicros + 1_800_000n) / 3_600_000n, 3) },
+    money('bill $', ({ capacityNanoUsd }) => capacityNanoUsd),
+    money('charged $', ({ chargedNanoUsd }) => chargedNanoUsd),
+    money('idle $', ({ idleNanoUsd }) => idleNanoUsd),
+    ...rare,
+  ];
   const unshared = `Idle given to nobody: $${formatFine(totals.unsharedNanoUsd)} of $${formatFine(totals.idleNanoUsd)}.`;
-  return `${table.toString()}\n${unshared}`;
+  return `${drawTable(columns, pools, options)}\n${unshared}`;
 }
 
 function renderSaving({ model, baseline, ...saving }: ChargebackReport['savings'][number]): string {
@@ -166,6 +163,11 @@ function renderSettled({ settledThrough, complete }: ChargebackReport, paint: Pa
   if (settledThrough === null) return paint('yellow', 'Nothing is settled yet: no gateway has joined these books.');
   const text = `Settled through ${formatSecond(settledThrough)}`;
   return complete ? paint('green', `${text}: complete.`) : paint('yellow', `${text}: later figures are still to come.`);
+}
+
+/** GPU microseconds as seconds with three decimals. */
+function formatMillis(gpuMicros: bigint): string {
+  return formatScaled((gpuMicros + 500n) / 1000n, 3);
 }
 
 /** Dollars with six decimals, half up. */
