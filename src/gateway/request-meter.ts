@@ -44,7 +44,8 @@ export class RequestMeter {
   readonly requestId: string;
   readonly clientRequestId: string | null;
   readonly caller: Caller;
-  readonly route: string;
+  /** Route template; a pass-through path is told by the glob that let it through. */
+  route: string;
   /** Monotonic ms at which the request was received. */
   readonly receivedAtMs: number;
   tags: Readonly<Record<string, string>> = {};

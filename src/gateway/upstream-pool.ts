@@ -7,6 +7,8 @@ export class Upstream {
   readonly config: UpstreamConfig;
   readonly deployment: DeploymentConfig;
   readonly dispatcher: Pool;
+  /** TLS options as node's tls.connect takes them; empty for the platform's defaults. */
+  readonly tls: Readonly<Record<string, string>>;
   /** Path part of the configured URL, without a trailing slash; routes are appended to it. */
   readonly basePath: string;
   /** Undefined until the first verdict: usable. */
@@ -20,6 +22,7 @@ export class Upstream {
     const url = new URL(config.url);
     this.config = config;
     this.deployment = deployment;
+    this.tls = readTls(config);
     this.basePath = url.pathname.replace(/\/+$/, '');
     this.dispatcher = new Pool(url.origin, {
       connections: null,
@@ -28,7 +31,7 @@ export class Upstream {
       headersTimeout: 0,
       bodyTimeout: 0,
       maxHeaderSize: 64 * 1024,
-      connect: { timeout: deployment.timeouts.connectMs, ...readTls(config) },
+      connect: { timeout: deployment.timeouts.connectMs, ...this.tls },
     });
   }
 

@@ -37,7 +37,7 @@ export async function startFakeEngine(): Promise<FakeEngine> {
   let waiters: (() => void)[] = [];
   const state = { healthStatus: 200, healthChecks: 0 };
   const server = createServer((req: IncomingMessage, res: ServerResponse) => {
-    if (req.url === '/health') {
+    if (req.url?.endsWith('/health') === true) {
       state.healthChecks += 1;
       res.writeHead(state.healthStatus).end();
       return;

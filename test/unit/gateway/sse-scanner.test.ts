@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MAX_EVENT_BYTES, SseScanner, type ScanMode } from '#gateway/sse-scanner.ts';
 import { StreamObserver } from '#gateway/observe-answer.ts';

@@ -1,0 +1,204 @@
+// One request forwarded unread: its answer passes as it comes, its time is metered, its one record written.
+import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
+import { GatewayError } from '#domain/errors.ts';
+import { UNKNOWN_TOKENS } from '#domain/tokens.ts';
+import type { Outcome } from '#domain/usage-record.ts';
+import { type ClientWriter, createClientWriter } from './client-writer.ts';
+import type { DataPlane } from './data-plane.ts';
+import type { Deadline } from './deadline-sweep.ts';
+import { createRequestHeaders } from './request-headers.ts';
+import type { AttemptSpan, RequestMeter } from './request-meter.ts';
+import { createAnswerHeaders } from './response-headers.ts';
+import type { Upstream } from './upstream-pool.ts';
+import { getForwarder, type ProxyListener } from './upstream-proxy.ts';
+
+export interface PassThroughOptions {
+  readonly plane: DataPlane;
+  readonly meter: RequestMeter;
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  readonly upstream: Upstream;
+  readonly answerHeaders: Readonly<Record<string, string>>;
+}
+
+/** Forwards one request to one upstream; there is no second attempt, because its body is gone once it was streamed. */
+export class PassThroughExchange implements ProxyListener, Deadline {
+  readonly #options: PassThroughOptions;
+  readonly #writer: ClientWriter;
+  readonly #done = Promise.withResolvers<void>();
+  readonly #startedAtMs: number;
+  #proxyReq: ClientRequest | undefined;
+  #answer: IncomingMessage | undefined;
+  #span: AttemptSpan | undefined;
+  #lastByteAtMs: number;
+  #isOver = false;
+
+  constructor(options: PassThroughOptions) {
+    this.#options = options;
+    this.#startedAtMs = this.#lastByteAtMs = this.#now();
+    this.#writer = createClientWriter(options.res, {
+      pause: () => this.#answer?.pause(),
+      resume: () => {
+        this.#lastByteAtMs = this.#now();
+        this.#answer?.resume();
+      },
+    });
+  }
+
+  /** Resolves when the attempt is over and recorded. Rejects with the GatewayError to tell the client where no answer began. */
+  run(): Promise<void> {
+    const { plane, req, res, upstream, meter } = this.#options;
+    plane.deadlines.add(this);
+    const length = req.headers['content-length'];
+    req.headers = toHeaderObject(
+      createRequestHeaders(req.headers, {
+        requestId: meter.requestId,
+        upstream: upstream.config,
+        teamHeader: plane.view.config.tenancy.header.name,
+      }),
+    );
+    if (length !== undefined) req.headers['content-length'] = length;
+    getForwarder(upstream)(req, res, this);
+    return this.#done.promise;
+  }
+
+  clientGone(): void {
+    this.#close('client_aborted', this.#writer.status ?? 499);
+  }
+
+  interrupt(): void {
+    this.#fail('interrupted', new GatewayError('draining'));
+  }
+
+  isDue(nowMs: number): boolean {
+    const { plane, upstream, meter } = this.#options;
+    const { connectMs, firstByteMs, idleMs } = upstream.deployment.timeouts;
+    if (nowMs > meter.receivedAtMs + plane.view.config.server.requestTimeoutMs) return true;
+    if (this.#writer.isPaused) return false;
+    if (this.#span === undefined) return nowMs > this.#startedAtMs + connectMs;
+    return nowMs > this.#lastByteAtMs + (this.#answer === undefined ? firstByteMs : idleMs);
+  }
+
+  expire(): void {
+    if (this.#span === undefined) this.failed(new Error('connecting took too long'));
+    else this.#fail('timed_out', new GatewayError('upstream_timeout', { headers: { 'x-should-retry': 'false' } }));
+  }
+
+  requestAssigned(proxyReq: ClientRequest): void {
+    this.#proxyReq = proxyReq;
+    if (this.#isOver) {
+      proxyReq.destroy();
+      return;
+    }
+    this.#limitBody();
+    const { socket } = proxyReq;
+    if (socket === null || !socket.connecting) this.#begin();
+    else socket.once('connect', () => this.#begin());
+  }
+
+  answerStarted(answer: IncomingMessage): void {
+    if (this.#isOver) {
+      answer.destroy();
+      return;
+    }
+    this.#answer = answer;
+    this.#lastByteAtMs = this.#now();
+    this.#span?.observe(this.#lastByteAtMs, 0);
+    const { answerHeaders, meter } = this.#options;
+    const headers = createAnswerHeaders(answer.headers, {
+      own: answerHeaders,
+      lengthUnknown: false,
+      gatewayMs: this.#startedAtMs - meter.receivedAtMs,
+    });
+    const flushes = String(answer.headers['content-type'] ?? '').startsWith('text/event-stream');
+    this.#writer.begin(answer.statusCode ?? 502, { headers, statusText: answer.statusMessage, flushes });
+    answer.on('data', (chunk: Buffer) => {
+      this.#lastByteAtMs = this.#now();
+      this.#span?.observe(this.#lastByteAtMs, 0);
+      this.#writer.write(chunk);
+    });
+    answer.once('end', () => this.#answered());
+    answer.once('aborted', () => this.failed(new Error('the engine broke off its answer')));
+  }
+
+  failed(cause: Error): void {
+    this.#fail('upstream_error', new GatewayError('upstream_unreachable', { cause }));
+  }
+
+  #begin(): void {
+    if (this.#isOver || this.#span !== undefined) return;
+    const { meter, req, upstream } = this.#options;
+    this.#lastByteAtMs = this.#now();
+    this.#span = meter.begin({
+      upstream: upstream.config.name,
+      pool: upstream.config.pool,
+      work: 'duration',
+      prefillOnly: false,
+      promptBytes: Number(req.headers['content-length'] ?? 0),
+      maxTokens: null,
+      sequences: 1,
+    });
+  }
+
+  /** Counts the body as it streams by: one without a length may not grow past the limit either. */
+  #limitBody(): void {
+    const { plane, req } = this.#options;
+    let left = plane.view.config.server.maxBodyBytes;
+    req.on('data', (chunk: Buffer) => {
+      this.#lastByteAtMs = this.#now();
+      left -= chunk.length;
+      if (left < 0) this.#fail('rejected', new GatewayError('request_too_large'));
+    });
+  }
+
+  #answered(): void {
+    if (this.#isOver) return;
+    const status = this.#writer.status ?? 502;
+    const written = this.#finish(status < 400 ? 'completed' : 'upstream_error', status);
+    this.#writer.end(null, written);
+    this.#settle();
+  }
+
+  #fail(outcome: Outcome, error: GatewayError): void {
+    if (this.#isOver) return;
+    const { status } = this.#writer;
+    void this.#finish(outcome, status ?? error.status);
+    this.#settle(status === null ? error : undefined);
+    this.#proxyReq?.destroy();
+    if (status !== null) this.#writer.abort(null);
+  }
+
+  #close(outcome: Outcome, status: number): void {
+    if (this.#isOver) return;
+    void this.#finish(outcome, status);
+    this.#settle();
+    this.#proxyReq?.destroy();
+  }
+
+  #finish(outcome: Outcome, status: number): Promise<void> | undefined {
+    const { meter, upstream } = this.#options;
+    if (this.#span !== undefined) {
+      return this.#span.finish({ outcome, status, tokens: UNKNOWN_TOKENS, tokenSource: 'unknown', lastAttempt: true });
+    }
+    meter.recordUnreached({ outcome, status, upstream: upstream.config.name, lastAttempt: true });
+    return undefined;
+  }
+
+  #settle(error?: GatewayError): void {
+    this.#isOver = true;
+    this.#options.plane.deadlines.delete(this);
+    if (error === undefined) this.#done.resolve();
+    else this.#done.reject(error);
+  }
+
+  #now(): number {
+    return this.#options.plane.clock.monotonicMs();
+  }
+}
+
+/** From a flat list to the object node's client takes; a repeated name keeps its last value. */
+function toHeaderObject(list: readonly string[]): Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (let index = 0; index + 1 < list.length; index += 2) headers[list[index] ?? ''] = list[index + 1] ?? '';
+  return headers;
+}

@@ -1,0 +1,63 @@
+// http-proxy-middleware towards one upstream, with its own keep-alive agent and TLS. What happens with an answer is pass-through-exchange's.
+import { Agent as HttpAgent, type ClientRequest, type IncomingMessage, type ServerResponse } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
+import { createProxyMiddleware, type RequestHandler } from 'http-proxy-middleware';
+import type { Upstream } from './upstream-pool.ts';
+
+/** Told of one forwarded request. */
+export interface ProxyListener {
+  /** A socket was assigned, before anything is written to it. */
+  requestAssigned(proxyReq: ClientRequest): void;
+  answerStarted(proxyRes: IncomingMessage): void;
+  failed(error: Error): void;
+}
+
+/** Forwards a request; everything that follows is told to the listener. */
+export type ForwardRequest = (req: IncomingMessage, res: ServerResponse, listener: ProxyListener) => void;
+
+const forwarders = new WeakMap<Upstream, ForwardRequest>();
+
+/** The forwarder of an upstream, made on first use and dropped together with the upstream. */
+export function getForwarder(upstream: Upstream): ForwardRequest {
+  const existing = forwarders.get(upstream);
+  if (existing !== undefined) return existing;
+  const created = createForwarder(upstream);
+  forwarders.set(upstream, created);
+  return created;
+}
+
+function createForwarder(upstream: Upstream): ForwardRequest {
+  const listeners = new WeakMap<IncomingMessage, ProxyListener>();
+  const proxy: RequestHandler = createProxyMiddleware({
+    target: upstream.config.url,
+    agent: createAgent(upstream),
+    changeOrigin: true,
+    selfHandleResponse: true,
+    // The default plugins answer errors and write to the console; both are ours to do.
+    ejectPlugins: true,
+    plugins: [
+      (server) => {
+        server.on('proxyReq', (proxyReq, req) => listeners.get(req)?.requestAssigned(proxyReq));
+        server.on('proxyRes', (proxyRes, req) => listeners.get(req)?.answerStarted(proxyRes));
+        const onError = (error: Error, req: IncomingMessage | undefined): void => {
+          if (req !== undefined) listeners.get(req)?.failed(error);
+        };
+        server.on('error', onError);
+        server.on('econnreset', onError);
+      },
+    ],
+  });
+  return (req, res, listener) => {
+    listeners.set(req, listener);
+    void proxy(req, res, (error?: unknown) => {
+      if (error !== undefined) listener.failed(error instanceof Error ? error : new Error('the proxy failed'));
+    });
+  };
+}
+
+/** Idle sockets close before uvicorn's five seconds are over, so that a request seldom meets a closing one. */
+function createAgent(upstream: Upstream): HttpAgent {
+  const options = { keepAlive: true, maxFreeSockets: 64, timeout: 4_000 };
+  if (!upstream.config.url.startsWith('https:')) return new HttpAgent(options);
+  return new HttpsAgent({ ...options, ...upstream.tls });
+}
