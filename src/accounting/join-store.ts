@@ -57,12 +57,26 @@ export async function applyWantedFacts(
   return result;
 }
 
-/** The store may know less than this journal (it lost writes), which sending again heals, or more (the journal lost its tail). */
+/**
+ * The store may know less than this journal: it lost writes, which sending again heals, or it forgot a member that left long ago, which joins
+ * again under a new name. Or it knows more: the journal lost its tail. False: the store did not answer, or has to be joined again.
+ */
 async function reconcile(options: JoinOptions, reply: SyncReply): Promise<boolean> {
   const { parts } = options;
-  const { messages, session, journal, log } = parts;
+  const { messages, session, journal, clock, log } = parts;
   const { seq } = messages.head;
-  if (reply.seq <= seq) return true;
+  if (reply.seq === seq) return true;
+  if (reply.seq < seq) {
+    if (messages.read(reply.seq + 1) !== null) return true;
+    log.warn(
+      { journal: seq, store: reply.seq },
+      'the store has forgotten this journal; it joins again under a new identity',
+    );
+    journal.renewIdentity();
+    messages.beginAnew();
+    journal.append({ t: 'head', atMs: clock.epochMs(), head: messages.head });
+    return false;
+  }
   const input = await session.call((store) => store.readFreezeInput());
   if (input === null) return false;
   log.error(

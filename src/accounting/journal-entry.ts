@@ -10,6 +10,8 @@ import type { FinalFacts } from './work-timeline.ts';
 
 /** Where the journal's numbering stands; opens every segment, so that older ones can be deleted. */
 export interface JournalHead {
+  /** UUID under which the numbers are counted. */
+  readonly journal: string;
   /** Last message written, and its hash; 0 and '' before the first. */
   readonly seq: number;
   readonly hash: string;

@@ -12,9 +12,18 @@ export interface JournalIdentity {
 
 /** Reads the identity of a locked directory and counts this start, durably; a new directory gets a new UUID. Throws on a damaged file. */
 export function readJournalIdentity(dir: string): JournalIdentity {
-  const path = join(dir, 'identity.json');
+  const path = identityPath(dir);
   const before = existsSync(path) ? parseIdentity(path) : { journal: randomUUID() as string, incarnation: 0 };
-  const identity = { journal: before.journal, incarnation: before.incarnation + 1 };
+  return writeIdentity(dir, { journal: before.journal, incarnation: before.incarnation + 1 });
+}
+
+/** Gives the directory a new UUID at its first start, durably. */
+export function renewJournalIdentity(dir: string): JournalIdentity {
+  return writeIdentity(dir, { journal: randomUUID(), incarnation: 1 });
+}
+
+function writeIdentity(dir: string, identity: JournalIdentity): JournalIdentity {
+  const path = identityPath(dir);
   const fd = openSync(`${path}.new`, 'w', 0o600);
   try {
     writeSync(fd, JSON.stringify(identity));
@@ -25,6 +34,10 @@ export function readJournalIdentity(dir: string): JournalIdentity {
   renameSync(`${path}.new`, path);
   syncDirectory(dir);
   return identity;
+}
+
+function identityPath(dir: string): string {
+  return join(dir, 'identity.json');
 }
 
 /** Makes renames, creations and deletions in a directory durable. */

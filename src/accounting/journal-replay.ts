@@ -28,8 +28,6 @@ export interface ReplayedJournal {
   readonly lastAliveMs: number | null;
 }
 
-const NEW_HEAD: JournalHead = { seq: 0, hash: '', sealedThrough: null, epoch: null };
-
 /**
  * Restores `registry` and `slices` (both empty) from the journal's lines. Acknowledgements after a `rollback` line, and those beyond
  * `acknowledgedMax`, do not count: the store no longer has what they said.
@@ -39,7 +37,7 @@ export function replayJournal(
   target: { readonly registry: AttemptRegistry; readonly slices: SealedSlices; readonly acknowledgedMax?: number },
 ): ReplayedJournal {
   const verdicts = readVerdicts(journal, target.acknowledgedMax ?? Number.MAX_SAFE_INTEGER);
-  const state = new ReplayState(target.registry, target.slices, verdicts.claims);
+  const state = new ReplayState(journal.identity.journal, target.registry, target.slices, verdicts.claims);
   for (const { entry, location } of journal.entries()) state.take(entry, location);
   return {
     head: state.head,
@@ -49,22 +47,38 @@ export function replayJournal(
   };
 }
 
+/** A journal that has sent nothing yet. */
+export function newHead(journal: string): JournalHead {
+  return { journal, seq: 0, hash: '', sealedThrough: null, epoch: null };
+}
+
 interface Verdicts {
   readonly acknowledged: number;
-  /** By message: true where the store applied its claim. */
-  readonly claims: ReadonlyMap<number, boolean>;
+  /** By `claimKey`: true where the store applied the message's claim. */
+  readonly claims: ReadonlyMap<string, boolean>;
+}
+
+function claimKey(journal: string, seq: number): string {
+  return `${seq}@${journal}`;
 }
 
 function readVerdicts(journal: Journal, acknowledgedMax: number): Verdicts {
-  const claims = new Map<number, boolean>();
+  const claims = new Map<string, boolean>();
+  let current = journal.identity.journal;
   let acknowledged = 0;
+  let highest = 0;
   for (const { entry } of journal.entries()) {
-    if (entry.t === 'ack' && entry.seq <= acknowledgedMax) {
+    if (entry.t === 'head' && entry.head.journal !== current) {
+      current = entry.head.journal;
+      acknowledged = 0;
+      highest = 0;
+    } else if (entry.t === 'ack' && (entry.seq <= acknowledgedMax || current !== journal.identity.journal)) {
       acknowledged = Math.max(acknowledged, entry.seq);
-      if (entry.claimApplied !== null) claims.set(entry.seq, entry.claimApplied);
+      highest = Math.max(highest, entry.seq);
+      if (entry.claimApplied !== null) claims.set(claimKey(current, entry.seq), entry.claimApplied);
     } else if (entry.t === 'rollback') {
       acknowledged = Math.min(acknowledged, entry.seq);
-      for (const seq of claims.keys()) if (seq > entry.seq) claims.delete(seq);
+      for (let seq = entry.seq + 1; seq <= highest; seq += 1) claims.delete(claimKey(current, seq));
     }
   }
   return { acknowledged, claims };
@@ -72,13 +86,14 @@ function readVerdicts(journal: Journal, acknowledgedMax: number): Verdicts {
 
 class ReplayState {
   readonly messages: JournaledMessage[] = [];
-  head = NEW_HEAD;
+  head: JournalHead;
   lastAliveMs: number | null = null;
   readonly #registry: AttemptRegistry;
   readonly #slices: SealedSlices;
-  readonly #claims: ReadonlyMap<number, boolean>;
+  readonly #claims: ReadonlyMap<string, boolean>;
 
-  constructor(registry: AttemptRegistry, slices: SealedSlices, claims: ReadonlyMap<number, boolean>) {
+  constructor(journal: string, registry: AttemptRegistry, slices: SealedSlices, claims: ReadonlyMap<string, boolean>) {
+    this.head = newHead(journal);
     this.#registry = registry;
     this.#slices = slices;
     this.#claims = claims;
@@ -87,7 +102,9 @@ class ReplayState {
   take(entry: JournalEntry, location: LineLocation): void {
     switch (entry.t) {
       case 'head':
-        if (entry.head.seq >= this.head.seq) this.head = entry.head;
+        // Another UUID counts from 1 again.
+        if (entry.head.journal !== this.head.journal) this.messages.length = 0;
+        if (entry.head.journal !== this.head.journal || entry.head.seq >= this.head.seq) this.head = entry.head;
         this.#alive(entry.atMs);
         break;
       case 'dispatch':
@@ -143,7 +160,7 @@ class ReplayState {
     const { seq, hash, sealedThrough, epoch } = message;
     this.#slices.add({ seq, ...windowRange(message, this.head), slices, evictable: true });
     this.messages.push({ seq, hash, sealedThrough, location });
-    this.head = { seq, hash, sealedThrough, epoch };
+    this.head = { journal: message.journal, seq, hash, sealedThrough, epoch };
     for (const slice of slices) {
       const attempt = this.#registry.get(slice.recordId);
       if (attempt === undefined) continue;
@@ -155,7 +172,7 @@ class ReplayState {
     for (const attempt of this.#registry.unsealed()) {
       if (attempt.record !== null) this.#registry.markSealedThrough(attempt, sealedThrough);
     }
-    if (message.claim !== null && this.#claims.get(seq) === true) {
+    if (message.claim !== null && this.#claims.get(claimKey(message.journal, seq)) === true) {
       this.#registry.applyClaim(message.claim, new Map(entry.prices.map(([key, price]) => [key, BigInt(price)])));
     }
   }

@@ -5,7 +5,7 @@ import { readFileSync, truncateSync, unlinkSync } from 'node:fs';
 import type { Clock } from '#domain/clock.ts';
 import type { Log } from '#domain/log.ts';
 import { decodeEntry, encodeEntry, type JournalEntry, type JournalHead } from './journal-entry.ts';
-import { type JournalIdentity, readJournalIdentity, syncDirectory } from './journal-identity.ts';
+import { type JournalIdentity, readJournalIdentity, renewJournalIdentity, syncDirectory } from './journal-identity.ts';
 import { type JournalLock, lockJournal } from './journal-lock.ts';
 import { listSegments, segmentPath } from './journal-segments.ts';
 
@@ -58,7 +58,7 @@ export function openJournal(options: JournalOptions): Journal {
 
 /** An open journal. Appending never throws: what cannot be written is counted, and `ok` is false until a later line is. */
 export class Journal {
-  readonly identity: JournalIdentity;
+  #identity: JournalIdentity;
   readonly #options: JournalOptions;
   readonly #lock: JournalLock;
   #closed: ClosedSegment[] = [];
@@ -66,7 +66,9 @@ export class Journal {
   #fd: number;
   #size = 0;
   #openedAtMs: number;
-  #dirty = false;
+  /** Lines appended, and how many of them are durable. */
+  #appended = 0;
+  #durable = 0;
   #flushing: Promise<void> | null = null;
   #timer: NodeJS.Timeout | null = null;
   #failedLines = 0;
@@ -75,7 +77,7 @@ export class Journal {
   constructor(options: JournalOptions, lock: JournalLock, identity: JournalIdentity) {
     this.#options = options;
     this.#lock = lock;
-    this.identity = identity;
+    this.#identity = identity;
     const nowMs = options.clock.monotonicMs();
     const segments = listSegments(options.dir);
     const last = segments.at(-1) ?? 0;
@@ -84,6 +86,16 @@ export class Journal {
     this.#segment = last + 1;
     this.#fd = openSegment(options.dir, this.#segment);
     this.#openedAtMs = nowMs;
+  }
+
+  /** Who writes here. */
+  get identity(): JournalIdentity {
+    return this.#identity;
+  }
+
+  /** Becomes a new member: for a journal that the store has forgotten. Throws the system's error when the directory cannot be written. */
+  renewIdentity(): void {
+    this.#identity = renewJournalIdentity(this.#options.dir);
   }
 
   /** False while the last write failed. */
@@ -118,9 +130,10 @@ export class Journal {
     }
   }
 
-  /** Resolves when everything appended so far is durable (at once with `off`). Never rejects: a disk error makes `ok` false. */
+  /** Resolves when everything appended before the call is durable (at once with `off`). Never rejects: a disk error makes `ok` false. */
   async flush(): Promise<void> {
-    while (this.#dirty && this.#options.fsync !== 'off') {
+    const target = this.#appended;
+    while (this.#durable < target && this.#options.fsync !== 'off') {
       this.#flushing ??= this.#flushOnce();
       await this.#flushing;
     }
@@ -201,7 +214,7 @@ export class Journal {
   abandon(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    this.#dirty = false;
+    this.#durable = this.#appended;
     closeSync(this.#fd);
     this.#lock.release();
   }
@@ -222,7 +235,7 @@ export class Journal {
   }
 
   #markDirty(): void {
-    this.#dirty = true;
+    this.#appended += 1;
     if (this.#options.fsync !== 'grouped' || this.#timer !== null) return;
     this.#timer = setTimeout(() => {
       this.#timer = null;
@@ -232,11 +245,11 @@ export class Journal {
   }
 
   #flushOnce(): Promise<void> {
-    this.#dirty = false;
-    const fd = this.#fd;
+    const covered = this.#appended;
     return new Promise((resolve) => {
-      fdatasync(fd, (error) => {
+      fdatasync(this.#fd, (error) => {
         this.#flushing = null;
+        this.#durable = Math.max(this.#durable, covered);
         // EBADF: the segment was closed meanwhile, which made it durable first.
         if (error !== null && error.code !== 'EBADF') this.#failLine(error);
         resolve();

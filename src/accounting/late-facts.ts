@@ -33,13 +33,10 @@ export function placeLateFacts(
   let over = false;
   let under = false;
   for (const feature of ['p', 'q', 'd', 'k', 'prefillSteps'] as const) {
-    const own = slices.map((slice) => (feature === 'prefillSteps' ? sumOf(slice.prefillSteps) : slice[feature]));
-    let missing = totals[feature] - sealed[feature] - own.reduce((sum, value) => sum + value, 0);
+    const values = slices.map((slice) => (feature === 'prefillSteps' ? sumOf(slice.prefillSteps) : slice[feature]));
+    const missing = spreadEvenly(values, totals[feature] - sealed[feature] - sumOf(values));
     for (const [index, slice] of slices.entries()) {
-      if (missing === 0) break;
-      const value = own[index] ?? 0;
-      const placed = Math.max(0, value + Math.trunc(missing / (slices.length - index)));
-      missing -= placed - value;
+      const placed = values[index] ?? 0;
       if (feature === 'd') setDecodeSteps(slice, placed);
       else if (feature === 'prefillSteps') setPrefillSteps(slice, placed);
       else slice[feature] = placed;
@@ -50,8 +47,25 @@ export function placeLateFacts(
   return { over, under };
 }
 
-/** Keeps the distribution over buckets and changes its sum: by the steps it has, else by the milliseconds in flight, else evenly. */
+/** Changes `values` in place by even integer parts of `missing`, none below 0; returns what could not be placed. */
+function spreadEvenly(values: number[], missing: number): number {
+  let left = missing;
+  for (const [index, value] of values.entries()) {
+    values[index] = Math.max(0, value + Math.trunc(left / (values.length - index)));
+    left -= (values[index] ?? 0) - value;
+  }
+  // Windows without anything cannot give back their part: those that still have something do.
+  for (const [index, value] of values.entries()) {
+    if (left >= 0) break;
+    values[index] = Math.max(0, value + left);
+    left += value - (values[index] ?? 0);
+  }
+  return left;
+}
+
+/** Keeps the distribution over buckets and changes its sum; a window without steps gets them evenly. */
 function setDecodeSteps(slice: SliceFeatures, steps: number): void {
+  if (steps === slice.d) return;
   const decode = slice.s.map((count, bucket) => count - (slice.prefillSteps[bucket] ?? 0));
   const weights = sumOf(decode) > 0 ? decode : Array.from({ length: BUCKETS_PER_WINDOW }, () => 1);
   const weightSum = sumOf(weights);
@@ -68,6 +82,7 @@ function setDecodeSteps(slice: SliceFeatures, steps: number): void {
 
 /** The step of a prefill is one step in one bucket: late it goes into the middle of the window, too many are taken out where they stand. */
 function setPrefillSteps(slice: SliceFeatures, steps: number): void {
+  if (steps === sumOf(slice.prefillSteps)) return;
   const middle = BUCKETS_PER_WINDOW / 2;
   for (let bucket = 0; bucket < BUCKETS_PER_WINDOW; bucket += 1) {
     slice.s[bucket] = (slice.s[bucket] ?? 0) - (slice.prefillSteps[bucket] ?? 0);

@@ -5,7 +5,7 @@ import type { SyncMessage } from '#domain/settlement.ts';
 import type { BuiltClaim } from './claim.ts';
 import type { Journal, LineLocation } from './journal.ts';
 import type { JournalEntry, JournalHead } from './journal-entry.ts';
-import type { ReplayedJournal } from './journal-replay.ts';
+import { newHead, type ReplayedJournal } from './journal-replay.ts';
 import { fromSliceLine, type SealedSlice, toSliceLine } from './sealed-slices.ts';
 
 /** What a message says, before it is numbered. */
@@ -41,11 +41,12 @@ export function hashMessage(message: Omit<SyncMessage, 'hash'>): string {
 export class MessageLog {
   readonly #journal: Journal;
   readonly #kept = new Map<number, Kept>();
-  #head: JournalHead = { seq: 0, hash: '', sealedThrough: null, epoch: null };
+  #head: JournalHead;
   #acknowledged = 0;
 
   constructor(journal: Journal) {
     this.#journal = journal;
+    this.#head = newHead(journal.identity.journal);
   }
 
   /** Last message made, its hash, and how far everything is sealed. */
@@ -81,6 +82,13 @@ export class MessageLog {
     this.#acknowledged = seq;
   }
 
+  /** Counts from 1 again under the journal's new identity. */
+  beginAnew(): void {
+    this.#head = newHead(this.#journal.identity.journal);
+    this.#acknowledged = 0;
+    this.#kept.clear();
+  }
+
   /** Numbers, hashes and journals a message. */
   append(draft: MessageDraft): { readonly seq: number; readonly journaled: boolean } {
     const { claim, slices, ...said } = draft;
@@ -103,7 +111,7 @@ export class MessageLog {
     const entry: LoggedMessage = { t: 'message', message, slices: slices.map(toSliceLine), prices };
     const location = this.#journal.append(entry);
     const { seq, hash, sealedThrough, epoch } = message;
-    this.#head = { seq, hash, sealedThrough, epoch };
+    this.#head = { journal, seq, hash, sealedThrough, epoch };
     const inMemory = location === null || this.pendingCount <= IN_MEMORY_MAX;
     this.#kept.set(seq, { seq, location, entry: inMemory ? entry : null });
     return { seq, journaled: location !== null };

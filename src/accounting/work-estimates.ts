@@ -10,6 +10,8 @@ const LEARNING_RATE = 0.05;
 /** Estimates stay below what is likely, so that corrections are positive (settlement.md). */
 const CAUTION = 0.9;
 const MAX_DEPLOYMENTS = 10_000;
+/** A neighbour that decoded for less time in the window says too little about its rate. */
+const RATE_SAMPLE_MS = 300;
 
 /** Learned ratios by deployment. */
 export class WorkEstimates {
@@ -48,9 +50,11 @@ export function assumedStepsPerSecond(
     if (features.startMs >= startMs + 1000 || (features.endMs !== null && features.endMs <= startMs)) continue;
     members += start.shape.sequences;
     const firstMs = features.firstContentMs;
-    const whole = features.endMs === null || features.endMs >= startMs + 1000;
-    if (!start.shape.stream || firstMs === null || firstMs > startMs || !whole) continue;
-    rates.push((features.eventsUntil(startMs + 1000) - features.eventsUntil(startMs)) / start.shape.sequences);
+    if (!start.shape.stream || firstMs === null) continue;
+    const decodedMs = Math.min(startMs + 1000, features.endMs ?? Number.POSITIVE_INFINITY) - Math.max(startMs, firstMs);
+    if (decodedMs < RATE_SAMPLE_MS) continue;
+    const events = features.eventsUntil(startMs + 1000) - features.eventsUntil(startMs);
+    rates.push((events * 1000) / decodedMs / start.shape.sequences);
   }
   const median = rates.sort((a, b) => a - b)[Math.floor(rates.length / 2)];
   if (median !== undefined) return CAUTION * median;

@@ -1,0 +1,119 @@
+// The journal's file discipline: checked lines, one writer, nothing needed is deleted.
+import { appendFileSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import type { JournalEntry } from '#accounting/journal-entry.ts';
+import { type Journal, type JournalOptions, openJournal } from '#accounting/journal.ts';
+import { JournalLockedError } from '#accounting/journal-lock.ts';
+import { segmentPath } from '#accounting/journal-segments.ts';
+import { createWindowClock } from '#accounting/window-clock.ts';
+import { silentLog } from '#domain/log.ts';
+import { createVirtualClock } from '#test/support/virtual-clock.ts';
+
+function setUp() {
+  const machine = createVirtualClock();
+  const dir = mkdtempSync(join(tmpdir(), 'inferometer-journal-'));
+  const open = (options: Partial<JournalOptions> = {}) =>
+    openJournal({ dir, fsync: 'off', clock: createWindowClock(machine), log: silentLog, ...options });
+  return { machine, dir, open };
+}
+
+function ack(seq: number): JournalEntry {
+  return { t: 'ack', atMs: 1, seq, claimApplied: null };
+}
+
+function readSeqs(journal: Journal): number[] {
+  return [...journal.entries()].flatMap(({ entry }) => (entry.t === 'ack' ? [entry.seq] : []));
+}
+
+describe('journal', () => {
+  it('what was appended is read again in order after death, under the same name and a higher incarnation', () => {
+    const { open } = setUp();
+    const first = open();
+    first.append(ack(1));
+    first.append(ack(2));
+    first.abandon();
+    const second = open();
+    second.append(ack(3));
+    expect(readSeqs(second)).toEqual([1, 2, 3]);
+    expect(second.identity).toEqual({ journal: first.identity.journal, incarnation: first.identity.incarnation + 1 });
+    second.abandon();
+  });
+
+  it('a torn last line is cut, and lines after it stand whole', () => {
+    const { dir, open } = setUp();
+    const first = open();
+    first.append(ack(1));
+    first.abandon();
+    const path = segmentPath(dir, 1);
+    const whole = readFileSync(path);
+    appendFileSync(path, '0badc0de {"t":"ack","seq":9');
+    const second = open();
+    second.append(ack(2));
+    expect(readFileSync(path)).toEqual(whole);
+    expect(readSeqs(second)).toEqual([1, 2]);
+    second.abandon();
+  });
+
+  it('a damaged line is left out, the ones around it are not', () => {
+    const { dir, open } = setUp();
+    const first = open();
+    for (const seq of [1, 2, 3]) first.append(ack(seq));
+    first.abandon();
+    const path = segmentPath(dir, 1);
+    writeFileSync(path, readFileSync(path, 'utf8').replace('"seq":2', '"seq":7'));
+    const second = open();
+    expect(readSeqs(second)).toEqual([1, 3]);
+    second.abandon();
+  });
+
+  it('a second writer of the same directory is refused with what to do, and may come when the first is gone', () => {
+    const { open } = setUp();
+    const first = open();
+    expect(() => open()).toThrow(JournalLockedError);
+    expect(() => open()).toThrow(/journal\.dir/);
+    first.abandon();
+    open().abandon();
+  });
+
+  it('a line is read again from where it was written', () => {
+    const { open } = setUp();
+    const journal = open();
+    journal.append(ack(1));
+    const location = journal.append(ack(2));
+    expect(location === null ? null : journal.read(location)).toEqual(ack(2));
+    journal.abandon();
+  });
+
+  it('segments are closed by size, and deleted only when nothing needs them and 15 minutes have passed', () => {
+    const { machine, dir, open } = setUp();
+    const journal = open({ segmentBytes: 200 });
+    const head = { journal: journal.identity.journal, seq: 4, hash: 'h', sealedThrough: 9, epoch: 'e' };
+    for (const seq of [1, 2, 3, 4, 5, 6, 7, 8]) {
+      journal.append(ack(seq));
+      journal.rotateWhenDue(() => head);
+    }
+    const count = () => readdirSync(dir).filter((name) => name.endsWith('.ndjson')).length;
+    const before = count();
+    expect(before).toBeGreaterThan(2);
+    expect(journal.deleteBefore(journal.segment)).toEqual([]);
+    machine.advance(15 * 60_000);
+    expect(journal.deleteBefore(2)).toEqual([1]);
+    expect(count()).toBe(before - 1);
+    expect([...journal.entries()][0]?.entry).toEqual({ t: 'head', atMs: expect.any(Number), head });
+    journal.abandon();
+  });
+
+  it('strict mode holds a record back until it is durable, grouped mode does not', async () => {
+    const { open } = setUp();
+    const strict = open({ fsync: 'strict' });
+    strict.append(ack(1));
+    await expect(strict.whenReleasable()).resolves.toBe(undefined);
+    strict.abandon();
+    const grouped = open({ fsync: 'grouped' });
+    grouped.append(ack(2));
+    expect(grouped.whenReleasable()).toBe(undefined);
+    await grouped.close();
+  });
+});
