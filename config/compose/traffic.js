@@ -1,6 +1,8 @@
 // The traffic of `docker compose --profile demo`: three teams with different habits send to the gateway until SIGTERM.
 // Runs on its own in a container (Node's built-ins only); what it sends is made up, what it causes is measured.
 const GATEWAY_URL = process.argv[2] ?? 'http://gateway:8080';
+/** Share of clients that hang up early; without it each team has its own. */
+const IMPATIENT = process.argv[3] === undefined ? undefined : Number(process.argv[3]);
 const IN_FLIGHT_MAX = 64;
 const REQUEST_TIMEOUT_MS = 120_000;
 const WORDS = [
@@ -80,7 +82,10 @@ function pause(ms) {
 
 async function sendRequest(team) {
   counts.sent += 1;
-  const leaving = Math.random() < team.impatient ? AbortSignal.timeout(500 + Math.random() * 1500) : undefined;
+  const leaving =
+    Math.random() < (IMPATIENT ?? team.impatient)
+      ? AbortSignal.timeout(Math.round(500 + Math.random() * 1500))
+      : undefined;
   const signals = [
     stopping.signal,
     AbortSignal.timeout(REQUEST_TIMEOUT_MS),
@@ -102,6 +107,7 @@ async function sendRequest(team) {
     for await (const chunk of res.body) void chunk;
     counts[res.ok ? 'answered' : 'refused'] += 1;
   } catch {
+    if (stopping.signal.aborted) return;
     counts[leaving?.aborted ? 'left' : 'failed'] += 1;
   }
 }

@@ -79,6 +79,23 @@ describe('traffic.js', () => {
       'POST /v1/chat/completions Bearer demo-research-0123456789': { model: 'mistral-nemo-12b', stream: false },
     });
   });
+
+  test('a client that loses patience hangs up, and the traffic goes on', async () => {
+    let hungUp: () => void;
+    const oneLeft = new Promise<void>((resolve) => {
+      hungUp = resolve;
+    });
+    const url = await listen((req, res) => {
+      req.resume();
+      res.once('close', () => hungUp());
+    });
+    const { child, ended } = start('traffic.js', [url, '1']);
+    await oneLeft;
+    child.kill('SIGTERM');
+    const { code, output } = await ended;
+    expect(code, output).toBe(0);
+    expect((JSON.parse(output.trim().split('\n').at(-1) ?? '') as { left: number }).left).toBeGreaterThan(0);
+  });
 });
 
 async function readBody(req: IncomingMessage): Promise<string> {
