@@ -19,7 +19,7 @@ export interface StoreSuite {
   /** Raises the schema number of the store created last. */
   raiseSchema(): Promise<void>;
   /** Lets time pass for the store's aliveClock. */
-  advanceMs(ms: number): Promise<void>;
+  advanceMs(ms: number): void | Promise<void>;
   readonly skip: readonly { readonly reason: string; readonly tests: readonly string[] }[];
 }
 
