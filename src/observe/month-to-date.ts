@@ -1,5 +1,5 @@
 // Spend of the current UTC month from the store, cached for the scrape: one read at a time, none on anybody's path.
-import type { BooksReader } from '#domain/books.ts';
+import type { BookCell, BooksReader } from '#domain/books.ts';
 import type { Clock } from '#domain/clock.ts';
 import type { Log } from '#domain/log.ts';
 import { hourOf, SECONDS_PER_HOUR, windowOf } from '#domain/window.ts';
@@ -7,7 +7,19 @@ import { hourOf, SECONDS_PER_HOUR, windowOf } from '#domain/window.ts';
 /** Sums since the first second of the UTC month, in nanodollars. */
 export interface MonthFigures {
   readonly costByTeam: ReadonlyMap<string, bigint>;
-  readonly poolsByDeployment: ReadonlyMap<string, { readonly capacityNanoUsd: bigint; readonly idleNanoUsd: bigint }>;
+  readonly poolsByDeployment: ReadonlyMap<string, PoolSum>;
+}
+
+interface PoolSum {
+  readonly capacityNanoUsd: bigint;
+  readonly idleNanoUsd: bigint;
+}
+
+/** Books of the hours from the month's first to `through` (exclusive, epoch second), read as a whole once an hour. */
+interface SettledHours {
+  readonly from: number;
+  readonly through: number;
+  readonly pools: ReadonlyMap<string, PoolSum>;
 }
 
 const MAX_AGE_MS = 10_000;
@@ -21,6 +33,7 @@ export class MonthToDate {
   readonly #clock: Clock;
   readonly #log: Log;
   #figures: MonthFigures | null = null;
+  #settled: SettledHours | null = null;
   #readAtMs = Number.NEGATIVE_INFINITY;
   #reading: Promise<void> | null = null;
 
@@ -45,7 +58,7 @@ export class MonthToDate {
     // Taken before the read: a failed one is tried again after 10 s, not at every scrape of a store that hangs.
     this.#readAtMs = this.#clock.monotonicMs();
     try {
-      this.#figures = await readMonth(this.#books, this.#clock.epochMs());
+      this.#figures = await this.#readMonth(this.#clock.epochMs());
     } catch (error) {
       this.#log.warn(
         { reason: error instanceof Error ? error.message : String(error) },
@@ -53,27 +66,41 @@ export class MonthToDate {
       );
     }
   }
+
+  async #readMonth(nowMs: number): Promise<MonthFigures> {
+    const date = new Date(nowMs);
+    const from = Date.UTC(date.getUTCFullYear(), date.getUTCMonth()) / 1000;
+    const nextMonth = Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1) / 1000;
+    const { frontier } = await this.#books.readStatus();
+    const through = Math.max(from, hourOf(frontier ?? from));
+    // Hours behind the frontier's do not change by themselves; a month of them every 10 s would hold up requests.
+    if (this.#settled?.from !== from || this.#settled.through !== through) {
+      const books = through === from ? [] : await this.#books.readBooks({ from, to: through });
+      this.#settled = { from, through, pools: sumPools(books, new Map()) };
+    }
+    const [cells, recent] = await Promise.all([
+      this.#books.readRollups({ from, to: nextMonth }, 'month'),
+      this.#books.readBooks({ from: through, to: Math.max(through, hourOf(windowOf(nowMs))) + SECONDS_PER_HOUR }),
+    ]);
+    const costByTeam = new Map<string, bigint>();
+    for (const { team, metrics } of cells) {
+      costByTeam.set(team, (costByTeam.get(team) ?? 0n) + metrics.costNanoUsd);
+    }
+    return { costByTeam, poolsByDeployment: sumPools(recent, this.#settled.pools) };
+  }
 }
 
-async function readMonth(books: BooksReader, nowMs: number): Promise<MonthFigures> {
-  const date = new Date(nowMs);
-  const from = Date.UTC(date.getUTCFullYear(), date.getUTCMonth()) / 1000;
-  const nextMonth = Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1) / 1000;
-  const [cells, booked] = await Promise.all([
-    books.readRollups({ from, to: nextMonth }, 'month'),
-    books.readBooks({ from, to: hourOf(windowOf(nowMs)) + SECONDS_PER_HOUR }),
-  ]);
-  const costByTeam = new Map<string, bigint>();
-  for (const { team, metrics } of cells) costByTeam.set(team, (costByTeam.get(team) ?? 0n) + metrics.costNanoUsd);
-  const poolsByDeployment = new Map<string, { capacityNanoUsd: bigint; idleNanoUsd: bigint }>();
-  for (const { deployments, metrics } of booked) {
-    const sum = poolsByDeployment.get(deployments) ?? { capacityNanoUsd: 0n, idleNanoUsd: 0n };
-    poolsByDeployment.set(deployments, {
+/** `base` with the books added to it; `base` itself stays. */
+function sumPools(books: readonly BookCell[], base: ReadonlyMap<string, PoolSum>): ReadonlyMap<string, PoolSum> {
+  const pools = new Map(base);
+  for (const { deployments, metrics } of books) {
+    const sum = pools.get(deployments) ?? { capacityNanoUsd: 0n, idleNanoUsd: 0n };
+    pools.set(deployments, {
       capacityNanoUsd: sum.capacityNanoUsd + metrics.capacityNanoUsd,
       idleNanoUsd: sum.idleNanoUsd + metrics.idleNanoUsd,
     });
   }
-  return { costByTeam, poolsByDeployment };
+  return pools;
 }
 
 async function waitAtMost(work: Promise<void>, ms: number): Promise<void> {

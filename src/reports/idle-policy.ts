@@ -56,13 +56,18 @@ interface PoolGroup {
 }
 
 function groupByPool(books: readonly BookCell[]): readonly PoolGroup[] {
+  // Summed by name first: a month has hundreds of books per pool, but few sets of deployments.
+  const idleByNames = new Map<string, bigint>();
+  for (const { deployments, metrics } of books) {
+    idleByNames.set(deployments, (idleByNames.get(deployments) ?? 0n) + metrics.idleNanoUsd);
+  }
   let groups: { deployments: Set<string>; idleNanoUsd: bigint }[] = [];
-  for (const book of books) {
-    const deployments = new Set(book.deployments.split('+'));
-    const touched = groups.filter((group) => [...deployments].some((name) => group.deployments.has(name)));
+  for (const [names, idleNanoUsd] of idleByNames) {
+    const deployments = names.split('+');
+    const touched = groups.filter((group) => deployments.some((name) => group.deployments.has(name)));
     const merged = {
       deployments: new Set([...deployments, ...touched.flatMap((group) => [...group.deployments])]),
-      idleNanoUsd: touched.reduce((sum, group) => sum + group.idleNanoUsd, book.metrics.idleNanoUsd),
+      idleNanoUsd: touched.reduce((sum, group) => sum + group.idleNanoUsd, idleNanoUsd),
     };
     groups = [...groups.filter((group) => !touched.includes(group)), merged];
   }

@@ -336,6 +336,36 @@ describe('gauges', () => {
     expect(reads).toBe(2);
   });
 
+  test('the settled hours of the month are read once, later scrapes read the running hour only', async () => {
+    let nowMs = 0;
+    const from = Date.UTC(2026, 10, 1) / 1000;
+    const hour = Date.UTC(2026, 10, 22, 9) / 1000;
+    const book = (start: number) => createBook({ hour: start }, { capacityNanoUsd: 1_000_000_000n });
+    const fixed = createFixedBooks({
+      cells: [],
+      books: [book(from), book(hour - 3600), book(hour), book(hour + 3600)],
+      status: { frontier: hour + 1800 },
+    });
+    const periods: { from: number; to: number }[] = [];
+    const books: BooksReader = {
+      ...fixed,
+      readBooks: (period) => {
+        periods.push(period);
+        return fixed.readBooks(period);
+      },
+    };
+    const metrics = create({
+      books,
+      clock: { monotonicMs: () => nowMs, epochMs: () => NOW_MS, toEpochMs: (ms) => ms },
+    });
+    for (nowMs = 0; nowMs <= 20_000; nowMs += 10_000) {
+      const text = await metrics.render();
+      expect(read(text, 'inferometer_month_to_date_capacity_cost_usd{deployment="llama-70b"}')).toBe(4);
+    }
+    const recent = { from: hour, to: NOW_MS / 1000 + 3600 };
+    expect(periods).toEqual([{ from, to: hour }, recent, recent, recent]);
+  });
+
   test('a reload shows the new deployment and keeps what was counted', async () => {
     const metrics = create();
     metrics.recordFinished(RECORD);
