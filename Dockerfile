@@ -20,9 +20,10 @@ RUN --mount=type=cache,target=/root/.npm npm ci --omit=dev --ignore-scripts --no
     && rm -rf node_modules/node node_modules/node-bin-* node_modules/node-linux-* node_modules/.bin/node
 
 FROM debian:bookworm-slim AS runtime
-# tini forwards SIGTERM and reaps what worker processes leave; everything else the gateway needs is in the Node binary.
+# tini forwards SIGTERM and reaps what worker processes leave; libatomic and libstdc++ are what the Node binary links to
+# beyond the C library, and slim Debian has no libatomic.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends tini \
+    && apt-get install --yes --no-install-recommends libatomic1 libstdc++6 tini \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 inferometer \
     && useradd --uid 10001 --gid inferometer --no-create-home --home-dir /var/lib/inferometer --shell /usr/sbin/nologin inferometer \

@@ -1,5 +1,6 @@
 // The Dockerfile, judged without a container engine: the public validator, then the promises of the image.
 import { validate } from 'dockerfile-utils';
+import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
@@ -38,6 +39,17 @@ test('the image runs the Node version that package.json depends on', () => {
   };
   expect(/^ARG NODE_VERSION=(.+)$/m.exec(text)?.[1]).toBe(dependencies['node']);
   expect(argumentsOf(runtime, 'COPY')).toContain('--from=build /usr/local/bin/node /usr/local/bin/node');
+});
+
+test('every library that the Node binary links to is in slim Debian or installed', () => {
+  // What each comes from in Debian 12; libc6 and libgcc-s1 are in every Debian image.
+  const packages: Readonly<Record<string, string>> = { atomic: 'libatomic1', 'stdc++': 'libstdc++6' };
+  const ofTheBase = /^(c|m|dl|pthread|rt|gcc_s)$/;
+  const linked = [...execFileSync('ldd', [process.execPath], { encoding: 'utf8' }).matchAll(/^\s*lib([\w+]+)\.so/gm)];
+  const names = linked.map(([, name]) => name ?? '').filter((name) => !ofTheBase.test(name));
+  expect(names.length).toBeGreaterThan(0);
+  const installed = argumentsOf(runtime, 'RUN').join(' ').split(/\s+/);
+  for (const name of names) expect(installed, `lib${name}`).toContain(packages[name]);
 });
 
 test('compilers and development packages stay behind: the last stage starts from slim Debian and copies', () => {
