@@ -112,10 +112,13 @@ function shareEvenly(group: PoolGroup, cells: readonly RollupCell[], request: Id
   });
 }
 
+const SORT_FIELDS = ['team', 'project', 'keyId', 'model', 'deployment', 'start'] as const;
+
 /** Ties of the largest remainder must not depend on the order in which a store answers. */
 function sortCells(cells: readonly RollupCell[]): RollupCell[] {
-  const keyOf = (cell: RollupCell) =>
-    JSON.stringify([cell.team, cell.project, cell.keyId, cell.model, cell.deployment, cell.start]);
-  const keyed = cells.map((cell) => ({ cell, key: keyOf(cell) }));
-  return keyed.sort((a, b) => (a.key < b.key ? -1 : 1)).map(({ cell }) => cell);
+  return cells.toSorted((a, b) => {
+    const field = SORT_FIELDS.find((name) => a[name] !== b[name]);
+    if (field === undefined) return 0;
+    return a[field] < b[field] ? -1 : 1;
+  });
 }

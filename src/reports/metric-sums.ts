@@ -17,7 +17,7 @@ export function addSums(
 ): void {
   for (const metric of CELL_METRICS) {
     const value = metrics[metric];
-    if (value !== undefined) sums[metric] += sign * value;
+    if (value !== undefined && value !== 0n) sums[metric] += sign * value;
   }
 }
 

@@ -5,6 +5,8 @@ import { ReportParameterError } from './report-error.ts';
 export interface TimeZone {
   readonly name: string;
   readonly formatter: Intl.DateTimeFormat;
+  /** Local date by UTC hour, filled as asked: a report asks for the same few hours for each of its cells. */
+  readonly dayByHour: Map<number, string>;
 }
 
 /** Throws a ReportParameterError for an unknown zone. Whole hours are checked where the period is known (checkWholeHours). */
@@ -20,7 +22,7 @@ export function parseTimeZone(name: string): TimeZone {
       minute: '2-digit',
       second: '2-digit',
     });
-    return { name, formatter };
+    return { name, formatter, dayByHour: new Map() };
   } catch {
     throw new ReportParameterError(
       'timezone',
@@ -54,7 +56,13 @@ export function instantOf(local: { year: number; month: number; day: number; hou
   return exact.length > 0 ? Math.min(...exact) : Math.max(...candidates);
 }
 
-/** Local date of an instant (epoch seconds): `2026-11-01`. */
+/** Local date of an instant (epoch seconds): `2026-11-01`. For zones of whole hours, where a UTC hour lies in one date. */
 export function dayOf(epochSeconds: number, zone: TimeZone): string {
-  return new Date((epochSeconds + offsetAt(epochSeconds, zone)) * 1000).toISOString().slice(0, 10);
+  const hour = Math.floor(epochSeconds / 3600);
+  const known = zone.dayByHour.get(hour);
+  if (known !== undefined) return known;
+  const start = hour * 3600;
+  const day = new Date((start + offsetAt(start, zone)) * 1000).toISOString().slice(0, 10);
+  zone.dayByHour.set(hour, day);
+  return day;
 }
