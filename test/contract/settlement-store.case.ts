@@ -287,6 +287,15 @@ export function describeSettlementStore(suite: StoreSuite): void {
       expect(reply.members).toContain(other.journal);
     });
 
+    rig.guarantee('a member that comes back makes a freeze in the making stale', async () => {
+      const other = new JournalAuthor(rig.author.epoch);
+      await rig.settlement.join(other);
+      await rig.settlement.sync(other.next({ sealedThrough: rig.frontier, leave: true }));
+      const input = await rig.settlement.readFreezeInput();
+      await rig.settlement.sync(other.next({ sealedThrough: rig.frontier }));
+      expect(await rig.settlement.commitFreeze(freezeOf(input, rig.frontier + 1, {}))).toBe('stale');
+    });
+
     rig.guarantee('a late joiner starts with no shares and is blind before it', async () => {
       await rig.freeze(rig.frontier + 1, { [rig.author.journal]: 9n });
       await suite.advanceMs(10_000);

@@ -107,7 +107,6 @@ export class SqliteSettlement {
     store: StoreState,
     member: MemberState,
   ): { claimApplied: boolean | null; lateCount: number } {
-    const sealedBefore = member.sealedThrough;
     if (member.state !== 'live') reviveMember(store, member);
     const touched = [
       ...message.publications.map(({ window }) => window),
@@ -115,13 +114,13 @@ export class SqliteSettlement {
       ...message.blind.map(([from]) => from),
     ];
     // A freeze in the making looks no further than what this member had sealed: only what reaches back there can make it stale.
-    if (touched.some((window) => window <= sealedBefore)) store.boardVersion += 1;
+    if (touched.some((window) => window <= member.sealedThrough)) store.boardVersion += 1;
     const lateCount = this.#publish(message, store);
     for (const { pool, window, healthy } of message.healthChanges) {
       this.#statements.run(ADD_HEALTH, message.journal, pool, window, healthy ? 1 : 0);
     }
     const farthest = windowOf(store.nowMs) + FUTURE_SECONDS;
-    member.sealedThrough = Math.max(sealedBefore, Math.min(message.sealedThrough, farthest));
+    member.sealedThrough = Math.max(member.sealedThrough, Math.min(message.sealedThrough, farthest));
     member.blind = mergeBlind(member.blind, message.blind, store.frontier ?? 0);
     member.seq = message.seq;
     member.hash = message.hash;

@@ -57,6 +57,15 @@ describe('readRecordPage', () => {
     );
   });
 
+  test('an old record of a new batch does not go before newer ones of batches not opened yet', async () => {
+    const claims = Array.from({ length: 70 }, (_, i) => [recordAt(BASE_MS + 500_000 - i)]);
+    claims[0]?.push(recordAt(BASE_MS), recordAt(BASE_MS + 1));
+    const { records } = await readRecordPage({ limit: 65 }, sourceOf(claims));
+    expect(records.map(({ endedAtMs }) => BASE_MS + 500_000 - endedAtMs)).toEqual(
+      Array.from({ length: 65 }, (_, i) => i),
+    );
+  });
+
   test('a request id says when it began, so that only the batches of two hours are opened', async () => {
     const records = Array.from({ length: 400 }, (_, i) => recordAt(BASE_MS + i * BATCH_SPAN_MS));
     const source = sourceOf(records.map((record) => [record]));
