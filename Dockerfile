@@ -8,7 +8,7 @@ WORKDIR /app
 COPY package.json package-lock.json ./
 # The npm package `node` would only be a second copy of the runtime: its install script is not needed here.
 RUN --mount=type=cache,target=/root/.npm npm ci --ignore-scripts --no-audit --no-fund
-COPY tsconfig.json tsconfig.build.json ./
+COPY tsconfig.json ./
 COPY bin bin
 COPY src src
 RUN npm run build

@@ -1,26 +1,30 @@
 // Compiles src to dist for the npm package and the image. Development runs src directly; nothing else needs this.
-// tsc rewrites relative specifiers only, so the `#folder/file.ts` imports are made relative here, and the Lua, SQL and
-// HTML files that sit beside the code are copied.
-import { execFileSync } from 'node:child_process';
-import { cpSync, globSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+// Types are erased by Node itself, as when src runs; `npm run check` checks them. tsc cannot emit here: it refuses to
+// rewrite `#folder/file.ts` specifiers (TS2877). Lua, SQL and HTML files that sit beside the code are copied.
+import { cpSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { stripTypeScriptTypes } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-const dist = join(root, 'dist');
+const [src, dist] = [join(root, 'src'), join(root, 'dist')];
 rmSync(dist, { recursive: true, force: true });
-execFileSync(join(root, 'node_modules', '.bin', 'tsc'), ['-p', join(root, 'tsconfig.build.json')], { stdio: 'inherit' });
 
-const SUBPATH = /(['"])#([\w-]+)\/([\w./-]+)\.ts\1/g;
-for (const file of globSync('**/*.js', { cwd: dist })) {
-  const path = join(dist, file);
-  const here = dirname(path);
-  const rewritten = readFileSync(path, 'utf8').replaceAll(SUBPATH, (_match, quote, folder, rest) => {
-    const target = relative(here, join(dist, folder === 'src' ? '' : folder, `${rest}.js`));
-    return `${quote}${target.startsWith('.') ? target : `./${target}`}${quote}`;
-  });
-  writeFileSync(path, rewritten);
+const SPECIFIER = /((?:\bfrom|\bimport)\s*\(?\s*)(['"])(#[\w-]+\/|\.{1,2}\/)([\w./-]+)\.ts\2/g;
+for (const file of globSync('**/*.ts', { cwd: src })) {
+  const target = join(dist, file.replace(/\.ts$/, '.js'));
+  const here = dirname(target);
+  const code = stripTypeScriptTypes(readFileSync(join(src, file), 'utf8')).replaceAll(
+    SPECIFIER,
+    (_match, keyword, quote, folder, rest) => {
+      if (folder.startsWith('.')) return `${keyword}${quote}${folder}${rest}.js${quote}`;
+      const path = relative(here, join(dist, folder === '#src/' ? '' : folder.slice(1), `${rest}.js`));
+      return `${keyword}${quote}${path.startsWith('.') ? path : `./${path}`}${quote}`;
+    },
+  );
+  mkdirSync(here, { recursive: true });
+  writeFileSync(target, code);
 }
-for (const file of globSync('**/*.{lua,sql,html,css}', { cwd: join(root, 'src') })) {
-  cpSync(join(root, 'src', file), join(dist, file));
+for (const file of globSync('**/*.{lua,sql,html,css}', { cwd: src })) {
+  cpSync(join(src, file), join(dist, file));
 }
