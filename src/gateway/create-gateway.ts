@@ -30,6 +30,11 @@ export interface GatewayOptions {
   readonly reportHealth: (pool: string, healthy: boolean) => void;
   /** A request was refused; team null before authentication. `reason` is an error code, or `malformed_http`. */
   readonly onRejection?: (team: string | null, reason: string) => void;
+  /** Milliseconds a request spent in the gateway before it was first sent to an engine, its upload left out. */
+  readonly onOverhead?: (
+    target: { readonly model: string | null; readonly deployment: string | null },
+    overheadMs: number,
+  ) => void;
   /** What `/readyz` says while the gateway is not draining. */
   readonly readiness: () => Readiness;
   /** Default: everything is admitted. */
@@ -164,6 +169,7 @@ function createDataPlane(options: GatewayOptions, isRefusing: () => boolean): Da
     createRequestId: createRequestIds(() => clock.epochMs()),
     isRefusing,
     onRejection: options.onRejection ?? (() => {}),
+    onOverhead: options.onOverhead ?? (() => {}),
   };
 }
 

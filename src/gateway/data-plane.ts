@@ -31,4 +31,9 @@ export interface DataPlane extends MeterServices {
   /** True once new requests are refused. */
   readonly isRefusing: () => boolean;
   readonly onRejection: (team: string | null, reason: string) => void;
+  /** Milliseconds a request spent here before it was first sent to an engine, its upload left out. */
+  readonly onOverhead: (
+    target: { readonly model: string | null; readonly deployment: string | null },
+    overheadMs: number,
+  ) => void;
 }

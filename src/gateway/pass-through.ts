@@ -56,13 +56,12 @@ async function servePassThrough(plane: DataPlane, rules: readonly PassRule[], ex
   const forwarding = new PassThroughExchange({ plane, meter, req, res, upstream, answerHeaders });
   const onClose = (): void => forwarding.clientGone();
   const vacate = upstream.occupy();
-  plane.inFlight.add(forwarding);
+  exchange.inFlight.attempt = forwarding;
   res.once('close', onClose).on('error', onClose);
   try {
     await forwarding.run();
   } finally {
     vacate();
-    plane.inFlight.delete(forwarding);
   }
 }
 

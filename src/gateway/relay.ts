@@ -66,6 +66,7 @@ export class Relay {
       const status = result.outcome === 'client_aborted' ? 499 : result.error.status;
       await this.#exchange?.settleFailure({ outcome: result.outcome, status, lastAttempt: next === undefined });
       if (next === undefined) {
+        if (result.outcome === 'client_aborted') return;
         plane.log.warn(
           {
             requestId: meter.requestId,
@@ -106,6 +107,10 @@ export class Relay {
       mustEndByMs: meter.receivedAtMs + config.server.requestTimeoutMs,
     });
     this.#exchange = exchange;
+    if (meter.attempts === 0) {
+      const { model, deployment: name } = meter;
+      plane.onOverhead({ model, deployment: name }, plane.clock.monotonicMs() - meter.receivedAtMs - meter.uploadMs);
+    }
     const vacate = upstream.occupy();
     const result = exchange.run();
     if (this.#isGone) exchange.clientGone();

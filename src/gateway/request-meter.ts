@@ -48,6 +48,8 @@ export class RequestMeter {
   route: string;
   /** Monotonic ms at which the request was received. */
   readonly receivedAtMs: number;
+  /** Milliseconds in which the client's body was waited for: not the gateway's time. */
+  uploadMs = 0;
   tags: Readonly<Record<string, string>> = {};
   user: string | null = null;
   requestedModel: string | null = null;

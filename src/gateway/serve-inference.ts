@@ -28,6 +28,7 @@ async function serveInference(plane: DataPlane, route: MeteredRoute, exchange: E
     deadlines: plane.deadlines,
     nowMs: meter.receivedAtMs,
   });
+  meter.uploadMs = plane.clock.monotonicMs() - meter.receivedAtMs;
   const request = parseRequest(body, route.shape);
   meter.requestedModel = request.model;
   meter.stream = request.stream;
@@ -48,7 +49,6 @@ async function serveInference(plane: DataPlane, route: MeteredRoute, exchange: E
     const answerHeaders = { ...permit.headers, ...idHeaders, 'x-inferometer-deployment': deployment.name };
     const { sent, removesUsage } = prepared;
     await track(
-      plane,
       exchange,
       new Relay({ plane, meter, route, request, deployment, req, res, body: sent, answerHeaders, removesUsage }),
     );
@@ -58,16 +58,15 @@ async function serveInference(plane: DataPlane, route: MeteredRoute, exchange: E
 }
 
 /** Ties the relay to its client and to draining for as long as it runs. */
-async function track(plane: DataPlane, exchange: Exchange, relay: Relay): Promise<void> {
+async function track(exchange: Exchange, relay: Relay): Promise<void> {
   const onClose = (): void => relay.clientGone();
-  plane.inFlight.add(relay);
+  exchange.inFlight.attempt = relay;
   exchange.res.once('close', onClose);
   exchange.res.on('error', onClose);
   try {
     await relay.run();
   } finally {
     exchange.res.off('close', onClose);
-    plane.inFlight.delete(relay);
   }
 }
 

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { GatewayError } from '#domain/errors.ts';
 import type { DataPlane } from './data-plane.ts';
 import { protocolOf } from './metered-routes.ts';
+import type { Interruptible } from './in-flight.ts';
 import { sendError } from './openai-error.ts';
 import { ClientGoneError } from './read-body.ts';
 import { parseTags } from './read-tags.ts';
@@ -19,6 +20,8 @@ export interface Exchange {
   readonly meter: RequestMeter;
   /** The id headers that every answer carries. */
   readonly idHeaders: Readonly<Record<string, string>>;
+  /** What to cut when the gateway cannot wait for the request; set as soon as there is an attempt at an engine. */
+  readonly inFlight: { attempt: Interruptible | undefined };
 }
 
 export interface RouteHandler {
@@ -48,16 +51,41 @@ export async function serveRequest(
     if (plane.isRefusing())
       throw new GatewayError('draining', { headers: { connection: 'close', 'retry-after': '1' } });
     meter.tags = parseTags(req.headers['x-inferometer-tags']);
-    await handler.serve({ req, res, path, meter, idHeaders });
+    await serveTracked(plane, handler, { req, res, path, meter, idHeaders });
   } catch (error) {
     refuse(plane, error, { req, res, path, meter, idHeaders });
+  }
+}
+
+/** Counts the request as in flight from its identity to its end, so that draining waits for uploads too. */
+async function serveTracked(
+  plane: DataPlane,
+  handler: RouteHandler,
+  request: Omit<Exchange, 'inFlight'>,
+): Promise<void> {
+  const exchange: Exchange = { ...request, inFlight: { attempt: undefined } };
+  const cuttable: Interruptible = {
+    interrupt() {
+      if (exchange.inFlight.attempt !== undefined) {
+        exchange.inFlight.attempt.interrupt();
+        return;
+      }
+      exchange.meter.endUnsent({ outcome: 'interrupted', status: 503 });
+      exchange.res.destroy();
+    },
+  };
+  plane.inFlight.add(cuttable);
+  try {
+    await handler.serve(exchange);
+  } finally {
+    plane.inFlight.delete(cuttable);
   }
 }
 
 function refuse(
   plane: DataPlane,
   error: unknown,
-  request: Omit<Exchange, 'meter'> & { readonly meter: RequestMeter | undefined },
+  request: Omit<Exchange, 'meter' | 'inFlight'> & { readonly meter: RequestMeter | undefined },
 ): void {
   const { req, res, path, meter, idHeaders } = request;
   if (error instanceof ClientGoneError || res.destroyed) {

@@ -149,7 +149,7 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
     const answer = createAnswerHeaders(headers, {
       own: answerHeaders,
       lengthUnknown: filters,
-      gatewayMs: this.#dispatchedAtMs - meter.receivedAtMs,
+      gatewayMs: this.#dispatchedAtMs - meter.receivedAtMs - meter.uploadMs,
     });
     this.#lastByteAtMs = nowMs;
     this.#span?.observe(nowMs, 0);

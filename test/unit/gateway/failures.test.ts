@@ -380,3 +380,49 @@ describe('several engines', () => {
     expect(next.headers['x-inferometer-upstream']).toBe('only');
   });
 });
+
+describe('over many requests', () => {
+  it('hundreds of hang-ups leave no connection, no request in flight and one record each', async () => {
+    const harness = await startHarness();
+    harness.engine.answerWith((res) => {
+      res.writeHead(200, { 'content-type': 'text/event-stream' });
+      res.write(EVENTS[1]);
+    });
+    for (let round = 0; round < 10; round += 1) {
+      const clients = Array.from({ length: 20 }, () => openStream(harness.port));
+      await Promise.all(clients.map((client) => client.until('Hel')));
+      for (const client of clients) client.req.destroy();
+      await harness.metering.whenRecorded((round + 1) * 20);
+    }
+    expect(harness.metering.records.filter(({ outcome }) => outcome !== 'client_aborted')).toEqual([]);
+    expect(new Set(harness.metering.records.map(({ recordId }) => recordId)).size).toBe(200);
+    expect(harness.gateway.upstreamStatus()).toMatchObject([{ inFlight: 0 }]);
+    // Sockets close a moment after their abort; the health check may keep one.
+    while ((await harness.engine.connections()) > 1) await new Promise((resolve) => setTimeout(resolve, 5));
+    await harness.close();
+  });
+
+  it('an upload in progress is waited for while draining', async () => {
+    const harness = await startHarness();
+    const req = request({
+      port: harness.port,
+      path: '/v1/chat/completions',
+      method: 'POST',
+      agent: false,
+      headers: { authorization: `Bearer ${SEARCH_KEY}` },
+    });
+    const answered = new Promise<number>((resolve) => {
+      req.on('response', (res) => {
+        res.resume();
+        resolve(res.statusCode ?? 0);
+      });
+    });
+    req.write('{"model":"llama-3.1-70b"');
+    while ((await send(harness.port, { method: 'GET', path: '/v1/models' })).status !== 200);
+    const drained = harness.gateway.drain(5000);
+    req.end('}');
+    expect(await answered).toBe(200);
+    expect(await drained).toEqual({ left: 0 });
+    await harness.close();
+  });
+});
