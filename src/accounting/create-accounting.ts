@@ -226,10 +226,8 @@ class RunningAccounting implements Accounting {
     if (await loop.sendPending()) {
       const frozen = await loop.advance();
       if (frozen > 0 && this.#parts.registry.size > 0) await loop.refresh();
-      if (loop.hasClaim()) {
-        loop.buildMessage();
-        await loop.sendPending();
-      }
+      if (loop.hasClaim()) loop.buildMessage();
+      await loop.sendPending();
     }
     this.#tidyJournal();
   }

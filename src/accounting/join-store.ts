@@ -67,7 +67,10 @@ async function reconcile(options: JoinOptions, reply: SyncReply): Promise<boolea
   const { seq } = messages.head;
   if (reply.seq === seq) return true;
   if (reply.seq < seq) {
-    if (messages.read(reply.seq + 1) !== null) return true;
+    if (messages.read(reply.seq + 1) !== null) {
+      options.loop.takeJoin(reply);
+      return true;
+    }
     log.warn(
       { journal: seq, store: reply.seq },
       'the store has forgotten this journal; it joins again under a new identity',

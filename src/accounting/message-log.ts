@@ -31,9 +31,14 @@ interface Kept {
 /** Journaled messages beyond this many wait on disk only. */
 const IN_MEMORY_MAX = 8;
 
-/** Hex SHA-256 over the previous hash and the JSON of all other fields, in the order of SyncMessage. */
-export function hashMessage(message: Omit<SyncMessage, 'hash'>): string {
-  const { prevHash, ...rest } = message;
+type UnhashedMessage = Omit<SyncMessage, 'hash' | 'incarnation'>;
+
+/**
+ * Hex SHA-256 over the previous hash and the JSON of all other fields, in the order of SyncMessage. The incarnation is left out: it says who
+ * sends, and a later start of the same journal must be able to send the message again.
+ */
+export function hashMessage(message: UnhashedMessage & Partial<SyncMessage>): string {
+  const { prevHash, hash: _hash, incarnation: _incarnation, ...rest } = message;
   return createHash('sha256').update(prevHash).update(JSON.stringify(rest)).digest('hex');
 }
 
@@ -93,9 +98,8 @@ export class MessageLog {
   append(draft: MessageDraft): { readonly seq: number; readonly journaled: boolean } {
     const { claim, slices, ...said } = draft;
     const { journal, incarnation } = this.#journal.identity;
-    const body: Omit<SyncMessage, 'hash'> = {
+    const body: UnhashedMessage = {
       journal,
-      incarnation,
       epoch: said.epoch,
       seq: this.#head.seq + 1,
       prevHash: this.#head.hash,
@@ -106,7 +110,7 @@ export class MessageLog {
       claim: claim?.claim ?? null,
       leave: said.leave,
     };
-    const message: SyncMessage = { ...body, hash: hashMessage(body) };
+    const message: SyncMessage = { ...body, incarnation, hash: hashMessage(body) };
     const prices = [...(claim?.prices ?? [])].map(([key, price]) => [key, price.toString()] as const);
     const entry: LoggedMessage = { t: 'message', message, slices: slices.map(toSliceLine), prices };
     const location = this.#journal.append(entry);

@@ -110,7 +110,9 @@ export class SyncLoop {
         this.stopPosting(`message ${messages.acknowledged + 1} is no longer in the journal`);
         return false;
       }
-      const reply = await session.callForReply((store) => store.sync(entry.message));
+      // Verbatim, but for who sends it: a store fences older starts of this journal.
+      const { incarnation } = journal.identity;
+      const reply = await session.callForReply((store) => store.sync({ ...entry.message, incarnation }));
       if (reply === null) return false;
       this.#takeReply(reply, entry);
     }
@@ -133,7 +135,13 @@ export class SyncLoop {
   async refresh(): Promise<void> {
     const { session, journal } = this.#parts;
     const reply = await session.callForReply((store) => store.join(journal.identity));
-    if (reply !== null) this.#dropClaimed(reply);
+    if (reply !== null) this.takeJoin(reply);
+  }
+
+  /** Takes the answer to a join: a store that stands behind what it acknowledged lost writes, which must be known before anything is priced. */
+  takeJoin(reply: SyncReply): void {
+    if (reply.seq < this.#parts.messages.acknowledged) this.#rollBack(reply.seq);
+    else this.#dropClaimed(reply);
   }
 
   /** True when a claim now would settle a record or is due. */
