@@ -8,6 +8,7 @@ import type { Log } from '#domain/log.ts';
 import { ENGINE_TRAITS } from '#engines/engine-traits.ts';
 import { createGateway, type Gateway } from '#gateway/create-gateway.ts';
 import { createAccessLog } from '#observe/access-log.ts';
+import { createAccessLogging } from '#observe/logging.ts';
 import { createMetrics, type Metrics, type MetricsSources } from '#observe/metrics.ts';
 import { type OpenedStore, openStore } from '#store/open-store.ts';
 import { assessReadiness, type ReadinessAnswer } from './readiness.ts';
@@ -115,7 +116,7 @@ function createParts({ config: initial, log, version, configReloadSuccessful }: 
     config,
     engines: ENGINE_TRAITS,
     metering: accounting.metering,
-    listeners: config.logging.access ? [metrics, createAccessLog(log)] : [metrics],
+    listeners: config.logging.access ? [metrics, createAccessLog(createAccessLogging(config.logging))] : [metrics],
     clock,
     log,
     reportHealth: (pool, healthy) => accounting.reportHealth(pool, healthy),

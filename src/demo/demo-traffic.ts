@@ -23,6 +23,8 @@ function planTeams(stage: DemoStage): TrafficTeam[] {
       profile: 'chat',
       requestsPerSecond: 0.3,
       scale: 0.1,
+      // That server refuses the request for usage and reports it unasked.
+      askUsage: false,
     })),
   ];
 }
