@@ -326,7 +326,7 @@ export class MemorySettlementStore implements SettlementStore, BooksReader {
       );
       state.health = [...rest, { ...change, journal }];
     }
-    member.sealedThrough = Math.max(sealedBefore, Math.min(message.sealedThrough, farthest));
+    member.sealedThrough = Math.max(member.sealedThrough, Math.min(message.sealedThrough, farthest));
     member.blind = mergeBlind(member.blind, message.blind, state.frontier ?? 0);
     member.seq = message.seq;
     member.hash = message.hash;
