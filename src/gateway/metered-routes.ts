@@ -7,10 +7,12 @@ export type Protocol = 'openai' | 'anthropic' | 'kserve';
 export type RouteShape = 'chat' | 'completion' | 'embedding' | 'response' | 'message' | 'rerank';
 
 export interface MeteredRoute {
-  /** Path and template at once: none of them has parameters. */
+  /** Path as sent upstream; for metered routes the template at once, since none of them has parameters. */
   readonly path: string;
   readonly protocol: Protocol;
   readonly shape: RouteShape;
+  /** `duration` whatever the deployment says, where nothing is known of the route's tokens. */
+  readonly work?: 'duration';
   /** True where the engine produces no decode steps. */
   readonly prefillOnly: boolean;
   /** True where `stream_options` belongs to the request's schema. */

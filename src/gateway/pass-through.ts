@@ -1,110 +1,169 @@
-// Everything that is no metered route: forwarded unread where a deployment's globs name the path, metered by its duration, else refused.
+// Everything that is no metered route: forwarded where a deployment's globs name the path, metered by its duration, else refused.
 import type { Config, DeploymentConfig } from '#config/config.ts';
-import type { Caller } from '#domain/caller.ts';
 import { GatewayError } from '#domain/errors.ts';
+import type { Permit } from '#tenancy/admission.ts';
+import { admit } from './admit.ts';
 import type { DataPlane } from './data-plane.ts';
-import { createPathFilter, readForwardablePath } from './forwardable-path.ts';
+import type { MeteredRoute } from './metered-routes.ts';
+import type { ParsedRequest } from './parse-request.ts';
+import { createPassRules, type FindPassRules, narrowPassRules, type PassRule } from './pass-rules.ts';
 import { PassThroughExchange } from './pass-through-exchange.ts';
-import type { ModelRouter } from './route-model.ts';
+import { readBody } from './read-body.ts';
+import { canNameModel, readModel } from './read-model.ts';
+import { Relay } from './relay.ts';
+import { runRelay } from './serve-inference.ts';
 import type { Exchange, RouteHandler } from './serve-request.ts';
 
-/** A deployment's globs, and what they allow. */
-interface PassRule {
-  readonly deployment: DeploymentConfig;
-  readonly globs: readonly { readonly glob: string; readonly matches: (path: string) => boolean }[];
-}
+/** What is known of a request that nobody reads. */
+const UNREAD: ParsedRequest = {
+  model: null,
+  stream: false,
+  streamOptions: undefined,
+  maxTokens: null,
+  promptCount: 1,
+  sequences: 1,
+  user: null,
+  promptTextBytes: 0,
+};
 
 /** Creates the handler of last resort. */
 export function createPassThroughHandler(plane: DataPlane): RouteHandler {
-  const rules = new WeakMap<Config, readonly PassRule[]>();
-  const readRules = (config: Config): readonly PassRule[] => {
-    let known = rules.get(config);
-    if (known === undefined) {
-      known = config.deployments.map(createRule);
-      rules.set(config, known);
+  const compiled = new WeakMap<Config, FindPassRules>();
+  const findRules = (path: string): readonly PassRule[] => {
+    const { config } = plane.view;
+    let find = compiled.get(config);
+    if (find === undefined) {
+      find = createPassRules(config);
+      compiled.set(config, find);
     }
-    return known;
+    return find(path);
   };
   return {
     route: 'other',
-    serve: (exchange) => servePassThrough(plane, readRules(plane.view.config), exchange),
+    serve(exchange) {
+      const rules = findRules(exchange.path);
+      if (rules.length === 0) throw createRouteNotFound(exchange.path);
+      return servePassThrough(plane, rules, exchange);
+    },
   };
-}
-
-function createRule(deployment: DeploymentConfig): PassRule {
-  return { deployment, globs: deployment.passThrough.map((glob) => ({ glob, matches: createPathFilter([glob]) })) };
 }
 
 async function servePassThrough(plane: DataPlane, rules: readonly PassRule[], exchange: Exchange): Promise<void> {
-  const { req, res, path, meter, idHeaders } = exchange;
-  const forwardable = readForwardablePath(path);
-  const open = forwardable === null ? [] : matchRules(rules, forwardable);
-  if (open.length === 0) throw createRouteNotFound(path);
-  const { deployment, glob } = chooseRule(open, { exchange, router: plane.view.router });
-  meter.route = glob;
+  const { req, meter } = exchange;
+  const { router, config } = plane.view;
+  const model = readQueryModel(req.url ?? '');
+  const named = req.headers['x-inferometer-deployment'];
+  const deployment = typeof named === 'string' ? named : undefined;
+  meter.requestedModel = model;
+  if (Number(req.headers['content-length'] ?? 0) > config.server.maxBodyBytes)
+    throw new GatewayError('request_too_large');
+  const meant = narrowPassRules(rules, { caller: meter.caller, model, deployment }, router);
+  if (meant.length === 1 || model !== null) {
+    await forwardUnread(plane, meant[0], exchange);
+  } else if (req.method === 'POST' && canNameModel(req.headers['content-type'])) {
+    await forwardByBody(plane, meant, exchange);
+  } else {
+    throw new GatewayError('model_required', { param: 'model' });
+  }
+}
+
+/** Streams the request through http-proxy-middleware. */
+async function forwardUnread(plane: DataPlane, rule: PassRule, exchange: Exchange): Promise<void> {
+  const { req, res, meter } = exchange;
+  const { deployment } = rule;
+  const permit = await admitRule(plane, rule, { exchange, promptBytes: Number(req.headers['content-length'] ?? 0) });
+  try {
+    const upstream = plane.pool.choose(deployment.name, new Set());
+    if (upstream === undefined) throw new GatewayError('no_healthy_upstream');
+    const answerHeaders = {
+      ...createAnswerHeaders(exchange, { permit, deployment }),
+      ...(plane.view.config.server.exposeUpstream ? { 'x-inferometer-upstream': upstream.config.name } : {}),
+    };
+    const forwarding = new PassThroughExchange({ plane, meter, req, res, upstream, answerHeaders });
+    const onClose = (): void => forwarding.clientGone();
+    const vacate = upstream.occupy();
+    exchange.inFlight.attempt = forwarding;
+    res.once('close', onClose).on('error', onClose);
+    try {
+      await forwarding.run();
+    } finally {
+      vacate();
+    }
+  } finally {
+    permit.release();
+  }
+}
+
+/** Several deployments forward the path and only the body says which is meant: it is read for its model and relayed unchanged. */
+async function forwardByBody(plane: DataPlane, rules: readonly PassRule[], exchange: Exchange): Promise<void> {
+  const { req, res, meter } = exchange;
+  const { config, router } = plane.view;
+  const body = await readBody(req, {
+    maxBytes: config.server.maxBodyBytes,
+    graceMs: plane.bodyGraceMs,
+    deadlines: plane.deadlines,
+    nowMs: meter.receivedAtMs,
+  });
+  meter.uploadMs = plane.clock.monotonicMs() - meter.receivedAtMs;
+  const model = readModel(body, req.headers['content-type'] ?? '');
+  if (model === null) throw new GatewayError('model_required', { param: 'model' });
+  meter.requestedModel = model;
+  const [rule] = narrowPassRules(rules, { caller: meter.caller, model, deployment: undefined }, router);
+  const { deployment } = rule;
+  const permit = await admitRule(plane, rule, { exchange, promptBytes: body.length });
+  try {
+    const answerHeaders = createAnswerHeaders(exchange, { permit, deployment });
+    const route = createUnreadRoute(req.url ?? '');
+    await runRelay(
+      exchange,
+      new Relay({
+        plane,
+        meter,
+        route,
+        request: UNREAD,
+        deployment,
+        req,
+        res,
+        body,
+        answerHeaders,
+        removesUsage: false,
+      }),
+    );
+  } finally {
+    permit.release();
+  }
+}
+
+/** Names the deployment in the record and asks limits and budgets: a route nobody reads is no way around them. */
+async function admitRule(
+  plane: DataPlane,
+  rule: PassRule,
+  options: { readonly exchange: Exchange; readonly promptBytes: number },
+): Promise<Permit> {
+  const { meter } = options.exchange;
+  const { deployment } = rule;
+  meter.route = rule.glob;
   meter.deployment = deployment.name;
   meter.model = deployment.models[0] ?? null;
-  const { maxBodyBytes, exposeUpstream } = plane.view.config.server;
-  if (Number(req.headers['content-length'] ?? 0) > maxBodyBytes) throw new GatewayError('request_too_large');
-  const upstream = plane.pool.choose(deployment.name, new Set());
-  if (upstream === undefined) throw new GatewayError('no_healthy_upstream');
-  const answerHeaders = {
-    ...idHeaders,
-    'x-inferometer-deployment': deployment.name,
-    ...(exposeUpstream ? { 'x-inferometer-upstream': upstream.config.name } : {}),
+  return admit(plane.admission, meter, { deployment, request: UNREAD, promptBytes: options.promptBytes });
+}
+
+function createAnswerHeaders(
+  exchange: Exchange,
+  options: { readonly permit: Permit; readonly deployment: DeploymentConfig },
+): Record<string, string> {
+  return { ...options.permit.headers, ...exchange.idHeaders, 'x-inferometer-deployment': options.deployment.name };
+}
+
+function createUnreadRoute(path: string): MeteredRoute {
+  return {
+    path,
+    protocol: 'openai',
+    shape: 'embedding',
+    work: 'duration',
+    prefillOnly: false,
+    takesStreamOptions: false,
   };
-  const forwarding = new PassThroughExchange({ plane, meter, req, res, upstream, answerHeaders });
-  const onClose = (): void => forwarding.clientGone();
-  const vacate = upstream.occupy();
-  exchange.inFlight.attempt = forwarding;
-  res.once('close', onClose).on('error', onClose);
-  try {
-    await forwarding.run();
-  } finally {
-    vacate();
-  }
-}
-
-interface OpenRule {
-  readonly deployment: DeploymentConfig;
-  readonly glob: string;
-}
-
-function matchRules(rules: readonly PassRule[], path: string): OpenRule[] {
-  const open: OpenRule[] = [];
-  for (const { deployment, globs } of rules) {
-    const found = globs.find(({ matches }) => matches(path));
-    if (found !== undefined) open.push({ deployment, glob: found.glob });
-  }
-  return open;
-}
-
-/** By `model` in the query, else by header, else the only one the caller may use: the body is not read. */
-function chooseRule(
-  open: readonly OpenRule[],
-  request: { readonly exchange: Exchange; readonly router: ModelRouter },
-): OpenRule {
-  const { req, meter } = request.exchange;
-  const { caller } = meter;
-  const model = readQueryModel(req.url ?? '');
-  meter.requestedModel = model;
-  const named = req.headers['x-inferometer-deployment'];
-  let candidates = open;
-  if (model !== null) candidates = candidates.filter(({ deployment }) => deployment.models.includes(model));
-  else if (named !== undefined) candidates = candidates.filter(({ deployment }) => deployment.name === named);
-  if (candidates.length === 0) throw new GatewayError('model_not_found', { param: 'model' });
-  const usable = candidates.filter(({ deployment }) => isAllowed(request.router, { caller, deployment, model }));
-  const [first] = usable;
-  if (first === undefined) throw new GatewayError('model_not_allowed', { param: 'model' });
-  if (usable.length > 1 && model === null) throw new GatewayError('model_required', { param: 'model' });
-  return first;
-}
-
-function isAllowed(
-  router: ModelRouter,
-  request: { readonly caller: Caller; readonly deployment: DeploymentConfig; readonly model: string | null },
-): boolean {
-  return router.isAllowed(request.caller, request.deployment, request.model ?? undefined);
 }
 
 function readQueryModel(url: string): string | null {

@@ -48,7 +48,7 @@ async function serveInference(plane: DataPlane, route: MeteredRoute, exchange: E
     const prepared = prepareBody(plane, { body, request, route, deployment });
     const answerHeaders = { ...permit.headers, ...idHeaders, 'x-inferometer-deployment': deployment.name };
     const { sent, removesUsage } = prepared;
-    await track(
+    await runRelay(
       exchange,
       new Relay({ plane, meter, route, request, deployment, req, res, body: sent, answerHeaders, removesUsage }),
     );
@@ -57,8 +57,8 @@ async function serveInference(plane: DataPlane, route: MeteredRoute, exchange: E
   }
 }
 
-/** Ties the relay to its client and to draining for as long as it runs. */
-async function track(exchange: Exchange, relay: Relay): Promise<void> {
+/** Runs a relay, tied to its client and to draining for as long as it takes. */
+export async function runRelay(exchange: Exchange, relay: Relay): Promise<void> {
   const onClose = (): void => relay.clientGone();
   exchange.inFlight.attempt = relay;
   exchange.res.once('close', onClose);

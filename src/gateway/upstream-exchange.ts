@@ -124,7 +124,7 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
     this.#span = meter.begin({
       upstream: upstream.config.name,
       pool: upstream.config.pool,
-      work: upstream.deployment.work,
+      work: route.work ?? upstream.deployment.work,
       prefillOnly: route.prefillOnly,
       promptBytes: body.length,
       maxTokens: request.maxTokens,
@@ -226,7 +226,8 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
     const encoding = headers['content-encoding'];
     const type = String(headers['content-type'] ?? '').toLowerCase();
     this.#isStream = type.startsWith('text/event-stream');
-    if (encoding !== undefined && encoding !== 'identity') return new OpaqueObserver();
+    const isReadable = encoding === undefined || encoding === 'identity';
+    if (!isReadable || this.#options.route.work === 'duration') return new OpaqueObserver();
     if (this.#isStream) {
       const { route, request, removesUsage } = this.#options;
       const { promptCount, sequences } = request;
@@ -260,7 +261,7 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
       engineStatus: this.#engineStatus,
       contentEvents: this.#observer.contentEvents,
       contentBytes: this.#observer.contentBytes,
-      work: upstream.deployment.work,
+      work: route.work ?? upstream.deployment.work,
     });
     return this.#span?.finish({ outcome, status, tokens, tokenSource: source, lastAttempt });
   }

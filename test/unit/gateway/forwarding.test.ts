@@ -178,6 +178,36 @@ describe('what an engine gets and a client sees', () => {
     ]);
   });
 
+  it('where several deployments forward a path, a body that names its model is read for it and sent unchanged', async () => {
+    const json = '{ "model":"gemma-27b", "input":"x" }';
+    const form =
+      '--b1\r\ncontent-disposition: form-data; name="file"; filename="model"\r\n\r\nname="model"\r\n--b1\r\nContent-Disposition: form-data; name="model"\r\n\r\nllama-3.1-70b\r\n--b1--\r\n';
+    harness.engine.answerWith(
+      (res) => void res.writeHead(200, { 'content-type': 'application/json' }).end('{"usage":{"prompt_tokens":1}}'),
+    );
+    const first = await send(harness.port, { path: '/v1/audio/speech?x=1', body: json });
+    const second = await send(harness.port, {
+      path: '/v1/audio/transcriptions',
+      body: form,
+      headers: { 'content-type': 'multipart/form-data; boundary=b1' },
+    });
+    expect([first.headers['x-inferometer-upstream'], second.headers['x-inferometer-upstream']]).toEqual([
+      'gem-1',
+      'trt-1',
+    ]);
+    expect(harness.engine.requests.map(({ path, body }) => [path, body.toString()])).toEqual([
+      ['/v1/audio/speech?x=1', json],
+      ['/base/v1/audio/transcriptions', form],
+    ]);
+    expect(harness.metering.starts).toMatchObject([{ work: 'duration' }, { work: 'duration' }]);
+    expect(harness.metering.records).toMatchObject([
+      { requestedModel: 'gemma-27b', tokenSource: 'unknown', route: '/v1/audio/*', outcome: 'completed' },
+      { requestedModel: 'llama-3.1-70b', tokenSource: 'unknown' },
+    ]);
+    const none = await send(harness.port, { path: '/v1/audio/speech', body: '{"model":"nobody"}' });
+    expect(none.status).toBe(404);
+  });
+
   it('a forwarded request whose engine is away, breaks off or is left by its client has one record each', async () => {
     const path = '/v1/moderations';
     harness.engine.answerWith((res) => {

@@ -1,0 +1,59 @@
+// Which deployments forward a path unread, and which of them a request means. Forwarding itself is pass-through's concern.
+import type { Config, DeploymentConfig } from '#config/config.ts';
+import type { Caller } from '#domain/caller.ts';
+import { GatewayError } from '#domain/errors.ts';
+import { createPathFilter, readForwardablePath } from './forwardable-path.ts';
+import type { ModelRouter } from './route-model.ts';
+
+/** One deployment that forwards a path, by the glob that says so. */
+export interface PassRule {
+  readonly deployment: DeploymentConfig;
+  readonly glob: string;
+}
+
+/** Returns the rules that let a path through, in the config's order; none for a path that must never be forwarded. */
+export type FindPassRules = (path: string) => readonly PassRule[];
+
+/** Compiles a config's `passThrough` globs. */
+export function createPassRules(config: Config): FindPassRules {
+  const rules = config.deployments.map((deployment) => ({
+    deployment,
+    globs: deployment.passThrough.map((glob) => ({ glob, matches: createPathFilter([glob]) })),
+  }));
+  return (path) => {
+    const forwardable = readForwardablePath(path);
+    if (forwardable === null) return [];
+    return rules.flatMap(({ deployment, globs }) => {
+      const found = globs.find(({ matches }) => matches(forwardable));
+      return found === undefined ? [] : [{ deployment, glob: found.glob }];
+    });
+  };
+}
+
+/** What a request says about the deployment it means. */
+export interface PassRequest {
+  readonly caller: Caller;
+  readonly model: string | null;
+  /** The header x-inferometer-deployment, used where no model is named. */
+  readonly deployment: string | undefined;
+}
+
+/**
+ * Narrows rules to what the request means and its caller may use; never empty. Throws `model_not_found` or `model_not_allowed`.
+ */
+export function narrowPassRules(
+  rules: readonly PassRule[],
+  request: PassRequest,
+  router: ModelRouter,
+): readonly [PassRule, ...PassRule[]] {
+  const { model, caller } = request;
+  const meant = rules.filter(({ deployment }) =>
+    model === null
+      ? request.deployment === undefined || deployment.name === request.deployment
+      : deployment.models.includes(model),
+  );
+  if (meant.length === 0) throw new GatewayError('model_not_found', { param: 'model' });
+  const [first, ...others] = meant.filter(({ deployment }) => router.isAllowed(caller, deployment, model ?? undefined));
+  if (first === undefined) throw new GatewayError('model_not_allowed', { param: 'model' });
+  return [first, ...others];
+}

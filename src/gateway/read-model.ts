@@ -1,0 +1,50 @@
+// Finds the model that a body names, JSON or multipart form, for routes of which nothing else is known.
+
+const HEADER_END = Buffer.from('\r\n\r\n');
+/** A model's name is short; a form that claims otherwise has none. */
+const MAX_NAME_BYTES = 1024;
+
+/** Whether a body of this content type can name a model at all. */
+export function canNameModel(contentType: string | undefined): boolean {
+  return contentType !== undefined && /^(?:application\/(?:[\w.+-]+\+)?json|multipart\/form-data)\b/i.test(contentType);
+}
+
+/** The text of `model` at the top of a JSON object or in a form field; null where there is none or the body is broken. */
+export function readModel(body: Buffer, contentType: string): string | null {
+  const boundary = /^multipart\/form-data\b.*?;\s*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))/i.exec(contentType);
+  return boundary === null ? readJsonModel(body) : readFormModel(body, boundary[1] ?? boundary[2] ?? '');
+}
+
+function readJsonModel(body: Buffer): string | null {
+  try {
+    const parsed: unknown = JSON.parse(body.toString('utf8'));
+    if (typeof parsed !== 'object' || parsed === null || !('model' in parsed)) return null;
+    return typeof parsed.model === 'string' && parsed.model !== '' ? parsed.model : null;
+  } catch {
+    // The engine shall say what it thinks of the body; here it only names no model.
+    return null;
+  }
+}
+
+/** Walks the parts by their boundary (RFC 7578); file contents are skipped natively, never copied. */
+function readFormModel(body: Buffer, boundary: string): string | null {
+  const delimiter = Buffer.from(`--${boundary}`);
+  let at = body.indexOf(delimiter);
+  while (at !== -1) {
+    const next = body.indexOf(delimiter, at + delimiter.length);
+    const headersEnd = body.indexOf(HEADER_END, at);
+    if (next === -1 || headersEnd === -1) return null;
+    if (headersEnd < next) {
+      const headers = body.toString('latin1', at + delimiter.length, headersEnd);
+      const valueStart = headersEnd + HEADER_END.length;
+      if (
+        /^content-disposition:[^\r\n]*;\s*name="?model"?\s*(?:;|$)/im.test(headers) &&
+        next - valueStart <= MAX_NAME_BYTES
+      ) {
+        return body.toString('utf8', valueStart, next).trim() || null;
+      }
+    }
+    at = next;
+  }
+  return null;
+}
