@@ -1,4 +1,5 @@
 // What an answer says about itself as its bytes pass: content, usage, errors, its end. One observer per kind of answer.
+import { listMembers } from './json-members.ts';
 import type { RouteShape } from './metered-routes.ts';
 import { EventReader, parseEventData } from './read-event.ts';
 import { asObject, readUsage, type ReportedUsage } from './read-usage.ts';
@@ -178,8 +179,13 @@ function parseJson(text: string): unknown {
 
 /** The usage object that stands last in the tail of a large document, as `{usage}`; its own braces say where it ends. */
 function parseTailUsage(tail: string): unknown {
-  const match = /"usage"\s*:\s*(\{(?:[^{}]|\{[^{}]*\})*\})(?![\s\S]*"usage"\s*:\s*\{)/.exec(tail);
-  return match === null ? undefined : { usage: parseJson(match[1] ?? '') };
+  const at = tail.lastIndexOf('"usage"');
+  if (at === -1) return undefined;
+  const bytes = Buffer.from(`{${tail.slice(at)}`);
+  const [usage] = listMembers(bytes, 0);
+  return usage === undefined
+    ? undefined
+    : { usage: parseJson(bytes.toString('utf8', usage.valueStart, usage.valueEnd)) };
 }
 
 /** UTF-8 bytes of the generated texts of a chat, completion, Responses or Anthropic answer; null where none is found. */
