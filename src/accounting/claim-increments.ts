@@ -61,7 +61,7 @@ export class ClaimIncrements {
       model: dimensions.model ?? '',
       deployment: dimensions.deployment ?? '',
     };
-    const id = JSON.stringify(Object.values(key));
+    const id = [hour, key.team, key.project, key.keyId, key.model, key.deployment].join('\0');
     let cell = this.#cells.get(id);
     if (cell === undefined) this.#cells.set(id, (cell = { key, metrics: new Map() }));
     for (const [metric, value] of Object.entries(values) as [CellMetric, bigint][]) {

@@ -5,6 +5,7 @@ import type { SyncReply } from '#domain/settlement.ts';
 import { windowOf } from '#domain/window.ts';
 import { storeFacts } from './change-facts.ts';
 import type { WantedFacts } from './pool-facts-from-config.ts';
+import { createGoodbye } from './message-log.ts';
 import type { SyncLoop, SyncParts } from './sync-loop.ts';
 
 export interface JoinOptions {
@@ -75,6 +76,8 @@ async function reconcile(options: JoinOptions, reply: SyncReply): Promise<boolea
       { journal: seq, store: reply.seq },
       'the store has forgotten this journal; it joins again under a new identity',
     );
+    const goodbye = createGoodbye(journal.identity, reply);
+    if ((await session.callForReply((store) => store.sync(goodbye))) === null) return false;
     journal.renewIdentity();
     messages.beginAnew();
     journal.append({ t: 'head', atMs: clock.epochMs(), head: messages.head });

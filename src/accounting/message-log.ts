@@ -1,10 +1,11 @@
 // The numbered messages of this process: made once, journaled, never altered, sent in order, sent again when the store lost them.
 // Not here: what goes into them (sync-loop.ts), when they are sent (sync-loop.ts).
 import { createHash } from 'node:crypto';
-import type { SyncMessage } from '#domain/settlement.ts';
+import type { SyncMessage, SyncReply } from '#domain/settlement.ts';
 import type { BuiltClaim } from './claim.ts';
 import type { Journal, LineLocation } from './journal.ts';
 import type { JournalEntry, JournalHead } from './journal-entry.ts';
+import type { JournalIdentity } from './journal-identity.ts';
 import { newHead, type ReplayedJournal } from './journal-replay.ts';
 import { fromSliceLine, type SealedSlice, toSliceLine } from './sealed-slices.ts';
 
@@ -40,6 +41,23 @@ type UnhashedMessage = Omit<SyncMessage, 'hash' | 'incarnation'>;
 export function hashMessage(message: UnhashedMessage & Partial<SyncMessage>): string {
   const { prevHash, hash: _hash, incarnation: _incarnation, ...rest } = message;
   return createHash('sha256').update(prevHash).update(JSON.stringify(rest)).digest('hex');
+}
+
+/** The one message of a journal that the store has forgotten: it leaves again, so that nobody waits for it. Follows `reply`. */
+export function createGoodbye(identity: JournalIdentity, reply: SyncReply): SyncMessage {
+  const body: UnhashedMessage = {
+    journal: identity.journal,
+    epoch: reply.epoch,
+    seq: reply.seq + 1,
+    prevHash: reply.hash,
+    sealedThrough: reply.frontier ?? 0,
+    publications: [],
+    healthChanges: [],
+    blind: [],
+    claim: null,
+    leave: true,
+  };
+  return { ...body, incarnation: identity.incarnation, hash: hashMessage(body) };
 }
 
 /** Owns the numbering. */

@@ -1,5 +1,5 @@
 // The accounting plane as a whole on virtual time: what goes in through metering comes out of the store, to the nanodollar.
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import {
@@ -10,6 +10,7 @@ import {
   startBench,
   sumMetric,
 } from '#test/support/accounting-bench.ts';
+import { decodeEntry, encodeEntry } from '#accounting/journal-entry.ts';
 import type { AttemptMeter, AttemptStart } from '#domain/metering.ts';
 import { type SettledRecordJson, type SettlementStore, StoreUnavailableError } from '#domain/settlement.ts';
 import { MemorySettlementStore } from '#test/support/memory-settlement-store.ts';
@@ -100,6 +101,21 @@ function createOutage(inner: SettlementStore): {
     },
   });
   return { store, set: (value) => void (down = value), loseNextReply: () => void (loses = true) };
+}
+
+/** Leaves of a segment only what a fresh head would still say: where the numbering stands. */
+function dropMessages(path: string): void {
+  const lines = readFileSync(path, 'utf8').trim().split('\n');
+  const entries = lines.flatMap((line) => decodeEntry(line) ?? []);
+  const messages = entries.flatMap((entry) => (entry.t === 'message' ? [entry.message] : []));
+  const last = messages.at(-1);
+  if (last === undefined) return;
+  const { journal, seq, hash, sealedThrough, epoch } = last;
+  const head = { t: 'head', atMs: sealedThrough * 1000, head: { journal, seq, hash, sealedThrough, epoch } } as const;
+  writeFileSync(
+    path,
+    Buffer.concat([head, { t: 'ack', atMs: head.atMs, seq, claimApplied: null } as const].map(encodeEntry)),
+  );
 }
 
 async function readRecords(bench: AccountingBench): Promise<readonly SettledRecordJson[]> {
@@ -301,5 +317,56 @@ describe('accounting', () => {
     expect((await other.readStatus()).frontier).toBe(null);
     expect(moved.accounting.status().unsettledRecords).toBeGreaterThan(0);
     moved.accounting.stop();
+  });
+
+  it('starts while the store is away, meters meanwhile, and settles when it comes back', async () => {
+    const time = createVirtualClock();
+    const memory = new MemorySettlementStore({ now: () => time.epochMs() });
+    const outage = createOutage(memory);
+    outage.set(true);
+    const bench = await startBench({ time, memory, store: outage.store });
+    expect(bench.accounting.status()).toMatchObject({ storeUp: false, frontier: null, journalOk: true });
+    const early = createStart(time, 'early');
+    const meter = bench.accounting.metering.begin(early);
+    time.advance(300);
+    void meter.finish(createEnd(time, early, { prompt: 100, output: 10 }));
+    expect(bench.accounting.unsettled().map((record) => record.recordId)).toEqual(['early.1']);
+    outage.set(false);
+    await bench.pass(5000);
+    await bench.accounting.ready;
+    const count = await runLoad(bench, 10);
+    await bench.pass(8000);
+    const records = await readRecords(bench);
+    expect(records.length).toBe(count + 1);
+    expect(records.reduce((sum, record) => sum + costOf(record), 0n)).toBe(sumMetric(bench.books, 'chargedNanoUsd'));
+    bench.accounting.stop();
+  });
+
+  it('a journal that the store has forgotten joins again under a new name and goes on', async () => {
+    const bench = await startBench();
+    await runLoad(bench, 10);
+    await bench.pass(6000);
+    const forgetful = bench.store.snapshot();
+    const [before] = forgetful.members.keys();
+    forgetful.members.clear();
+    bench.accounting.stop();
+    bench.store.restore(forgetful);
+    // The first messages are long gone from the journal, as after weeks: only then is sending again no way out.
+    for (const name of readdirSync(bench.dir)) if (name.endsWith('.ndjson')) dropMessages(join(bench.dir, name));
+    const again = await startBench({ time: bench.time, memory: bench.store, dir: bench.dir });
+    await again.pass(2000);
+    const start = createStart(bench.time, 'after');
+    const meter = again.accounting.metering.begin(start);
+    bench.time.advance(400);
+    void meter.finish(createEnd(bench.time, start, { prompt: 100, output: 10 }));
+    await again.pass(5000);
+    const [newest] = await readRecords(again);
+    expect(newest).toMatchObject({ recordId: 'after.1' });
+    expect(newest === undefined ? 0n : costOf(newest)).toBeGreaterThan(0n);
+    const members = (await again.store.readStatus()).members.map((member) => member.journal);
+    expect(members.length).toBe(1);
+    expect(members).not.toContain(before);
+    expect(again.accounting.status().stoppedBecause).toBe(null);
+    again.accounting.stop();
   });
 });
