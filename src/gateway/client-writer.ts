@@ -10,6 +10,9 @@ export interface Source {
 /** How long a client may take to read the error event of a broken stream before its socket goes anyway. */
 const LAST_WORDS_MS = 5_000;
 
+/** A reason phrase that node sends; others are left out, since they say nothing that the status does not. */
+const SENDABLE = /^[\x20-\x7e]+$/;
+
 /** One answer on its way out. */
 export interface ClientWriter {
   /** Status sent or about to be sent; null before `begin`. */
@@ -59,22 +62,15 @@ class ResponseWriter implements ClientWriter {
     this.status = status;
     const res = this.#res;
     if (res.destroyed) return;
-    if (options.statusText === undefined || options.statusText === '') res.writeHead(status, options.headers);
-    else res.writeHead(status, options.statusText, options.headers);
+    const { statusText } = options;
+    if (statusText !== undefined && SENDABLE.test(statusText)) res.writeHead(status, statusText, options.headers);
+    else res.writeHead(status, options.headers);
     if (options.flushes) process.nextTick(() => this.#flushHeaders());
   }
 
   write(bytes: Buffer, after?: Promise<void>): void {
-    this.#order(after, () => {
-      this.#hasWritten = true;
-      if (this.#res.destroyed || this.#res.write(bytes) || this.#isDraining) return;
-      this.#isDraining = true;
-      this.#source.pause();
-      this.#res.once('drain', () => {
-        this.#isDraining = false;
-        if (this.#waiting === undefined) this.#source.resume();
-      });
-    });
+    if (after === undefined && this.#waiting === undefined) this.#writeNow(bytes);
+    else this.#order(after, () => this.#writeNow(bytes));
   }
 
   end(bytes: Buffer | null, after?: Promise<void>): void {
@@ -98,6 +94,17 @@ class ResponseWriter implements ClientWriter {
         clearTimeout(timer);
         res.destroy();
       });
+    });
+  }
+
+  #writeNow(bytes: Buffer): void {
+    this.#hasWritten = true;
+    if (this.#res.destroyed || this.#res.write(bytes) || this.#isDraining) return;
+    this.#isDraining = true;
+    this.#source.pause();
+    this.#res.once('drain', () => {
+      this.#isDraining = false;
+      if (this.#waiting === undefined) this.#source.resume();
     });
   }
 

@@ -171,6 +171,10 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
 
   onResponseEnd(): void {
     if (this.#isOver) return;
+    if (this.#writer.status === null) {
+      this.onResponseError(undefined, new Error('the engine ended without an answer'));
+      return;
+    }
     const rest = this.#observer.end();
     const written = this.#finishAnswered();
     this.#writer.end(rest, written);

@@ -1,7 +1,17 @@
-import { connect } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { answerJson, answerStream, chatEvents, type Script } from '#test/support/fake-engine.ts';
-import { ADS_KEY, chatBody, type Harness, send, type SendOptions, startHarness } from './harness.ts';
+import {
+  ADS_KEY,
+  chatBody,
+  createConfig,
+  createDeploymentConfig,
+  createUpstreamConfig,
+  type Harness,
+  send,
+  type SendOptions,
+  startHarness,
+} from './harness.ts';
 
 const CANARY = 'canary-7f3a91';
 
@@ -196,6 +206,34 @@ describe('bad input', () => {
       expect(harness.metering.records[0]).toMatchObject({ user: 'u-1', ...record });
     },
   );
+
+  it.each([
+    ['no HTTP at all', 'garbage garbage\r\n\r\n', 502, 'upstream_error'],
+    ['nothing', '', 502, 'upstream_error'],
+    ['a reason phrase beyond ASCII', 'HTTP/1.1 200 \u2603\r\ncontent-length: 2\r\n\r\n{}', 200, 'completed'],
+    ['a header beyond ASCII', 'HTTP/1.1 200 OK\r\nx-a: \u2603\r\ncontent-length: 2\r\n\r\n{}', 200, 'completed'],
+    ['an impossible status', 'HTTP/1.1 000 OK\r\ncontent-length: 2\r\n\r\n{}', 502, 'upstream_error'],
+    ['a body shorter than promised', 'HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}', 200, 'upstream_error'],
+    ['a broken chunk', 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nZZ\r\n', 200, 'upstream_error'],
+    ['half the headers', 'HTTP/1.1 200 OK\r\ncontent-le', 502, 'upstream_error'],
+  ])('an engine that speaks %s harms nobody and is one record', async (_name, bytes, status, outcome) => {
+    const engine = createServer((socket) => {
+      socket.on('error', () => {});
+      socket.once('data', () => socket.end(bytes));
+    });
+    await new Promise<void>((resolve) => {
+      engine.listen(0, '127.0.0.1', resolve);
+    });
+    const { port } = engine.address() as AddressInfo;
+    const rude = createUpstreamConfig(`http://127.0.0.1:${port}`);
+    harness.gateway.reload(createConfig([createDeploymentConfig([rude])]));
+    const answer = await send(harness.port).catch(() => ({ status: 200 }));
+    expect(answer.status).toBe(status);
+    expect(harness.metering.records).toMatchObject([{ outcome, status }]);
+    harness.gateway.reload(createConfig([createDeploymentConfig([createUpstreamConfig(harness.engine.url)])]));
+    expect((await send(harness.port)).status).toBe(200);
+    await new Promise((resolve) => engine.close(resolve));
+  });
 
   it('a content-length that promises more than comes is one aborted record and no leak', async () => {
     const text = await sendRaw(
