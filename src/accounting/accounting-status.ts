@@ -10,6 +10,8 @@ export interface AccountingStatus {
   /** Messages the store has not acknowledged, and records not settled. */
   readonly journalPending: number;
   readonly unsettledRecords: number;
+  /** Records held by the journal alone since there were too many: they settle at no cost after the next start. */
+  readonly parkedRecords: number;
   /** Lines that could not be written since the start: work at risk until it is settled. */
   readonly journalFailedLines: number;
   /** Seconds from the last frozen window to now; null before the store was joined. */
@@ -43,6 +45,7 @@ export function readStatus(
     journalOk: journal.ok,
     journalPending: messages.pendingCount,
     unsettledRecords: registry.size,
+    parkedRecords: registry.parkedCount,
     journalFailedLines: journal.failedLines,
     settlementLagSeconds: frontier === null ? null : Math.max(0, windowOf(nowMs) - frontier),
     lateCount: loop.counters.late,

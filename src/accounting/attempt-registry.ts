@@ -10,19 +10,36 @@ export function hourPool(hour: number, pool: string): string {
   return `${hour}\n${pool}`;
 }
 
+/** Unsettled attempts kept in memory, about 2 kB each: an hour without a store at 70 requests/s. */
+const LIMIT = 250_000;
+
 /** Owns the tracked attempts by record id. */
 export class AttemptRegistry {
+  readonly #limit: number;
   readonly #attempts = new Map<string, TrackedAttempt>();
   /** Those with windows still to be sealed. */
   readonly #unsealed = new Map<string, TrackedAttempt>();
+
+  /** Attempts that only the journal holds, since there were too many: their work is not published, their records come back at the next start. */
+  parkedCount = 0;
+  #parkedSegment = Number.POSITIVE_INFINITY;
+
+  constructor(limit = LIMIT) {
+    this.#limit = limit;
+  }
 
   get size(): number {
     return this.#attempts.size;
   }
 
-  /** Enters an attempt; one that is entered already stays as it is. */
+  /** Enters an attempt; one that is entered already stays as it is, one beyond the limit is parked in the journal. */
   add(attempt: TrackedAttempt): void {
     if (this.#attempts.has(attempt.recordId)) return;
+    if (this.#attempts.size >= this.#limit) {
+      this.parkedCount += 1;
+      this.#parkedSegment = Math.min(this.#parkedSegment, attempt.segment);
+      return;
+    }
     this.#attempts.set(attempt.recordId, attempt);
     if (attempt.features !== null) this.#unsealed.set(attempt.recordId, attempt);
   }
@@ -62,7 +79,7 @@ export class AttemptRegistry {
 
   /** Oldest journal segment that an unsettled attempt still needs; Infinity without any. */
   oldestSegment(): number {
-    let oldest = Number.POSITIVE_INFINITY;
+    let oldest = this.#parkedSegment;
     for (const attempt of this.#attempts.values()) oldest = Math.min(oldest, attempt.segment);
     return oldest;
   }
