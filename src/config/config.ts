@@ -219,6 +219,8 @@ export interface DeploymentConfig {
   readonly dropFields: readonly string[];
   readonly defaults: Readonly<Record<string, unknown>>;
   readonly caps: Readonly<Record<string, number>>;
+  /** Absolute path of the model's tokenizer files; absent: tokens that the engine does not report are estimated from bytes. */
+  readonly tokenizer?: string;
   readonly weight: number;
   /** Among deployments of one model name the highest priority is used first. */
   readonly priority: number;

@@ -1,5 +1,5 @@
 // Reads one config file into a frozen Config, or says everything that is wrong with it. The steps: read-yaml.ts
-// (syntax, variables), secret-files.ts, schema.ts, resolve-config.ts (dry run).
+// (syntax, variables), secret-files.ts, tokenizer-paths.ts, schema.ts, resolve-config.ts (dry run).
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Config } from './config.ts';
@@ -9,6 +9,7 @@ import { readYaml } from './read-yaml.ts';
 import { resolveConfig } from './resolve-config.ts';
 import { readSections } from './schema.ts';
 import { readSecretFiles } from './secret-files.ts';
+import { resolveTokenizerPaths } from './tokenizer-paths.ts';
 
 /**
  * Where the config comes from. `env` is what `${VAR}` reads. `nowMs` (epoch milliseconds) decides which price is in
@@ -43,7 +44,9 @@ export function loadConfig(options: LoadOptions): LoadResult {
   if ('message' in text) return { ok: false, problems: [{ file, line: 1, path: '', message: text.message }], files };
   const { tree, findings } = readYaml(text.content, { file, env: options.env });
   if (tree === undefined) return { ok: false, problems: findings.problems, files };
-  readSecretFiles(tree, { baseDir: dirname(resolve(file)), findings, filesRead: files });
+  const baseDir = dirname(resolve(file));
+  readSecretFiles(tree, { baseDir, findings, filesRead: files });
+  resolveTokenizerPaths(tree, { baseDir, findings });
   const config = resolveConfig(readSections(tree, findings), findings, options.nowMs ?? readWallClock());
   if (config === undefined) return { ok: false, problems: inFileOrder(findings.problems), files };
   return { ok: true, config, warnings: inFileOrder(findings.warnings), files };

@@ -72,9 +72,10 @@ export function resolveDeployment(entry: Entry<DeploymentInput>, context: PriceC
   };
 }
 
-function resolveOptional(value: DeploymentInput): Pick<DeploymentConfig, 'engineProfile' | 'baseline'> {
-  const { engineProfile, baseline } = value;
+function resolveOptional(value: DeploymentInput): Pick<DeploymentConfig, 'engineProfile' | 'tokenizer' | 'baseline'> {
+  const { engineProfile, tokenizer, baseline } = value;
   return {
+    ...(tokenizer === '' ? {} : { tokenizer }),
     ...(engineProfile === undefined ? {} : { engineProfile }),
     ...(baseline === undefined
       ? {}

@@ -127,6 +127,7 @@ export const deploymentSchema = section({
   dropFields: list(requestField()).default([]),
   defaults: mapping(z.unknown()).default({}),
   caps: mapping(integer(0, 2 ** 31 - 1)).default({}),
+  tokenizer: text({ maxLength: 4096 }).default(''),
   weight: decimal(0, 1_000_000, 'shares').default(1),
   priority: integer(-1_000_000, 1_000_000).default(0),
   baseline: section({ name: text({ pattern: /\S/ }), usdPerMillionTokens: dollars(1_000_000) }).optional(),
