@@ -46,153 +46,162 @@ export class PriceRefusedError extends Error {
  * JournalLockedError, StoreSchemaError, PriceRefusedError or the system's error of a port or directory.
  */
 export async function composeGateway(options: ComposeOptions): Promise<RunningGateway> {
-  const parts = createParts(options);
-  const { admin, accounting, gateway, store } = parts;
+  const parts = new Composition(options);
   try {
-    const adminAddress = await admin.listen();
-    const started = accounting.start();
-    const joined = started.then(() => accounting.ready).then(() => true);
-    if (await Promise.race([joined, delay(STORE_WAIT_MS)])) {
-      const refused = await accounting.applyFacts();
-      if (refused.length > 0) throw new PriceRefusedError(refused.join('; '));
-    }
-    const address = await gateway.listen();
-    return {
-      gatewayUrl: toUrl(address, options.config.server.tls !== undefined),
-      adminUrl: toUrl(adminAddress, false),
-      ready: started.then(() => accounting.ready),
-      reload: (config) => parts.reload(config),
-      drain: () => parts.drain(),
-    };
+    return await parts.start();
   } catch (error) {
-    accounting.stop();
-    await Promise.allSettled([gateway.close(), admin.close(), store.settlement.close()]);
+    await parts.abandon();
     throw error;
   }
 }
 
-interface Parts {
-  readonly store: OpenedStore;
-  readonly accounting: Accounting;
-  readonly gateway: Gateway;
-  readonly admin: AdminServer;
-  reload(config: Config): Promise<readonly string[]>;
-  drain(): Promise<readonly string[]>;
-}
+/** All parts of one gateway. They ask each other at run time, so each answer is read from here when it is needed. */
+class Composition {
+  #config: Config;
+  #started = false;
+  #draining = false;
+  readonly #options: ComposeOptions;
+  readonly #clock: WindowClock;
+  readonly #store: OpenedStore;
+  readonly #metrics: Metrics;
+  readonly #accounting: Accounting;
+  readonly #gateway: Gateway;
+  readonly #admin: AdminServer;
 
-function createParts({ config: initial, log, version, configReloadSuccessful }: ComposeOptions): Parts {
-  let config = initial;
-  let started = false;
-  let draining = false;
-  const store = openStore({ ...pickStore(config), log });
-  const clock = createWindowClock(machineClock);
-  // Metrics, accounting and the gateway ask each other at run time; each answer is read when it is needed.
-  let accounting: Accounting;
-  let gateway: Gateway;
-  const sources = createSources({
-    config: () => config,
-    accounting: () => accounting,
-    gateway: () => gateway,
-    configReloadSuccessful,
-  });
-  const metrics = createMetrics({ config, books: store.books, sources, clock, log, version });
-  accounting = startAccounting({ config: () => config, store, clock, log, metrics });
-  accounting.ready.then(
-    () => (started = true),
-    () => {},
-  );
-  const readiness = (): ReadinessAnswer => {
-    const { storeUp, journalOk, stoppedBecause } = accounting.status();
+  constructor(options: ComposeOptions) {
+    this.#options = options;
+    this.#config = options.config;
+    this.#clock = createWindowClock(machineClock);
+    const { store, retention } = options.config;
+    this.#store = openStore({ ...store, timeoutMs: store.timeoutMs, retention, log: options.log });
+    const sources = this.#createSources();
+    this.#metrics = createMetrics({ ...options, books: this.#store.books, sources, clock: this.#clock });
+    this.#accounting = this.#createAccounting();
+    this.#gateway = this.#createGateway();
+    this.#admin = createAdminServer({
+      ...options,
+      books: this.#store.books,
+      metrics: this.#metrics,
+      readiness: () => this.#assess(),
+      sources,
+      unsettled: () => this.#accounting.unsettled(),
+      clock: this.#clock,
+    });
+  }
+
+  async start(): Promise<RunningGateway> {
+    const admin = await this.#admin.listen();
+    const ready = this.#accounting.start().then(() => this.#accounting.ready);
+    const joined = ready.then(() => (this.#started = true));
+    if (await Promise.race([joined, delay(STORE_WAIT_MS)])) {
+      const refused = await this.#accounting.applyFacts();
+      if (refused.length > 0) throw new PriceRefusedError(refused.join('; '));
+    }
+    const address = await this.#gateway.listen();
+    return {
+      gatewayUrl: toUrl(address, this.#config.server.tls !== undefined),
+      adminUrl: toUrl(admin, false),
+      ready,
+      reload: (config) => this.#reload(config),
+      drain: () => this.#drain(),
+    };
+  }
+
+  /** After a start that failed: nothing is posted, the journal keeps what there is. */
+  async abandon(): Promise<void> {
+    this.#accounting.stop();
+    await Promise.allSettled([this.#gateway.close(), this.#admin.close(), this.#store.settlement.close()]);
+  }
+
+  async #reload(next: Config): Promise<readonly string[]> {
+    this.#config = next;
+    this.#gateway.reload(next);
+    this.#admin.reload(next);
+    this.#metrics.reload(next);
+    return this.#accounting.applyFacts();
+  }
+
+  async #drain(): Promise<readonly string[]> {
+    this.#draining = true;
+    this.#gateway.startDraining();
+    const { left } = await this.#gateway.drain(this.#config.server.drainTimeoutMs);
+    await this.#gateway.close();
+    const { unsettledRecords, unsentMessages } = await this.#accounting.drain();
+    await this.#admin.close();
+    await this.#store.settlement.close();
+    const keeps = 'the journal has them for the next start';
+    return [
+      left > 0 ? `${left} requests were still in flight and were cut` : '',
+      unsettledRecords > 0 ? `${unsettledRecords} records are not settled; ${keeps}` : '',
+      unsentMessages > 0 ? `${unsentMessages} messages are not posted; ${keeps}` : '',
+    ].filter((words) => words !== '');
+  }
+
+  #assess(): ReadinessAnswer {
+    const { storeUp, journalOk, stoppedBecause } = this.#accounting.status();
+    const upstreams = this.#gateway.upstreamStatus();
     return assessReadiness({
-      started,
-      draining,
+      started: this.#started,
+      draining: this.#draining,
       storeUp,
       journalOk,
       stoppedBecause,
-      upstreams: gateway.upstreamStatus(),
+      upstreams,
     });
-  };
-  gateway = createGateway({
-    config,
-    engines: ENGINE_TRAITS,
-    metering: accounting.metering,
-    listeners: config.logging.access ? [metrics, createAccessLog(createAccessLogging(config.logging))] : [metrics],
-    clock,
-    log,
-    reportHealth: (pool, healthy) => accounting.reportHealth(pool, healthy),
-    onRejection: (team, reason) => metrics.requestRejected(team, reason),
-    readiness: () => {
-      const answer = readiness();
-      const wanted = answer.status === 'ready' || answer.status === 'degraded';
-      return { httpStatus: wanted ? 200 : 503, body: { ...answer } };
-    },
-  });
-  const admin = createAdminServer({
-    config,
-    books: store.books,
-    metrics,
-    readiness,
-    sources,
-    unsettled: () => accounting.unsettled(),
-    clock,
-    log,
-  });
-  return {
-    store,
-    accounting,
-    gateway,
-    admin,
-    async reload(next) {
-      config = next;
-      gateway.reload(next);
-      admin.reload(next);
-      metrics.reload(next);
-      return accounting.applyFacts();
-    },
-    async drain() {
-      draining = true;
-      gateway.startDraining();
-      const { left } = await gateway.drain(config.server.drainTimeoutMs);
-      await gateway.close();
-      const { unsettledRecords, unsentMessages } = await accounting.drain();
-      await admin.close();
-      await store.settlement.close();
-      const words = [];
-      if (left > 0) words.push(`${left} requests were still in flight and were cut`);
-      if (unsettledRecords > 0)
-        words.push(`${unsettledRecords} records are not settled; the journal has them for the next start`);
-      if (unsentMessages > 0)
-        words.push(`${unsentMessages} messages are not posted; the journal has them for the next start`);
-      return words;
-    },
-  };
-}
+  }
 
-function pickStore({ store, retention }: Config) {
-  return { url: store.url, prefix: store.prefix, timeoutMs: store.timeoutMs, retention };
-}
+  #createAccounting(): Accounting {
+    const { journal, settlement } = this.#config;
+    return createAccounting({
+      store: this.#store.settlement,
+      journalDir: journal.dir,
+      fsync: journal.fsync,
+      horizonMs: settlement.horizonMs,
+      silenceMs: settlement.silenceMs,
+      clock: this.#clock,
+      log: this.#options.log,
+      wantedFacts: () => poolFactsFromConfig(this.#config),
+      listener: this.#metrics,
+      profileOf: createProfileLookup(() => this.#config),
+    });
+  }
 
-function startAccounting(options: {
-  readonly config: () => Config;
-  readonly store: OpenedStore;
-  readonly clock: WindowClock;
-  readonly log: Log;
-  readonly metrics: Metrics;
-}): Accounting {
-  const { config, store, clock, log, metrics } = options;
-  const { journal, settlement } = config();
-  return createAccounting({
-    store: store.settlement,
-    journalDir: journal.dir,
-    fsync: journal.fsync,
-    horizonMs: settlement.horizonMs,
-    silenceMs: settlement.silenceMs,
-    clock,
-    log,
-    wantedFacts: () => poolFactsFromConfig(config()),
-    listener: metrics,
-    profileOf: createProfileLookup(config),
-  });
+  #createGateway(): Gateway {
+    const { log } = this.#options;
+    const { logging } = this.#config;
+    const metrics = this.#metrics;
+    return createGateway({
+      config: this.#config,
+      engines: ENGINE_TRAITS,
+      metering: this.#accounting.metering,
+      listeners: logging.access ? [metrics, createAccessLog(createAccessLogging(logging))] : [metrics],
+      clock: this.#clock,
+      log,
+      reportHealth: (pool, healthy) => this.#accounting.reportHealth(pool, healthy),
+      onRejection: (team, reason) => metrics.requestRejected(team, reason),
+      onOverhead: (target, overheadMs) => metrics.overheadObserved(target, overheadMs),
+      readiness: () => {
+        const answer = this.#assess();
+        const wanted = answer.status === 'ready' || answer.status === 'degraded';
+        return { httpStatus: wanted ? 200 : 503, body: { ...answer } };
+      },
+    });
+  }
+
+  #createSources(): MetricsSources {
+    return {
+      // Without a verdict yet an upstream gets requests, so it is up.
+      upstreamStatus: () =>
+        this.#gateway.upstreamStatus().map((status) => ({ ...status, healthy: status.healthy !== false })),
+      accountingStatus: () => {
+        const status = this.#accounting.status();
+        return { ...status, residualGpuSeconds: Object.fromEntries(status.residualGpuSeconds) };
+      },
+      profiles: () =>
+        this.#config.deployments.map((deployment) => ({ deployment: deployment.name, ...chooseProfile(deployment) })),
+      configReloadSuccessful: this.#options.configReloadSuccessful,
+    };
+  }
 }
 
 /** Profiles by deployment, computed once per configuration: accounting asks for them at every sealing. */
@@ -210,29 +219,6 @@ function createProfileLookup(config: () => Config) {
     const found = profiles.get(deployment) ?? last;
     if (found !== undefined) last = found;
     return found ?? chooseProfile({ gpu: '', gpuMillionths: 1_000_000, models: [], servedModel: '', name: deployment });
-  };
-}
-
-function createSources(options: {
-  readonly config: () => Config;
-  readonly accounting: () => Accounting;
-  readonly gateway: () => Gateway;
-  readonly configReloadSuccessful: () => boolean;
-}): MetricsSources {
-  const { config, accounting, gateway, configReloadSuccessful } = options;
-  return {
-    // Without a verdict yet an upstream gets requests, so it is up.
-    upstreamStatus: () =>
-      gateway()
-        .upstreamStatus()
-        .map((status) => ({ ...status, healthy: status.healthy !== false })),
-    accountingStatus: () => {
-      const status = accounting().status();
-      return { ...status, residualGpuSeconds: Object.fromEntries(status.residualGpuSeconds) };
-    },
-    profiles: () =>
-      config().deployments.map((deployment) => ({ deployment: deployment.name, ...chooseProfile(deployment) })),
-    configReloadSuccessful,
   };
 }
 

@@ -216,7 +216,7 @@ export class SyncLoop {
     if (claim !== null && claimApplied === true) {
       registry.applyClaim(claim, new Map(entry.prices.map(([key, price]) => [key, BigInt(price)])));
       // A message sent again after the store lost it was told before.
-      if (seq > this.#toldThrough) listener.claimApplied(claim.increments);
+      if (seq > this.#toldThrough) listener.claimApplied(claim.increments, claim.records);
       this.#toldThrough = Math.max(this.#toldThrough, seq);
     } else if (claim !== null) {
       this.counters.skippedClaims += 1;

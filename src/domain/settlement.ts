@@ -131,7 +131,7 @@ export interface SyncMessage {
   /** From 1, without gaps. */
   readonly seq: number;
   readonly prevHash: string;
-  /** Hex SHA-256 over prevHash and the JSON of all other fields. */
+  /** Hex SHA-256 over prevHash and the JSON of all other fields but `incarnation`, which a restarted process stamps anew when it sends. */
   readonly hash: string;
   /** Every window up to and including this one is published. Never decreases. */
   readonly sealedThrough: number;

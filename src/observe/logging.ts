@@ -35,13 +35,14 @@ const ACCESS_WAITING_BYTES_MAX = 4 * 1024 * 1024;
 
 /**
  * A Log for the access log, which says one line per request on the hot path: written in batches, and without the search for
- * secrets, since access-log.ts names each of its fields.
+ * secrets, since access-log.ts names each of its fields. `dest` is a file descriptor or path.
  */
-export function createAccessLogging(config: Pick<LoggingConfig, 'level' | 'format'>): Log {
+export function createAccessLogging(config: Pick<LoggingConfig, 'level' | 'format'>, dest: number | string = 1): Log {
   const out = pino.destination({
-    dest: 1,
+    dest,
     sync: false,
     minLength: ACCESS_WRITE_BYTES,
+    maxWrite: 4 * ACCESS_WRITE_BYTES,
     periodicFlush: ACCESS_FLUSH_MS,
     maxLength: ACCESS_WAITING_BYTES_MAX,
   });

@@ -6,7 +6,6 @@ import { ERROR_KINDS } from '#domain/errors.ts';
 import type { Log } from '#domain/log.ts';
 import type { RecordListener } from '#domain/metering.ts';
 import type { SettlementListener } from '#domain/settlement-listener.ts';
-import type { CellIncrement, SettledRecordJson } from '#domain/settlement.ts';
 import { Registry } from 'prom-client';
 import { createMetricLabels, NONE, OTHER } from './metric-labels.ts';
 import { MonthToDate } from './month-to-date.ts';
@@ -29,8 +28,6 @@ export interface Metrics extends RecordListener, SettlementListener {
   readonly contentType: string;
   /** The text of one scrape; waits at most about 1 s for the store. */
   render(): Promise<string>;
-  /** `records`: those whose last window this claim settled; without them all waste has the outcome `other`. */
-  claimApplied(increments: readonly CellIncrement[], records?: readonly SettledRecordJson[]): void;
   /** A request the gateway refused, by error code; `team` null without identity. */
   requestRejected(team: string | null, reason: string): void;
   /** Milliseconds a request spent in the gateway before it was sent to an engine. */

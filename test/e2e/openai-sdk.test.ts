@@ -1,5 +1,5 @@
 // The official OpenAI SDK through the gateway, on each engine flavour: what an application does when it changes only its base URL.
-import OpenAI from 'openai';
+import OpenAI, { AuthenticationError, InternalServerError, NotFoundError } from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type TestStack, startTestStack, until } from '#test/support/gateway.ts';
 
@@ -156,15 +156,13 @@ describe('openai SDK through the gateway', () => {
 
   it('errors reach the SDK as its own error classes', async () => {
     const messages = [{ role: 'user' as const, content: 'x' }];
-    await expect(client.chat.completions.create({ model: 'nope', messages })).rejects.toThrow(OpenAI.NotFoundError);
+    await expect(client.chat.completions.create({ model: 'nope', messages })).rejects.toThrow(NotFoundError);
     const stranger = client.withOptions({ apiKey: 'not-a-key-of-anybody' });
-    await expect(stranger.chat.completions.create({ model: 'vllm', messages })).rejects.toThrow(
-      OpenAI.AuthenticationError,
-    );
+    await expect(stranger.chat.completions.create({ model: 'vllm', messages })).rejects.toThrow(AuthenticationError);
     const failing = client.chat.completions.create(
       { model: 'vllm', messages },
       { headers: { 'x-simulate': 'status=500' } },
     );
-    await expect(failing).rejects.toThrow(OpenAI.InternalServerError);
+    await expect(failing).rejects.toThrow(InternalServerError);
   });
 });

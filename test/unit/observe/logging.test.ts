@@ -1,7 +1,10 @@
 import type { Log, LogFields } from '#domain/log.ts';
 import { createAccessLog } from '#observe/access-log.ts';
-import { createLogging } from '#observe/logging.ts';
-import { describe, expect, test } from 'vitest';
+import { createAccessLogging, createLogging } from '#observe/logging.ts';
+import { mkdtempSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test, vi } from 'vitest';
 import { RECORD } from './sample-record.ts';
 
 function collect() {
@@ -66,5 +69,19 @@ describe('the access log', () => {
       }),
       'request',
     ]);
+  });
+});
+
+describe('the access logging', () => {
+  test('batches lines and has written them all a moment after the last one', async () => {
+    const path = join(mkdtempSync(join(tmpdir(), 'inferometer-log-')), 'access.log');
+    const log = createAccessLogging({ level: 'info', format: 'json' }, path);
+    for (let index = 0; index < 500; index += 1) log.info({ requestId: `r${index}` }, 'request');
+    await vi.waitFor(() => expect(readFileSync(path, 'utf8').trim().split('\n')).toHaveLength(500), { timeout: 5000 });
+    expect(JSON.parse(readFileSync(path, 'utf8').split('\n')[499] ?? '')).toMatchObject({
+      level: 'info',
+      requestId: 'r499',
+      msg: 'request',
+    });
   });
 });

@@ -209,17 +209,9 @@ describe('settlement', () => {
     );
   });
 
-  test('waste told without its records still counts, under no outcome of its own', async () => {
-    const metrics = create();
-    metrics.claimApplied([{ ...key, metrics: { costNanoUsd: '500000000', wastedNanoUsd: '500000000' } }]);
-    const series =
-      'inferometer_wasted_cost_usd_total{team="search",model="llama-3.1-70b",deployment="llama-70b",outcome="other"}';
-    expect(read(await metrics.render(), series)).toBe(0.5);
-  });
-
   test('a correction below zero neither throws nor lowers a counter', async () => {
     const metrics = create();
-    metrics.claimApplied([{ ...key, metrics: { costNanoUsd: '-5' } }]);
+    metrics.claimApplied([{ ...key, metrics: { costNanoUsd: '-5' } }], []);
     expect(
       read(
         await metrics.render(),
