@@ -1,5 +1,8 @@
 // The shape of a loaded configuration: what every other folder may import, as types only.
 // Reading, checking and defaulting live in load-config.ts, the YAML side of each section in schema-*.ts.
+import type { UpstreamConfig } from './upstream-config.ts';
+
+export type { UpstreamConfig, UpstreamTlsConfig } from './upstream-config.ts';
 
 /** Inference servers the gateway knows how to speak to (contract §3 `engine`). */
 export type EngineName =
@@ -19,6 +22,13 @@ export interface ServerTlsConfig {
   readonly key: string;
 }
 
+/** Which browsers' pages may ask: origins and request headers, each `*` for all, and how long a preflight holds. */
+export interface CorsConfig {
+  readonly origins: readonly string[];
+  readonly headers: readonly string[];
+  readonly maxAgeMs: number;
+}
+
 /** The data plane. Times are milliseconds; `requestTimeoutMs` bounds a whole request, answer included. */
 export interface ServerConfig {
   readonly host: string;
@@ -34,6 +44,8 @@ export interface ServerConfig {
   readonly workers: number;
   /** Whether answers carry `x-inferometer-upstream`. */
   readonly exposeUpstream: boolean;
+  /** Absent: pages of other origins are not served. */
+  readonly cors?: CorsConfig;
 }
 
 /** KServe's gRPC listener; absent means no gRPC. */
@@ -129,41 +141,22 @@ export type ProvisionedConfig =
   | { readonly kind: 'health' }
   | { readonly kind: 'schedule'; readonly rules: readonly ScheduleRule[] };
 
-/** TLS towards an upstream, PEM text; `''` means the platform's default or none. */
-export interface UpstreamTlsConfig {
-  readonly ca: string;
-  readonly cert: string;
-  readonly key: string;
-  readonly serverName: string;
-}
-
-/** One base URL of a deployment. `apiKey` and `headers` are secrets. */
-export interface UpstreamConfig {
-  readonly name: string;
-  /** `http://…` or `https://…` without trailing slash; `discovery` keeps what a `dns+` prefix said. */
-  readonly url: string;
-  /** `dns`: one upstream per address of the host name, resolved again and again. */
-  readonly discovery: 'static' | 'dns';
-  /** Engines hidden behind the one URL; above 1 the figures are marked as pooled. */
-  readonly replicas: number;
-  /** The GPUs it runs on: the named pool, or `<deployment>/<upstream name>`. */
-  readonly pool: string;
-  /** Sent as bearer token; `''` for none. */
-  readonly apiKey: string;
-  /** Extra request headers, names in lower case. */
-  readonly headers: Readonly<Record<string, string>>;
-  readonly tls?: UpstreamTlsConfig;
-  /** URL of the DCGM exporter's metrics; `''` for none. */
-  readonly dcgm: string;
-  /** The exporter's GPU ids or UUIDs that belong to this upstream; empty means all. */
-  readonly gpus: readonly string[];
-}
-
 /** Time limits towards an upstream: connecting, waiting for the first byte, silence between two bytes. */
 export interface TimeoutConfig {
   readonly connectMs: number;
   readonly firstByteMs: number;
   readonly idleMs: number;
+}
+
+/** Requests that wait while every upstream is full (`maxInFlight`): how many, and how long each. */
+export interface QueueConfig {
+  readonly size: number;
+  readonly timeoutMs: number;
+}
+
+/** Prompts that begin with the same `prefixBytes` bytes go to the same upstream while the load is balanced. */
+export interface AffinityConfig {
+  readonly prefixBytes: number;
 }
 
 /** The health check. `path` is resolved: the engine's default where the file names none. */
@@ -210,6 +203,10 @@ export interface DeploymentConfig {
   readonly upstreams: readonly UpstreamConfig[];
   readonly timeouts: TimeoutConfig;
   readonly health: HealthConfig;
+  /** Absent: 1000 requests for 30 s. */
+  readonly queue?: QueueConfig;
+  /** Absent: the less loaded of two. */
+  readonly affinity?: AffinityConfig;
   readonly engineProfile?: EngineProfileConfig;
   readonly engineStatistics: boolean;
   readonly work: 'tokens' | 'duration';

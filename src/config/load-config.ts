@@ -3,6 +3,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Config } from './config.ts';
+import { useEnvironmentProxies } from './environment-proxy.ts';
 import type { Environment } from './interpolate.ts';
 import type { Problem } from './problem.ts';
 import { readYaml } from './read-yaml.ts';
@@ -47,7 +48,8 @@ export function loadConfig(options: LoadOptions): LoadResult {
   const baseDir = dirname(resolve(file));
   readSecretFiles(tree, { baseDir, findings, filesRead: files });
   resolveTokenizerPaths(tree, { baseDir, findings });
-  const config = resolveConfig(readSections(tree, findings), findings, options.nowMs ?? readWallClock());
+  const resolved = resolveConfig(readSections(tree, findings), findings, options.nowMs ?? readWallClock());
+  const config = resolved === undefined ? undefined : useEnvironmentProxies(resolved, options.env, findings);
   if (config === undefined) return { ok: false, problems: inFileOrder(findings.problems), files };
   return { ok: true, config, warnings: inFileOrder(findings.warnings), files };
 }

@@ -72,9 +72,13 @@ export function resolveDeployment(entry: Entry<DeploymentInput>, context: PriceC
   };
 }
 
-function resolveOptional(value: DeploymentInput): Pick<DeploymentConfig, 'engineProfile' | 'tokenizer' | 'baseline'> {
-  const { engineProfile, tokenizer, baseline } = value;
+function resolveOptional(
+  value: DeploymentInput,
+): Pick<DeploymentConfig, 'engineProfile' | 'tokenizer' | 'baseline' | 'queue' | 'affinity'> {
+  const { engineProfile, tokenizer, baseline, queue, affinity } = value;
   return {
+    ...(queue === undefined ? {} : { queue: { size: queue.size, timeoutMs: queue.timeout } }),
+    ...(affinity === undefined ? {} : { affinity }),
     ...(tokenizer === '' ? {} : { tokenizer }),
     ...(engineProfile === undefined ? {} : { engineProfile }),
     ...(baseline === undefined

@@ -53,6 +53,7 @@ interface UpstreamPlace extends Pick<UpstreamConfig, 'url' | 'discovery' | 'name
 function completeUpstream(written: UpstreamInput, known: UpstreamPlace): UpstreamConfig {
   const { url, discovery, name, deployment, place, findings } = known;
   const tls = resolveTls(written, known);
+  const proxy = resolveProxy(written, known);
   if (written.dcgm !== '' && parseUrl(written.dcgm) === undefined) {
     findings.add([...place, 'dcgm'], 'expected the http:// or https:// URL of a DCGM exporter');
   }
@@ -67,6 +68,9 @@ function completeUpstream(written: UpstreamInput, known: UpstreamPlace): Upstrea
     dcgm: written.dcgm,
     gpus: written.gpus,
     ...(tls === undefined ? {} : { tls }),
+    ...(proxy === undefined ? {} : { proxy }),
+    ...(written.weight === undefined ? {} : { weight: written.weight }),
+    ...(written.maxInFlight === undefined ? {} : { maxInFlight: written.maxInFlight }),
   };
 }
 
@@ -110,6 +114,18 @@ function resolveTls(written: UpstreamInput, known: UpstreamPlace): UpstreamTlsCo
   if ((tls.cert === '') !== (tls.key === ''))
     known.findings.add(place, 'cert and key are given together or not at all');
   return tls;
+}
+
+/** `env` stays a word: environment-proxy.ts replaces it. */
+function resolveProxy({ proxy }: UpstreamInput, known: UpstreamPlace): string | undefined {
+  if (proxy === '') return undefined;
+  const place = [...known.place, 'proxy'];
+  if (known.discovery === 'dns')
+    known.findings.add(place, 'a proxy resolves names itself: use http:// instead of dns+http://');
+  if (proxy !== 'env' && parseUrl(proxy) === undefined) {
+    known.findings.add(place, 'expected env, or the http:// or https:// URL of a proxy');
+  }
+  return proxy;
 }
 
 function resolveHeaders(

@@ -60,6 +60,8 @@ const upstreamTls = section({
   serverName: text().default(''),
 });
 
+const PROXY_EXPECTED = 'env, or the URL of an HTTP proxy such as http://proxy:3128';
+
 const upstream = section({
   url: text({ expected: 'a URL such as http://trt-1:8000 or dns+http://trt:8000' }),
   name: nameOrEmpty().default(''),
@@ -68,6 +70,9 @@ const upstream = section({
   apiKey: secret({ pattern: /^[\x21-\x7e]*$/, expected: 'a key without spaces or control characters' }).default(''),
   headers: headers.default({}),
   tls: upstreamTls.optional(),
+  proxy: secret({ pattern: /^\S*$/, expected: PROXY_EXPECTED }).default(''),
+  weight: decimal(0.000_001, 1_000_000, 'shares').optional(),
+  maxInFlight: integer(1, 1_000_000).optional(),
   dcgm: text().default(''),
   gpus: list(text({ pattern: /^[\w-]{1,64}$/, expected: 'a GPU id or UUID' })).default([]),
 });
@@ -117,6 +122,11 @@ export const deploymentSchema = section({
   upstreams: list(upstream, 1),
   timeouts,
   health,
+  queue: section({
+    size: integer(0, 1_000_000).default(1000),
+    timeout: duration({ minMs: 1, maxMs: TIMER_MAX_MS }).default(30_000),
+  }).optional(),
+  affinity: section({ prefixBytes: integer(1, 1_048_576).default(1024) }).optional(),
   engineProfile: engineProfile.optional(),
   engineStatistics: flag().default(false),
   work: oneOf(['tokens', 'duration']).default('tokens'),

@@ -8,7 +8,7 @@ import type { Log } from '#domain/log.ts';
 import type { Metering, RecordListener } from '#domain/metering.ts';
 import { type Admission, openAdmission } from '#tenancy/admission.ts';
 import { createAuthenticate } from './authenticate.ts';
-import type { ConfigView, DataPlane } from './data-plane.ts';
+import type { ConfigView, DataPlane, RetryResult } from './data-plane.ts';
 import { DeadlineSweep } from './deadline-sweep.ts';
 import { HealthChecks } from './health-checks.ts';
 import { InFlight } from './in-flight.ts';
@@ -30,7 +30,10 @@ export interface GatewayOptions {
   readonly reportHealth: (pool: string, healthy: boolean) => void;
   /** A request was refused; team null before authentication. `reason` is an error code, or `malformed_http`. */
   readonly onRejection?: (team: string | null, reason: string) => void;
-  /** Milliseconds a request spent in the gateway before it was first sent to an engine, its upload left out. */
+  /** An upstream is left out for a while; one found by name resolution is told by its configured name. */
+  readonly onEjection?: (target: { readonly deployment: string; readonly upstream: string }) => void;
+  readonly onRetry?: (deployment: string, result: RetryResult) => void;
+  /** Milliseconds a request spent in the gateway before it was first sent to an engine, its upload and waits left out. */
   readonly onOverhead?: (
     target: { readonly model: string | null; readonly deployment: string | null },
     overheadMs: number,
@@ -43,7 +46,7 @@ export interface GatewayOptions {
   readonly bodyGraceMs?: number;
 }
 
-/** One upstream as `/readyz`, metrics and reports show it; `healthy` is null before the first verdict. */
+/** One upstream as `/readyz`, metrics and reports show it; `healthy` is null before the first verdict, false while it is ejected. */
 export interface UpstreamStatus {
   readonly deployment: string;
   readonly upstream: string;
@@ -58,6 +61,8 @@ export interface Gateway {
   /** Takes over a new config for requests from now on: teams, deployments, upstreams. The listening address stays. */
   reload(config: Config): void;
   upstreamStatus(): readonly UpstreamStatus[];
+  /** Requests waiting for an engine that is not full. */
+  queueLengths(): readonly { readonly deployment: string; readonly waiting: number }[];
   /** Not ready from now on; new requests are still taken for `server.drainDelay`, then refused. */
   startDraining(): void;
   /** Waits until the delay is over and nothing is in flight, at most `timeoutMs`; what is left then is counted and cut. */
@@ -111,9 +116,13 @@ class DataPlaneGateway implements Gateway {
       deployment: upstream.deployment.name,
       upstream: upstream.config.name,
       pool: upstream.config.pool,
-      healthy: upstream.healthy ?? null,
+      healthy: this.#plane.pool.isEjected(upstream) ? false : (upstream.healthy ?? null),
       inFlight: upstream.inFlight,
     }));
+  }
+
+  queueLengths(): readonly { readonly deployment: string; readonly waiting: number }[] {
+    return this.#plane.pool.queueLengths();
   }
 
   startDraining(): void {
@@ -152,7 +161,14 @@ class DataPlaneGateway implements Gateway {
 
 function createDataPlane(options: GatewayOptions, isRefusing: () => boolean): DataPlane {
   const { config, engines, metering, listeners, clock, log, reportHealth } = options;
-  const pool = new UpstreamPool(config);
+  const deadlines = new DeadlineSweep(clock);
+  const { onEjection } = options;
+  const pool = new UpstreamPool(config, {
+    clock,
+    deadlines,
+    log,
+    ...(onEjection === undefined ? {} : { onEjection }),
+  });
   return {
     view: createView(config, pool),
     engines,
@@ -163,12 +179,13 @@ function createDataPlane(options: GatewayOptions, isRefusing: () => boolean): Da
     pool,
     health: new HealthChecks({ pool, engines, log, reportHealth }),
     admission: options.admission ?? openAdmission,
-    deadlines: new DeadlineSweep(clock),
+    deadlines,
     inFlight: new InFlight(),
     bodyGraceMs: options.bodyGraceMs ?? 30_000,
     createRequestId: createRequestIds(() => clock.epochMs()),
     isRefusing,
     onRejection: options.onRejection ?? (() => {}),
+    onRetry: options.onRetry ?? (() => {}),
     onOverhead: options.onOverhead ?? (() => {}),
   };
 }

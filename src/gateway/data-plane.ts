@@ -10,6 +10,9 @@ import type { MeterServices } from './request-meter.ts';
 import type { ModelRouter } from './route-model.ts';
 import type { UpstreamPool } from './upstream-pool.ts';
 
+/** How a retry went: an answer began, it failed too, or the retry budget was spent and there was none. */
+export type RetryResult = 'answered' | 'failed' | 'refused';
+
 /** Replaced as a whole by a reload; a request keeps the view it began with. */
 export interface ConfigView {
   readonly config: Config;
@@ -31,6 +34,7 @@ export interface DataPlane extends MeterServices {
   /** True once new requests are refused. */
   readonly isRefusing: () => boolean;
   readonly onRejection: (team: string | null, reason: string) => void;
+  readonly onRetry: (deployment: string, result: RetryResult) => void;
   /** Milliseconds a request spent here before it was first sent to an engine, its upload left out. */
   readonly onOverhead: (
     target: { readonly model: string | null; readonly deployment: string | null },

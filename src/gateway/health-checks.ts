@@ -1,4 +1,5 @@
 // Asks every upstream's health route again and again, and keeps the verdict the pool chooses by. Never asks a route that generates.
+// What real requests say of an upstream is ejection.ts's.
 import type { EngineTraits } from '#domain/engine.ts';
 import type { Log } from '#domain/log.ts';
 import type { Upstream, UpstreamPool } from './upstream-pool.ts';
@@ -14,7 +15,7 @@ export interface HealthOptions {
 /** Part of the interval by which checks are spread, so that many gateways do not ask at once. */
 const JITTER = 0.2;
 
-/** Active checks on a timer per upstream, and the verdicts drawn from failed connections. */
+/** Active checks on a timer per upstream. */
 export class HealthChecks {
   readonly #options: HealthOptions;
   readonly #timers = new Map<Upstream, NodeJS.Timeout>();
@@ -36,11 +37,6 @@ export class HealthChecks {
     const pools = new Set([...present].map(({ config }) => config.pool));
     for (const pool of this.#reported.keys()) if (!pools.has(pool)) this.#reported.delete(pool);
     for (const upstream of present) if (!this.#timers.has(upstream)) this.#schedule(upstream, 0);
-  }
-
-  /** A connection for a request could not be made: counts like a failed check. */
-  connectionFailed(upstream: Upstream): void {
-    this.#judge(upstream, false);
   }
 
   close(): void {
@@ -93,8 +89,10 @@ export class HealthChecks {
     if (upstream.healthy === before) return;
     const { name, pool } = upstream.config;
     const fields = { deployment: upstream.deployment.name, upstream: name };
-    if (upstream.healthy === true) this.#options.log.info(fields, 'upstream is healthy');
-    else this.#options.log.warn(fields, 'upstream is unhealthy');
+    if (upstream.healthy === true) {
+      this.#options.log.info(fields, 'upstream is healthy');
+      this.#options.pool.becameHealthy(upstream);
+    } else this.#options.log.warn(fields, 'upstream is unhealthy');
     this.#report(pool);
   }
 

@@ -9,7 +9,7 @@ import type { Deadline } from './deadline-sweep.ts';
 import { createRequestHeaders } from './request-headers.ts';
 import type { AttemptSpan, RequestMeter } from './request-meter.ts';
 import { createAnswerHeaders } from './response-headers.ts';
-import type { Upstream } from './upstream-pool.ts';
+import type { Lease } from './upstream.ts';
 import { getForwarder, type ProxyListener } from './upstream-proxy.ts';
 
 export interface PassThroughOptions {
@@ -17,7 +17,7 @@ export interface PassThroughOptions {
   readonly meter: RequestMeter;
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
-  readonly upstream: Upstream;
+  readonly lease: Lease;
   readonly answerHeaders: Readonly<Record<string, string>>;
 }
 
@@ -47,7 +47,8 @@ export class PassThroughExchange implements ProxyListener, Deadline {
 
   /** Resolves when the attempt is over and recorded. Rejects with the GatewayError to tell the client where no answer began. */
   run(): Promise<void> {
-    const { plane, req, res, upstream, meter } = this.#options;
+    const { plane, req, res, lease, meter } = this.#options;
+    const { upstream } = lease;
     plane.deadlines.add(this);
     const length = req.headers['content-length'];
     req.headers = toHeaderObject(
@@ -71,8 +72,8 @@ export class PassThroughExchange implements ProxyListener, Deadline {
   }
 
   isDue(nowMs: number): boolean {
-    const { plane, upstream, meter } = this.#options;
-    const { connectMs, firstByteMs, idleMs } = upstream.deployment.timeouts;
+    const { plane, lease, meter } = this.#options;
+    const { connectMs, firstByteMs, idleMs } = lease.upstream.deployment.timeouts;
     if (nowMs > meter.receivedAtMs + plane.view.config.server.requestTimeoutMs) return true;
     if (this.#writer.isPaused) return false;
     if (this.#span === undefined) return nowMs > this.#startedAtMs + connectMs;
@@ -80,8 +81,12 @@ export class PassThroughExchange implements ProxyListener, Deadline {
   }
 
   expire(): void {
-    if (this.#span === undefined) this.failed(new Error('connecting took too long'));
-    else this.#fail('timed_out', new GatewayError('upstream_timeout', { headers: { 'x-should-retry': 'false' } }));
+    if (this.#span === undefined) {
+      this.failed(new Error('connecting took too long'));
+      return;
+    }
+    if (this.#answer === undefined) this.#options.lease.failed();
+    this.#fail('timed_out', new GatewayError('upstream_timeout', { headers: { 'x-should-retry': 'false' } }));
   }
 
   requestAssigned(proxyReq: ClientRequest): void {
@@ -104,11 +109,12 @@ export class PassThroughExchange implements ProxyListener, Deadline {
     this.#answer = answer;
     this.#lastByteAtMs = this.#now();
     this.#span?.observe(this.#lastByteAtMs, 0);
-    const { answerHeaders, meter } = this.#options;
+    const { answerHeaders, meter, lease } = this.#options;
+    lease.answered(answer.statusCode ?? 502);
     const headers = createAnswerHeaders(answer.headers, {
       own: answerHeaders,
       lengthUnknown: false,
-      gatewayMs: this.#startedAtMs - meter.receivedAtMs,
+      gatewayMs: this.#startedAtMs - meter.receivedAtMs - meter.waitedMs,
     });
     const flushes = String(answer.headers['content-type'] ?? '').startsWith('text/event-stream');
     this.#writer.begin(answer.statusCode ?? 502, { headers, statusText: answer.statusMessage, flushes });
@@ -122,12 +128,14 @@ export class PassThroughExchange implements ProxyListener, Deadline {
   }
 
   failed(cause: Error): void {
+    if (!this.#isOver && this.#answer === undefined) this.#options.lease.failed();
     this.#fail('upstream_error', new GatewayError('upstream_unreachable', { cause }));
   }
 
   #begin(): void {
     if (this.#isOver || this.#span !== undefined) return;
-    const { meter, req, upstream } = this.#options;
+    const { meter, req, lease } = this.#options;
+    const { upstream } = lease;
     this.#lastByteAtMs = this.#now();
     this.#span = meter.begin({
       upstream: upstream.config.name,
@@ -176,7 +184,8 @@ export class PassThroughExchange implements ProxyListener, Deadline {
   }
 
   #finish(outcome: Outcome, status: number): Promise<void> | undefined {
-    const { meter, upstream } = this.#options;
+    const { meter, lease } = this.#options;
+    const { upstream } = lease;
     if (this.#span !== undefined) {
       return this.#span.finish({ outcome, status, tokens: UNKNOWN_TOKENS, tokenSource: 'unknown', lastAttempt: true });
     }

@@ -2,8 +2,10 @@
 import type { Config, DeploymentConfig } from '#config/config.ts';
 import { GatewayError } from '#domain/errors.ts';
 import type { Permit } from '#tenancy/admission.ts';
+import { acquireLease } from './acquire-lease.ts';
 import { admit } from './admit.ts';
 import type { DataPlane } from './data-plane.ts';
+import { estimateWork } from './estimate-work.ts';
 import type { MeteredRoute } from './metered-routes.ts';
 import type { ParsedRequest } from './parse-request.ts';
 import { createPassRules, type FindPassRules, narrowPassRules, type PassRule } from './pass-rules.ts';
@@ -73,21 +75,32 @@ async function forwardUnread(plane: DataPlane, rule: PassRule, exchange: Exchang
   const { deployment } = rule;
   const permit = await admitRule(plane, rule, { exchange, promptBytes: Number(req.headers['content-length'] ?? 0) });
   try {
-    const upstream = plane.pool.choose(deployment.name, new Set());
-    if (upstream === undefined) throw new GatewayError('no_healthy_upstream');
+    const promptBytes = Number(req.headers['content-length'] ?? 0);
+    const lease = await acquireLease({
+      plane,
+      meter,
+      res,
+      deployment: deployment.name,
+      wish: {
+        urgency: 'first',
+        work: estimateWork({ promptBytes, maxTokens: null, sequences: 1, prefillOnly: false }),
+        prefix: null,
+        excluded: new Set(),
+      },
+    });
+    const { upstream } = lease;
     const answerHeaders = {
       ...createAnswerHeaders(exchange, { permit, deployment }),
       ...(plane.view.config.server.exposeUpstream ? { 'x-inferometer-upstream': upstream.config.name } : {}),
     };
-    const forwarding = new PassThroughExchange({ plane, meter, req, res, upstream, answerHeaders });
+    const forwarding = new PassThroughExchange({ plane, meter, req, res, lease, answerHeaders });
     const onClose = (): void => forwarding.clientGone();
-    const vacate = upstream.occupy();
     exchange.inFlight.attempt = forwarding;
     res.once('close', onClose).on('error', onClose);
     try {
       await forwarding.run();
     } finally {
-      vacate();
+      lease.release();
     }
   } finally {
     permit.release();
@@ -104,7 +117,7 @@ async function forwardByBody(plane: DataPlane, rules: readonly PassRule[], excha
     deadlines: plane.deadlines,
     nowMs: meter.receivedAtMs,
   });
-  meter.uploadMs = plane.clock.monotonicMs() - meter.receivedAtMs;
+  meter.waitedMs = plane.clock.monotonicMs() - meter.receivedAtMs;
   const model = readModel(body, req.headers['content-type'] ?? '');
   if (model === null) throw new GatewayError('model_required', { param: 'model' });
   meter.requestedModel = model;

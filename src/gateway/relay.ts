@@ -1,18 +1,25 @@
 // Sends one admitted request to an engine of its deployment, and to another one while nothing of an answer has reached the client.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { DeploymentConfig } from '#config/config.ts';
-import { GatewayError } from '#domain/errors.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { MeteredRoute } from './metered-routes.ts';
 import type { ParsedRequest } from './parse-request.ts';
+import { acquireLease } from './acquire-lease.ts';
+import { estimateWork } from './estimate-work.ts';
 import { createRequestHeaders } from './request-headers.ts';
 import type { RequestMeter } from './request-meter.ts';
-import { type ExchangeResult, UpstreamExchange } from './upstream-exchange.ts';
-import type { Upstream } from './upstream-pool.ts';
+import type { ExchangeResult } from './exchange-options.ts';
+import { UpstreamExchange } from './upstream-exchange.ts';
+import type { Lease, Upstream } from './upstream.ts';
+import type { Urgency } from './waiting-line.ts';
 
 /** Attempts at most, the first included; of those that an engine had received, fewer: the request may be what kills it. */
 const MAX_ATTEMPTS = 3;
 const MAX_SENT = 2;
+/** Statuses by which an engine says that it did not take the request on: another one may. */
+const DECLINES: ReadonlySet<number> = new Set([502, 503]);
+/** Endings without an answer that speak against the engine. */
+const ENGINE_FAULTS: ReadonlySet<string> = new Set(['upstream_error', 'timed_out']);
 
 export interface RelayOptions {
   readonly plane: DataPlane;
@@ -26,12 +33,17 @@ export interface RelayOptions {
   readonly body: Buffer;
   readonly answerHeaders: Readonly<Record<string, string>>;
   readonly removesUsage: boolean;
+  /** Hash of the prompt's beginning, where the deployment wants equal ones on one engine. */
+  readonly prefix?: number | null;
 }
+
+type Failure = ExchangeResult & { readonly kind: 'failed' };
 
 /** One request on its way: the attempt in progress is what a hang-up or the gateway's end cuts. */
 export class Relay {
   readonly #options: RelayOptions;
   #exchange: UpstreamExchange | undefined;
+  #isWaiting = false;
   #isGone = false;
 
   constructor(options: RelayOptions) {
@@ -45,44 +57,59 @@ export class Relay {
   }
 
   interrupt(): void {
-    this.#exchange?.interrupt();
+    if (!this.#isWaiting) {
+      this.#exchange?.interrupt();
+      return;
+    }
+    this.#options.meter.endUnsent({ outcome: 'interrupted', status: 503 });
+    this.#options.res.destroy();
   }
 
   /**
    * Resolves when the client has its answer or is gone, with every attempt recorded. Throws the GatewayError to tell the client
-   * where no engine's answer began: `no_healthy_upstream`, `upstream_unreachable`, `upstream_timeout`.
+   * where no engine's answer began: `no_healthy_upstream`, `overloaded`, `upstream_unreachable`, `upstream_timeout`; ClientGoneError
+   * where the client left while it waited for an engine.
    */
   async run(): Promise<void> {
-    const { plane, deployment, meter } = this.#options;
+    const { plane, deployment } = this.#options;
     const tried = new Set<Upstream>();
-    let upstream = plane.pool.choose(deployment.name, tried);
-    if (upstream === undefined) throw new GatewayError('no_healthy_upstream');
-    while (upstream !== undefined) {
-      tried.add(upstream);
-      const result = await this.#attempt(upstream);
+    for (;;) {
+      const isRetry = tried.size > 0;
+      const lease = await this.#acquire(isRetry ? 'retry' : 'first', tried);
+      tried.add(lease.upstream);
+      const result = await this.#attempt(lease, tried);
+      if (isRetry) plane.onRetry(deployment.name, result.kind);
       if (result.kind === 'answered') return;
-      if (!result.wasSent && result.outcome === 'upstream_error') plane.health.connectionFailed(upstream);
-      const next = this.#mayRetry(result) ? plane.pool.choose(deployment.name, tried) : undefined;
-      const status = result.outcome === 'client_aborted' ? 499 : result.error.status;
-      await this.#exchange?.settleFailure({ outcome: result.outcome, status, lastAttempt: next === undefined });
-      if (next === undefined) {
-        if (result.outcome === 'client_aborted') return;
-        plane.log.warn(
-          {
-            requestId: meter.requestId,
-            upstream: upstream.config.name,
-            code: result.error.code,
-            reason: readReason(result),
-          },
-          'no engine answered a request',
-        );
-        throw result.error;
-      }
-      upstream = next;
+      const retries = result.declinedStatus !== null || this.#mayRetry(tried, result);
+      const status = result.outcome === 'client_aborted' ? 499 : (result.declinedStatus ?? result.error.status);
+      await this.#exchange?.settleFailure({ outcome: result.outcome, status, lastAttempt: !retries });
+      if (retries) continue;
+      if (result.outcome === 'client_aborted') return;
+      this.#logFailure(lease.upstream, result);
+      throw result.error;
     }
   }
 
-  async #attempt(upstream: Upstream): Promise<ExchangeResult> {
+  async #acquire(urgency: Urgency, tried: ReadonlySet<Upstream>): Promise<Lease> {
+    const { plane, meter, res, deployment, route, request, prefix } = this.#options;
+    const { promptTextBytes: promptBytes, maxTokens, sequences } = request;
+    const work = estimateWork({ promptBytes, maxTokens, sequences, prefillOnly: route.prefillOnly });
+    this.#isWaiting = true;
+    try {
+      return await acquireLease({
+        plane,
+        meter,
+        res,
+        deployment: deployment.name,
+        wish: { urgency, work, prefix: prefix ?? null, excluded: tried },
+      });
+    } finally {
+      this.#isWaiting = false;
+    }
+  }
+
+  async #attempt(lease: Lease, tried: ReadonlySet<Upstream>): Promise<ExchangeResult> {
+    const { upstream } = lease;
     const { plane, meter, route, request, res, req, body, answerHeaders, removesUsage } = this.#options;
     const { config } = plane.view;
     const { deployment } = upstream;
@@ -105,32 +132,53 @@ export class Relay {
       endsWithDone: route.takesStreamOptions && plane.engines[deployment.engine]?.endsWithDone === true,
       deadlines: plane.deadlines,
       mustEndByMs: meter.receivedAtMs + config.server.requestTimeoutMs,
+      accepts: (status) => {
+        lease.answered(status);
+        return !DECLINES.has(status) || !this.#mayRetry(tried, { outcome: 'upstream_error', wasSent: true });
+      },
     });
     this.#exchange = exchange;
     if (meter.attempts === 0) {
       const { model, deployment: name } = meter;
-      plane.onOverhead({ model, deployment: name }, plane.clock.monotonicMs() - meter.receivedAtMs - meter.uploadMs);
+      plane.onOverhead({ model, deployment: name }, plane.clock.monotonicMs() - meter.receivedAtMs - meter.waitedMs);
     }
-    const vacate = upstream.occupy();
-    const result = exchange.run();
+    const running = exchange.run();
     if (this.#isGone) exchange.clientGone();
     try {
-      return await result;
+      const result = await running;
+      if (result.kind === 'failed' && result.declinedStatus === null && ENGINE_FAULTS.has(result.outcome))
+        lease.failed();
+      return result;
     } finally {
-      vacate();
+      lease.release();
     }
   }
 
-  /** A connection that never came about may be tried anywhere else, a request that was lost with its connection once more. */
-  #mayRetry(result: ExchangeResult & { readonly kind: 'failed' }): boolean {
-    const { meter, res } = this.#options;
-    if (result.outcome !== 'upstream_error' || res.headersSent || this.#isGone) return false;
-    return result.wasSent ? meter.attempts < MAX_SENT : meter.attempts + 1 < MAX_ATTEMPTS;
+  /**
+   * A connection that never came about may be tried anywhere else, a request that was lost with its connection once more, as long as
+   * nothing has reached the client, there is another engine, and retries are a small part of the traffic.
+   */
+  #mayRetry(tried: ReadonlySet<Upstream>, { outcome, wasSent }: Pick<Failure, 'outcome' | 'wasSent'>): boolean {
+    const { plane, meter, res, deployment } = this.#options;
+    if (outcome !== 'upstream_error' || res.headersSent || this.#isGone) return false;
+    // A sent request is counted already, one whose connection failed is counted with its record.
+    if (wasSent ? meter.attempts >= MAX_SENT : meter.attempts + 1 >= MAX_ATTEMPTS) return false;
+    const answer = plane.pool.askRetry(deployment.name, tried);
+    if (answer === 'spent') plane.onRetry(deployment.name, 'refused');
+    return answer === 'granted';
+  }
+
+  #logFailure(upstream: Upstream, result: Failure): void {
+    const { plane, meter } = this.#options;
+    plane.log.warn(
+      { requestId: meter.requestId, upstream: upstream.name, code: result.error.code, reason: readReason(result) },
+      'no engine answered a request',
+    );
   }
 }
 
 /** The transport's error code, for the log: it holds no content. */
-function readReason(result: ExchangeResult & { readonly kind: 'failed' }): string | undefined {
+function readReason(result: Failure): string | undefined {
   const { cause } = result.error;
   if (!(cause instanceof Error)) return undefined;
   return 'code' in cause && typeof cause.code === 'string' ? cause.code : cause.name;

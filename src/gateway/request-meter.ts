@@ -24,6 +24,8 @@ export interface AttemptEnding {
   readonly tokenSource: TokenSource;
   /** False where the request is tried again elsewhere. */
   readonly lastAttempt: boolean;
+  /** Monotonic ms at which the engine's part ended, where the record is written later than that. Default: now. */
+  readonly engineEndedAtMs?: number;
 }
 
 /** What an attempt is sent to. */
@@ -48,8 +50,8 @@ export class RequestMeter {
   route: string;
   /** Monotonic ms at which the request was received. */
   readonly receivedAtMs: number;
-  /** Milliseconds in which the client's body was waited for: not the gateway's time. */
-  uploadMs = 0;
+  /** Milliseconds in which the client's body or a free engine was waited for: not the gateway's time. */
+  waitedMs = 0;
   tags: Readonly<Record<string, string>> = {};
   user: string | null = null;
   requestedModel: string | null = null;
@@ -220,7 +222,12 @@ export class AttemptSpan {
       tokenSource: ending.tokenSource,
       lastAttempt: ending.lastAttempt,
     };
-    const written = this.#meter.finish({ record, tokens: ending.tokens, tokenSource: ending.tokenSource, atMs });
+    const written = this.#meter.finish({
+      record,
+      tokens: ending.tokens,
+      tokenSource: ending.tokenSource,
+      atMs: ending.engineEndedAtMs ?? atMs,
+    });
     this.#request.tell({ ...record, profileSource: null });
     if (!(written instanceof Promise)) return undefined;
     return written.catch((error: unknown) => {

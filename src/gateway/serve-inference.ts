@@ -6,6 +6,7 @@ import type { DataPlane } from './data-plane.ts';
 import type { MeteredRoute } from './metered-routes.ts';
 import { type ParsedRequest, parseRequest } from './parse-request.ts';
 import { planUsage } from './plan-usage.ts';
+import { hashPromptPrefix } from './prompt-prefix.ts';
 import { ClientGoneError, readBody } from './read-body.ts';
 import { Relay } from './relay.ts';
 import type { Exchange, RouteHandler } from './serve-request.ts';
@@ -28,7 +29,7 @@ async function serveInference(plane: DataPlane, route: MeteredRoute, exchange: E
     deadlines: plane.deadlines,
     nowMs: meter.receivedAtMs,
   });
-  meter.uploadMs = plane.clock.monotonicMs() - meter.receivedAtMs;
+  meter.waitedMs = plane.clock.monotonicMs() - meter.receivedAtMs;
   const request = parseRequest(body, route.shape);
   meter.requestedModel = request.model;
   meter.stream = request.stream;
@@ -48,9 +49,23 @@ async function serveInference(plane: DataPlane, route: MeteredRoute, exchange: E
     const prepared = prepareBody(plane, { body, request, route, deployment });
     const answerHeaders = { ...permit.headers, ...idHeaders, 'x-inferometer-deployment': deployment.name };
     const { sent, removesUsage } = prepared;
+    const { affinity } = deployment;
+    const prefix = affinity === undefined ? null : hashPromptPrefix(body, affinity.prefixBytes);
     await runRelay(
       exchange,
-      new Relay({ plane, meter, route, request, deployment, req, res, body: sent, answerHeaders, removesUsage }),
+      new Relay({
+        plane,
+        meter,
+        route,
+        request,
+        deployment,
+        req,
+        res,
+        body: sent,
+        answerHeaders,
+        removesUsage,
+        prefix,
+      }),
     );
   } finally {
     permit.release();

@@ -1,44 +1,17 @@
 // One attempt at an engine: sends the request, passes the answer to the client as it comes, and sees to its one record.
 // Which engine, and whether there is another attempt, is relay's question.
-import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { GatewayError } from '#domain/errors.ts';
 import type { Outcome } from '#domain/usage-record.ts';
 import { type ClientWriter, createClientWriter } from './client-writer.ts';
-import type { Deadline, DeadlineSweep } from './deadline-sweep.ts';
-import type { MeteredRoute } from './metered-routes.ts';
+import type { Deadline } from './deadline-sweep.ts';
 import { JsonObserver, type AnswerObserver, OpaqueObserver, StreamObserver } from './observe-answer.ts';
+import type { ExchangeOptions, ExchangeResult } from './exchange-options.ts';
 import { renderErrorEvent } from './openai-error.ts';
-import type { ParsedRequest } from './parse-request.ts';
-import type { AttemptSpan, RequestMeter } from './request-meter.ts';
+import type { AttemptSpan } from './request-meter.ts';
 import { resolveTokens } from './resolve-tokens.ts';
 import { createAnswerHeaders } from './response-headers.ts';
-import type { Upstream } from './upstream-pool.ts';
-
-/** Everything one attempt needs. */
-export interface ExchangeOptions {
-  readonly meter: RequestMeter;
-  readonly route: MeteredRoute;
-  readonly request: ParsedRequest;
-  readonly upstream: Upstream;
-  readonly res: ServerResponse;
-  readonly body: Buffer;
-  /** Flat list of names and values. */
-  readonly headers: string[];
-  /** Added to the answer's headers. */
-  readonly answerHeaders: Readonly<Record<string, string>>;
-  readonly removesUsage: boolean;
-  /** Whether a complete stream of this engine ends with `[DONE]`. */
-  readonly endsWithDone: boolean;
-  readonly deadlines: DeadlineSweep;
-  /** Monotonic ms at which the whole request must have ended. */
-  readonly mustEndByMs: number;
-}
-
-/** `answered`: the client has got what it will get. Else nothing reached it, and no record is written yet. */
-export type ExchangeResult =
-  | { readonly kind: 'answered' }
-  | { readonly kind: 'failed'; readonly error: GatewayError; readonly wasSent: boolean; readonly outcome: Outcome };
 
 /** Streams one engine's answer to one client. */
 export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
@@ -89,7 +62,13 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
     this.#finish('client_aborted', this.#writer.status ?? 499);
     if (this.#span === undefined) {
       this.#failure = { outcome: 'client_aborted', error: new GatewayError('internal_error') };
-      this.#end({ kind: 'failed', error: this.#failure.error, wasSent: false, outcome: 'client_aborted' });
+      this.#end({
+        kind: 'failed',
+        error: this.#failure.error,
+        wasSent: false,
+        outcome: 'client_aborted',
+        declinedStatus: null,
+      });
     } else {
       this.#end({ kind: 'answered' });
     }
@@ -133,7 +112,7 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
   }
 
   onResponseStart(
-    _controller: Dispatcher.DispatchController,
+    controller: Dispatcher.DispatchController,
     status: number,
     headers: IncomingHttpHeaders,
     statusText?: string,
@@ -141,6 +120,12 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
     if (status < 200 || this.#isOver) return;
     const { meter, answerHeaders, res } = this.#options;
     this.#engineStatus = status;
+    if (!this.#options.accepts(status)) {
+      const error = new GatewayError('upstream_unreachable');
+      this.#end({ kind: 'failed', error, wasSent: true, outcome: 'upstream_error', declinedStatus: status });
+      controller.abort(error);
+      return;
+    }
     this.#observer = this.#createObserver(headers);
     const filters = this.#isStream && this.#options.removesUsage;
     const length = Number(headers['content-length'] ?? Number.NaN);
@@ -149,7 +134,7 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
     const answer = createAnswerHeaders(headers, {
       own: answerHeaders,
       lengthUnknown: filters,
-      gatewayMs: this.#dispatchedAtMs - meter.receivedAtMs - meter.uploadMs,
+      gatewayMs: this.#dispatchedAtMs - meter.receivedAtMs - meter.waitedMs,
     });
     this.#lastByteAtMs = nowMs;
     this.#span?.observe(nowMs, 0);
@@ -188,7 +173,7 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
       error: new GatewayError('upstream_unreachable', { cause }),
     };
     if (this.#writer.status === null) {
-      this.#end({ kind: 'failed', error, outcome, wasSent: this.#span !== undefined });
+      this.#end({ kind: 'failed', error, outcome, wasSent: this.#span !== undefined, declinedStatus: null });
       return;
     }
     if (this.#span?.isFinished === true) {

@@ -1,106 +1,55 @@
-// The engines a gateway can send to: their connections, their work in flight, and which one is chosen. Health is judged elsewhere.
+// The engines of all deployments across reloads: kept where they are reached in the same way, drained where they left. Which one of a
+// deployment gets a request is replica-set.ts's, whether it is healthy health-checks.ts's.
 import type { Config, DeploymentConfig, UpstreamConfig } from '#config/config.ts';
-import { Pool } from 'undici';
+import type { Clock } from '#domain/clock.ts';
+import { GatewayError } from '#domain/errors.ts';
+import type { Log } from '#domain/log.ts';
+import type { DeadlineSweep } from './deadline-sweep.ts';
+import { type LeaseRequest, ReplicaSet, type Turn } from './replica-set.ts';
+import { type EjectionListener, type Lease, Upstream } from './upstream.ts';
 
-/** One engine as this process knows it. */
-export class Upstream {
-  readonly config: UpstreamConfig;
-  readonly deployment: DeploymentConfig;
-  readonly dispatcher: Pool;
-  /** TLS options as node's tls.connect takes them; empty for the platform's defaults. */
-  readonly tls: Readonly<Record<string, string>>;
-  /** Path part of the configured URL, without a trailing slash; routes are appended to it. */
-  readonly basePath: string;
-  /** Undefined until the first verdict: usable. */
-  healthy: boolean | undefined;
-  /** Failed checks and connections in a row. */
-  failures = 0;
-  inFlight = 0;
-  #retired = false;
+export type { Upstream } from './upstream.ts';
 
-  constructor(deployment: DeploymentConfig, config: UpstreamConfig) {
-    const url = new URL(config.url);
-    this.config = config;
-    this.deployment = deployment;
-    this.tls = readTls(config);
-    this.basePath = url.pathname.replace(/\/+$/, '');
-    this.dispatcher = new Pool(url.origin, {
-      connections: null,
-      pipelining: 1,
-      allowH2: false,
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      maxHeaderSize: 64 * 1024,
-      connect: { timeout: deployment.timeouts.connectMs, ...this.tls },
-    });
-  }
-
-  /** Work in flight per engine behind the URL. */
-  get load(): number {
-    return this.inFlight / this.config.replicas;
-  }
-
-  /** Counts one request in flight; the returned function ends it, once. */
-  occupy(): () => void {
-    this.inFlight += 1;
-    let held = true;
-    return () => {
-      if (!held) return;
-      held = false;
-      this.inFlight -= 1;
-      if (this.#retired && this.inFlight === 0) void this.dispatcher.close();
-    };
-  }
-
-  /** The upstream left the config: its connections close when its last request ended. */
-  retire(): void {
-    this.#retired = true;
-    if (this.inFlight === 0) void this.dispatcher.close();
-  }
-}
-
-function readTls(config: UpstreamConfig): Record<string, string> {
-  const { tls } = config;
-  if (tls === undefined) return {};
-  return {
-    ...(tls.ca === '' ? {} : { ca: tls.ca }),
-    ...(tls.cert === '' ? {} : { cert: tls.cert }),
-    ...(tls.key === '' ? {} : { key: tls.key }),
-    ...(tls.serverName === '' ? {} : { servername: tls.serverName }),
-  };
+export interface PoolOptions {
+  readonly clock: Pick<Clock, 'monotonicMs'>;
+  readonly deadlines: DeadlineSweep;
+  readonly log: Log;
+  /** An engine gets no requests for a while, because several in a row failed. */
+  readonly onEjection?: (target: { readonly deployment: string; readonly upstream: string }) => void;
+  /** Numbers in [0, 1); default Math.random. */
+  readonly random?: () => number;
 }
 
 /** All upstreams of a config, kept across reloads where nothing about their connection changed. */
-export class UpstreamPool {
+export class UpstreamPool implements EjectionListener {
+  readonly #options: PoolOptions;
   #upstreams = new Map<string, Upstream>();
-  #byDeployment = new Map<string, readonly Upstream[]>();
+  readonly #sets = new Map<string, ReplicaSet>();
 
-  constructor(config: Config) {
+  constructor(config: Config, options: PoolOptions) {
+    this.#options = options;
     this.reload(config);
   }
 
-  /** Takes over a new config. Returns the upstreams that are new; removed ones finish what they have. */
-  reload(config: Config): readonly Upstream[] {
+  /** Takes over a new config; upstreams that left finish what they have, and what waits for them. */
+  reload(config: Config): void {
     const next = new Map<string, Upstream>();
-    const added: Upstream[] = [];
-    const byDeployment = new Map<string, readonly Upstream[]>();
+    const staying = new Set<string>();
+    const updates: (() => void)[] = [];
     for (const deployment of config.deployments) {
-      const members = deployment.upstreams.map((upstream) => {
-        const key = renderConnectionKey(deployment, upstream);
-        const kept = this.#upstreams.get(key);
-        const member = kept ?? new Upstream(deployment, upstream);
-        if (kept === undefined) added.push(member);
-        next.set(key, member);
-        return member;
-      });
-      byDeployment.set(deployment.name, members);
+      const members = deployment.upstreams.map((upstream) => this.#keepOrCreate(deployment, upstream, next));
+      staying.add(deployment.name);
+      updates.push(() => this.#openSet(deployment.name).update(deployment, members));
     }
-    for (const [key, upstream] of this.#upstreams) {
-      if (!next.has(key)) upstream.retire();
-    }
+    const left = [...this.#upstreams].flatMap(([key, upstream]) => (next.has(key) ? [] : [upstream]));
     this.#upstreams = next;
-    this.#byDeployment = byDeployment;
-    return added;
+    for (const update of updates) update();
+    for (const [name, set] of this.#sets) {
+      if (staying.has(name)) continue;
+      this.#sets.delete(name);
+      set.retire();
+    }
+    for (const upstream of left) if (staying.has(upstream.deployment.name)) upstream.retire();
   }
 
   /** Every upstream of the present config. */
@@ -110,36 +59,88 @@ export class UpstreamPool {
 
   /** Whether any upstream of the deployment may be sent to. */
   isServing(deployment: string): boolean {
-    return this.#byDeployment.get(deployment)?.some(({ healthy }) => healthy !== false) ?? false;
+    return this.#sets.get(deployment)?.isServing() ?? false;
+  }
+
+  /** An engine, or a turn to wait for; throws `no_healthy_upstream` or `overloaded` (see ReplicaSet.acquire). */
+  acquire(deployment: string, request: LeaseRequest): Lease | Turn {
+    const set = this.#sets.get(deployment);
+    if (set === undefined) throw new GatewayError('no_healthy_upstream');
+    if (request.urgency === 'first') set.budget.countRequest(this.#options.clock.monotonicMs());
+    return set.acquire(request);
   }
 
   /**
-   * The upstream with the least work in flight among those not known to be unhealthy and not in `excluded`; ties by chance.
-   * Undefined where none is left.
+   * Whether a request that failed on `excluded` may be tried on another engine. `spent`: there is one, but retries have used up their part
+   * of the traffic. A `granted` retry counts at once.
    */
-  choose(deployment: string, excluded: ReadonlySet<Upstream>): Upstream | undefined {
-    let best: Upstream | undefined;
-    let ties = 0;
-    for (const upstream of this.#byDeployment.get(deployment) ?? []) {
-      if (upstream.healthy === false || excluded.has(upstream)) continue;
-      if (best === undefined || upstream.load < best.load) {
-        best = upstream;
-        ties = 1;
-      } else if (upstream.load === best.load && Math.random() * ++ties < 1) {
-        best = upstream;
-      }
-    }
-    return best;
+  askRetry(deployment: string, excluded: ReadonlySet<Upstream>): 'granted' | 'spent' | 'alone' {
+    const set = this.#sets.get(deployment);
+    if (set === undefined || !set.hasOther(excluded)) return 'alone';
+    return set.budget.tryRetry(this.#options.clock.monotonicMs()) ? 'granted' : 'spent';
+  }
+
+  /** Requests that wait, by deployment. */
+  queueLengths(): readonly { readonly deployment: string; readonly waiting: number }[] {
+    return [...this.#sets].map(([deployment, set]) => ({ deployment, waiting: set.queueLength }));
+  }
+
+  /** Whether requests keep away from an upstream because others failed on it. */
+  isEjected(upstream: Upstream): boolean {
+    return upstream.passiveState(this.#options.clock.monotonicMs()) === 'ejected';
+  }
+
+  /** An upstream has passed its check: who waits may go. */
+  becameHealthy(upstream: Upstream): void {
+    this.#sets.get(upstream.deployment.name)?.serveLine();
+  }
+
+  ejected(upstream: Upstream, forMs: number): void {
+    const target = { deployment: upstream.deployment.name, upstream: upstream.name };
+    this.#options.onEjection?.({ ...target, upstream: upstream.config.discoveredFrom ?? upstream.name });
+    this.#options.log.warn({ ...target, forMs: Math.round(forMs) }, 'upstream is ejected: requests to it fail');
+  }
+
+  restored(upstream: Upstream): void {
+    const target = { deployment: upstream.deployment.name, upstream: upstream.name };
+    this.#options.log.info(target, 'upstream answers requests again');
   }
 
   /** Ends all connections at once. */
   async destroy(): Promise<void> {
     await Promise.all(this.list().map((upstream) => upstream.dispatcher.destroy()));
   }
+
+  #keepOrCreate(deployment: DeploymentConfig, config: UpstreamConfig, next: Map<string, Upstream>): Upstream {
+    const key = renderConnectionKey(deployment, config);
+    const kept = this.#upstreams.get(key);
+    const upstream = kept ?? new Upstream(deployment, config);
+    kept?.adopt(deployment, config);
+    next.set(key, upstream);
+    return upstream;
+  }
+
+  #openSet(deployment: string): ReplicaSet {
+    const known = this.#sets.get(deployment);
+    if (known !== undefined) return known;
+    const { clock, deadlines, random } = this.#options;
+    const set = new ReplicaSet({ clock, deadlines, listener: this, random: random ?? Math.random });
+    this.#sets.set(deployment, set);
+    return set;
+  }
 }
 
-/** Everything that, changed, needs new connections or a new opinion of the upstream. */
+/** Everything that, changed, needs new connections and a new opinion of the upstream. */
 function renderConnectionKey(deployment: DeploymentConfig, upstream: UpstreamConfig): string {
-  const { name, engine, timeouts, health, gpuMillionths } = deployment;
-  return JSON.stringify([name, engine, timeouts, health, gpuMillionths, upstream]);
+  const { name, url, address, tls, proxy } = upstream;
+  return JSON.stringify([
+    deployment.name,
+    deployment.engine,
+    deployment.timeouts.connectMs,
+    name,
+    url,
+    address,
+    tls,
+    proxy,
+  ]);
 }

@@ -1,7 +1,7 @@
 // http-proxy-middleware towards one upstream, with its own keep-alive agent and TLS. What happens with an answer is pass-through-exchange's.
-import { Agent as HttpAgent, type ClientRequest, type IncomingMessage, type ServerResponse } from 'node:http';
-import { Agent as HttpsAgent } from 'node:https';
+import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import { createProxyMiddleware, type RequestHandler } from 'http-proxy-middleware';
+import { createAgent } from './upstream-dispatcher.ts';
 import type { Upstream } from './upstream-pool.ts';
 
 /** Told of one forwarded request. */
@@ -30,7 +30,7 @@ function createForwarder(upstream: Upstream): ForwardRequest {
   const listeners = new WeakMap<IncomingMessage, ProxyListener>();
   const proxy: RequestHandler = createProxyMiddleware({
     target: upstream.config.url,
-    agent: createAgent(upstream),
+    agent: createAgent(upstream.config),
     changeOrigin: true,
     selfHandleResponse: true,
     // The default plugins answer errors and write to the console; both are ours to do.
@@ -53,11 +53,4 @@ function createForwarder(upstream: Upstream): ForwardRequest {
       if (error !== undefined) listener.failed(error instanceof Error ? error : new Error('the proxy failed'));
     });
   };
-}
-
-/** Idle sockets close before uvicorn's five seconds are over, so that a request seldom meets a closing one. */
-function createAgent(upstream: Upstream): HttpAgent {
-  const options = { keepAlive: true, maxFreeSockets: 64, timeout: 4_000 };
-  if (!upstream.config.url.startsWith('https:')) return new HttpAgent(options);
-  return new HttpsAgent({ ...options, ...upstream.tls });
 }

@@ -1,0 +1,48 @@
+// How many retries a deployment may add to its load: a fifth of the requests of the last ten seconds. Whether one makes sense is relay's.
+
+const SLOT_MS = 1000;
+const SLOTS = 10;
+const RETRIES_PER_REQUEST = 0.2;
+/** Small deployments may retry too. */
+const RETRIES_MIN = 3;
+
+/** Counts over ten slots of one second; all instants are monotonic ms. Cheap: one array access per request. */
+export class RetryBudget {
+  readonly #requests = new Uint32Array(SLOTS);
+  readonly #retries = new Uint32Array(SLOTS);
+  #slot = Number.NEGATIVE_INFINITY;
+
+  /** A request's first attempt begins. */
+  countRequest(nowMs: number): void {
+    const index = this.#advance(nowMs);
+    this.#requests[index] = (this.#requests[index] ?? 0) + 1;
+  }
+
+  /** Takes one retry; false where the budget (a fifth of the requests in the last 10 s, at least 3) is spent. */
+  tryRetry(nowMs: number): boolean {
+    const index = this.#advance(nowMs);
+    const allowed = Math.max(RETRIES_MIN, Math.floor(sum(this.#requests) * RETRIES_PER_REQUEST));
+    if (sum(this.#retries) >= allowed) return false;
+    this.#retries[index] = (this.#retries[index] ?? 0) + 1;
+    return true;
+  }
+
+  /** Empties the slots that time has passed over; the index of the present one. */
+  #advance(nowMs: number): number {
+    const slot = Math.floor(nowMs / SLOT_MS);
+    const passed = Math.min(SLOTS, slot - this.#slot);
+    for (let back = 0; back < passed; back += 1) {
+      const index = (((slot - back) % SLOTS) + SLOTS) % SLOTS;
+      this.#requests[index] = 0;
+      this.#retries[index] = 0;
+    }
+    if (passed > 0) this.#slot = slot;
+    return ((this.#slot % SLOTS) + SLOTS) % SLOTS;
+  }
+}
+
+function sum(slots: Uint32Array): number {
+  let total = 0;
+  for (const count of slots) total += count;
+  return total;
+}
