@@ -4,7 +4,7 @@
 import { createSequence } from './engine-sequence.ts';
 import type { Sequence, SequenceOrder } from './engine-sequence.ts';
 import { costOfIteration } from './iteration-cost.ts';
-import type { IterationCoefficients, IterationWork } from './iteration-cost.ts';
+import type { CostOfIteration, IterationCoefficients, IterationWork } from './iteration-cost.ts';
 import { KvCache } from './kv-cache.ts';
 import { blockTokens } from './pseudo-text.ts';
 import { createSeededRandom } from './seeded-random.ts';
@@ -22,6 +22,8 @@ export interface EngineSettings {
   /** Sequences that may wait; one more is refused. */
   readonly maxQueued: number;
   readonly seed: number;
+  /** What an iteration costs and how it divides; default: the linear model of `costOfIteration`. */
+  readonly costOf?: CostOfIteration;
 }
 
 /** One sequence's part of an iteration. */
@@ -152,7 +154,8 @@ export class EngineCore {
     const members = this.#chooseMembers();
     if (members.length === 0) return undefined;
     const noise = this.#random.logNormal(1, this.#settings.noiseCv);
-    const cost = costOfIteration(members, this.#settings.coefficients, noise);
+    const { coefficients, costOf = costOfIteration } = this.#settings;
+    const cost = costOf(members, coefficients, noise);
     return { number: this.iterations + 1, startMs, endMs: startMs + cost.durationMs, members, ...cost };
   }
 

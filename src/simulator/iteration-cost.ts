@@ -41,6 +41,13 @@ export interface IterationCost {
   readonly sharesMs: readonly number[];
 }
 
+/** Another engine's iteration: duration and fair shares (ms, both times `noise`) of the members in their order, under the coefficients. */
+export type CostOfIteration = (
+  works: readonly IterationWork[],
+  coefficients: IterationCoefficients,
+  noise: number,
+) => IterationCost;
+
 /**
  * Duration T = (t0 + Σ f)·noise of an iteration and each member's Shapley share (f + t0/n)·noise, ms: the fixed cost
  * in equal parts and to each its own work. Without members both are empty.
