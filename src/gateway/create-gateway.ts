@@ -7,7 +7,9 @@ import type { EngineTraits } from '#domain/engine.ts';
 import type { Log } from '#domain/log.ts';
 import type { Metering, RecordListener } from '#domain/metering.ts';
 import { type Admission, openAdmission } from '#tenancy/admission.ts';
+import { createTokenCounter } from '#tokenizer/count-tokens.ts';
 import { createAuthenticate } from './authenticate.ts';
+import { AnswerCounter, readTokenizers } from './count-answer.ts';
 import type { ConfigView, DataPlane, RetryResult } from './data-plane.ts';
 import { DeadlineSweep } from './deadline-sweep.ts';
 import { HealthChecks } from './health-checks.ts';
@@ -71,7 +73,7 @@ export interface Gateway {
   close(): Promise<void>;
 }
 
-/** Creates a gateway that does not listen yet. Health checks begin with `listen`. */
+/** Creates a gateway that does not listen yet. Health checks begin with `listen`. Throws TokenizerError for tokenizer files that cannot be used. */
 export function createGateway(options: GatewayOptions): Gateway {
   return new DataPlaneGateway(options);
 }
@@ -108,6 +110,7 @@ class DataPlaneGateway implements Gateway {
     const plane = this.#plane;
     plane.pool.reload(config);
     plane.view = createView(config, plane.pool);
+    plane.answerCounter.reload(config.deployments);
     plane.health.synchronize();
   }
 
@@ -142,14 +145,15 @@ class DataPlaneGateway implements Gateway {
   }
 
   async close(): Promise<void> {
-    const { inFlight, health, deadlines, pool } = this.#plane;
+    const { inFlight, health, deadlines, pool, answerCounter } = this.#plane;
     inFlight.interruptAll();
+    const counted = answerCounter.close();
     health.close();
     deadlines.close();
     const closed = new Promise((resolve) => this.#server.close(resolve));
     this.#server.closeAllConnections();
     await pool.destroy();
-    await closed;
+    await Promise.all([closed, counted]);
   }
 
   /** Infinity while not draining, 0 or less once new requests are refused. */
@@ -179,6 +183,7 @@ function createDataPlane(options: GatewayOptions, isRefusing: () => boolean): Da
     pool,
     health: new HealthChecks({ pool, engines, log, reportHealth }),
     admission: options.admission ?? openAdmission,
+    answerCounter: new AnswerCounter(createTokenCounter({ tokenizers: readTokenizers(config.deployments), log })),
     deadlines,
     inFlight: new InFlight(),
     bodyGraceMs: options.bodyGraceMs ?? 30_000,

@@ -3,6 +3,7 @@ import type { Config } from '#config/config.ts';
 import type { EngineTraits } from '#domain/engine.ts';
 import type { Admission } from '#tenancy/admission.ts';
 import type { Authenticate } from './authenticate.ts';
+import type { AnswerCounter } from './count-answer.ts';
 import type { DeadlineSweep } from './deadline-sweep.ts';
 import type { HealthChecks } from './health-checks.ts';
 import type { InFlight } from './in-flight.ts';
@@ -27,6 +28,7 @@ export interface DataPlane extends MeterServices {
   readonly pool: UpstreamPool;
   readonly health: HealthChecks;
   readonly admission: Admission;
+  readonly answerCounter: AnswerCounter;
   readonly deadlines: DeadlineSweep;
   readonly inFlight: InFlight;
   readonly bodyGraceMs: number;

@@ -2,6 +2,7 @@
 import type { ServerResponse } from 'node:http';
 import type { GatewayError } from '#domain/errors.ts';
 import type { Outcome } from '#domain/usage-record.ts';
+import type { AttemptCount } from './count-answer.ts';
 import type { DeadlineSweep } from './deadline-sweep.ts';
 import type { MeteredRoute } from './metered-routes.ts';
 import type { ParsedRequest } from './parse-request.ts';
@@ -23,6 +24,8 @@ export interface ExchangeOptions {
   readonly removesUsage: boolean;
   /** Whether a complete stream of this engine ends with `[DONE]`. */
   readonly endsWithDone: boolean;
+  /** Counts what the engine does not report; null where its deployment has no tokenizer. */
+  readonly counting: AttemptCount | null;
   readonly deadlines: DeadlineSweep;
   /** Monotonic ms at which the whole request must have ended. */
   readonly mustEndByMs: number;

@@ -1,4 +1,5 @@
 // What an answer says about itself as its bytes pass: content, usage, errors, its end. One observer per kind of answer.
+import { type AnswerTexts, measureTexts, readAnswerTexts, StreamText } from './answer-text.ts';
 import { listMembers } from './json-members.ts';
 import type { RouteShape } from './metered-routes.ts';
 import { EventReader, parseEventData } from './read-event.ts';
@@ -25,6 +26,8 @@ export interface AnswerObserver {
   readonly usage: ReportedUsage | null;
   /** Bytes of generated text in an answer that does not stream; null where unknown. */
   readonly contentBytes: number | null;
+  /** Generated texts, where they are kept because they may be counted; null or absent otherwise. */
+  readonly texts?: AnswerTexts | null;
   /** Whether the bytes passed on so far end between two events; true for answers that are no stream. */
   readonly atBoundary: boolean;
 }
@@ -35,6 +38,8 @@ export interface StreamObserverOptions {
   readonly sequences: number;
   /** Take out the usage chunk that the gateway asked for. */
   readonly removesUsage: boolean;
+  /** Keep the generated text, to be counted at the end. Default: no. */
+  readonly keepsText?: boolean;
 }
 
 /** Observes a server-sent event stream. */
@@ -48,10 +53,12 @@ export class StreamObserver implements AnswerObserver {
   readonly #reader: EventReader;
   readonly #usage: StreamUsage;
   readonly #scanner: SseScanner;
+  readonly #text: StreamText | null;
 
   constructor(options: StreamObserverOptions) {
     this.#reader = new EventReader(options.shape);
     this.#usage = new StreamUsage(options);
+    this.#text = options.keepsText === true ? new StreamText(options.shape) : null;
     this.#scanner = new SseScanner(
       (bytes, start, end) => this.#readEvent(bytes, start, end),
       options.removesUsage ? 'filter' : 'observe',
@@ -60,6 +67,10 @@ export class StreamObserver implements AnswerObserver {
 
   get usage(): ReportedUsage | null {
     return this.#usage.read();
+  }
+
+  get texts(): AnswerTexts | null {
+    return this.#text === null ? null : this.#text.read();
   }
 
   get atBoundary(): boolean {
@@ -79,14 +90,19 @@ export class StreamObserver implements AnswerObserver {
   /** Returns true for an event that is usage alone. */
   #readEvent(bytes: Buffer, start: number, end: number): boolean {
     const text = bytes.toString('latin1', start, end);
-    if (this.#reader.hasContent(text)) {
+    const hasContent = this.#reader.hasContent(text);
+    if (hasContent) {
       this.steps += 1;
       this.contentEvents += 1;
     }
     if (!this.isFinished && this.#reader.hasFinish(text)) this.isFinished = true;
     if (!this.isLast && this.#reader.isLast(text)) this.isLast = true;
-    if (!this.#reader.needsParsing(text)) return false;
+    const keepsText = hasContent && this.#text !== null;
+    const needsParsing = this.#reader.needsParsing(text);
+    if (!keepsText && !needsParsing) return false;
     const payload = parseEventData(bytes.toString('utf8', start, end));
+    if (keepsText) this.#text?.add(payload);
+    if (!needsParsing) return false;
     if (isErrorPayload(payload)) this.isFailed = true;
     return this.#usage.add(payload);
   }
@@ -106,10 +122,17 @@ export class JsonObserver implements AnswerObserver {
   isFailed = false;
   usage: ReportedUsage | null = null;
   contentBytes: number | null = null;
+  texts: AnswerTexts | null = null;
+  readonly #keepsText: boolean;
   #parts: Buffer[] = [];
   #partsLength = 0;
   #isCut = false;
   #isEnded = false;
+
+  /** With `keepsText` the generated texts can be had at the end of an answer without usage. */
+  constructor(options: { readonly keepsText?: boolean } = {}) {
+    this.#keepsText = options.keepsText === true;
+  }
 
   observe(chunk: Buffer): Buffer {
     this.#parts.push(chunk);
@@ -137,7 +160,10 @@ export class JsonObserver implements AnswerObserver {
     this.isFinished = payload !== undefined;
     this.isFailed = isErrorPayload(payload);
     this.usage = readUsage(payload);
-    this.contentBytes = this.usage === null ? measureContent(payload) : null;
+    if (this.usage !== null) return null;
+    const texts = readAnswerTexts(payload);
+    this.contentBytes = measureTexts(texts);
+    if (this.#keepsText) this.texts = texts;
     return null;
   }
 }
@@ -186,29 +212,4 @@ function parseTailUsage(tail: string): unknown {
   return usage === undefined
     ? undefined
     : { usage: parseJson(bytes.toString('utf8', usage.valueStart, usage.valueEnd)) };
-}
-
-/** UTF-8 bytes of the generated texts of a chat, completion, Responses or Anthropic answer; null where none is found. */
-function measureContent(payload: unknown): number | null {
-  const answer = asObject(payload);
-  const texts: string[] = [];
-  const add = (value: unknown): void => {
-    if (typeof value === 'string') texts.push(value);
-  };
-  for (const choice of asList(answer?.['choices'])) {
-    const message = asObject(asObject(choice)?.['message']);
-    add(asObject(choice)?.['text']);
-    add(message?.['content']);
-    add(message?.['reasoning_content']);
-    for (const call of asList(message?.['tool_calls'])) add(asObject(asObject(call)?.['function'])?.['arguments']);
-  }
-  for (const part of asList(answer?.['content'])) add(asObject(part)?.['text']);
-  for (const item of asList(answer?.['output'])) {
-    for (const part of asList(asObject(item)?.['content'])) add(asObject(part)?.['text']);
-  }
-  return texts.length === 0 ? null : texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
-}
-
-function asList(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [];
 }

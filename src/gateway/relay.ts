@@ -130,6 +130,7 @@ export class Relay {
         : answerHeaders,
       removesUsage,
       endsWithDone: route.takesStreamOptions && plane.engines[deployment.engine]?.endsWithDone === true,
+      counting: plane.answerCounter.open({ deployment, route, body, stream: request.stream }),
       deadlines: plane.deadlines,
       mustEndByMs: meter.receivedAtMs + config.server.requestTimeoutMs,
       accepts: (status) => {

@@ -1,5 +1,6 @@
 // The one place that decides which token counts a record gets, and how good they are.
 import { type TokenCounts, type TokenSource, UNKNOWN_TOKENS } from '#domain/tokens.ts';
+import type { CountedTokens } from './count-answer.ts';
 import { type ReportedUsage, toTokenCounts } from './read-usage.ts';
 
 /** Bytes of English text per token, the usual rule of thumb (upstreams.md §8.1, last resort). */
@@ -18,24 +19,37 @@ export interface TokenEvidence {
   readonly contentEvents: number;
   /** Bytes of generated text in an answer that did not stream; null where unknown. */
   readonly contentBytes: number | null;
+  /** What the model's own tokenizer counted; null or absent where it did not. */
+  readonly counted?: CountedTokens | null;
 }
 
 /**
  * Rules, first that applies:
  * 1. the engine reported usage → `reported`, whatever else happened;
  * 2. it refused the request (status ≥ 400) → `unknown`: nothing says that work was done; so is work metered by duration;
- * 3. a stream, cut or without usage → `counted`: one token per content-bearing event, the prompt estimated from its bytes;
- * 4. any other answer → `estimated`: prompt and output from their bytes, output null where the answer cannot be read or never came.
+ * 3. a stream, cut or without usage → `counted`: its text by the model's tokenizer, else one token per content-bearing event;
+ * 4. any other answer whose prompt and output the model's tokenizer counted → `counted`;
+ * 5. the rest → `estimated` from bytes, output null where the answer cannot be read or never came.
+ * A prompt counts by the tokenizer wherever that was possible, else by its bytes.
  */
 export function resolveTokens(evidence: TokenEvidence): { readonly tokens: TokenCounts; readonly source: TokenSource } {
-  const { usage, engineStatus, contentEvents, contentBytes } = evidence;
+  const { usage, engineStatus, contentBytes, counted = null } = evidence;
   if (usage !== null) return { tokens: toTokenCounts(usage).tokens, source: 'reported' };
   const isRefused = engineStatus !== null && engineStatus >= 400;
   if (isRefused || evidence.work === 'duration') return { tokens: UNKNOWN_TOKENS, source: 'unknown' };
-  const input = Math.ceil(evidence.promptTextBytes / BYTES_PER_TOKEN);
-  if (evidence.isStream) {
-    return { tokens: { ...UNKNOWN_TOKENS, input, output: contentEvents }, source: 'counted' };
+  const input = counted?.prompt ?? Math.ceil(evidence.promptTextBytes / BYTES_PER_TOKEN);
+  if (evidence.isStream) return { tokens: { input, cachedInput: null, ...readStreamed(evidence) }, source: 'counted' };
+  if (counted !== null && counted.prompt !== null && counted.output !== null) {
+    const { output, reasoning } = counted;
+    return { tokens: { input, cachedInput: null, output, reasoning }, source: 'counted' };
   }
   const output = evidence.prefillOnly ? 0 : contentBytes === null ? null : Math.ceil(contentBytes / BYTES_PER_TOKEN);
   return { tokens: { ...UNKNOWN_TOKENS, input, output }, source: 'estimated' };
+}
+
+/** Events with content of which no text was found are of a form that only their number tells. */
+function readStreamed({ counted, contentEvents }: TokenEvidence): Pick<TokenCounts, 'output' | 'reasoning'> {
+  const { output = null, reasoning = null } = counted ?? {};
+  const isCounted = output !== null && (contentEvents === 0 || output + (reasoning ?? 0) > 0);
+  return isCounted ? { output, reasoning } : { output: contentEvents, reasoning: null };
 }

@@ -4,13 +4,13 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { GatewayError } from '#domain/errors.ts';
 import type { Outcome } from '#domain/usage-record.ts';
+import { resolveAttemptTokens } from './attempt-tokens.ts';
 import { type ClientWriter, createClientWriter } from './client-writer.ts';
 import type { Deadline } from './deadline-sweep.ts';
 import { JsonObserver, type AnswerObserver, OpaqueObserver, StreamObserver } from './observe-answer.ts';
 import type { ExchangeOptions, ExchangeResult } from './exchange-options.ts';
 import { renderErrorEvent } from './openai-error.ts';
 import type { AttemptSpan } from './request-meter.ts';
-import { resolveTokens } from './resolve-tokens.ts';
 import { createAnswerHeaders } from './response-headers.ts';
 
 /** Streams one engine's answer to one client. */
@@ -30,6 +30,8 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
   #lastByteAtMs = 0;
   #failure: { readonly outcome: Outcome; readonly error: GatewayError } | undefined;
   #isOver = false;
+  /** The one record, while it waits for its tokens to be counted. */
+  #recording: Promise<void> | undefined;
 
   constructor(options: ExchangeOptions) {
     this.#options = options;
@@ -53,6 +55,7 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
     } catch (error) {
       this.onResponseError(undefined, error as Error);
     }
+    this.#options.counting?.begin();
     return this.#done.promise;
   }
 
@@ -176,9 +179,9 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
       this.#end({ kind: 'failed', error, outcome, wasSent: this.#span !== undefined, declinedStatus: null });
       return;
     }
-    if (this.#span?.isFinished === true) {
+    if (this.#isFinished) {
       // Everything that matters had arrived: what breaks now is only the engine's goodbye.
-      this.#writer.end(null);
+      this.#writer.end(null, this.#recording);
       this.#end({ kind: 'answered' });
       return;
     }
@@ -217,17 +220,20 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
     this.#isStream = type.startsWith('text/event-stream');
     const isReadable = encoding === undefined || encoding === 'identity';
     if (!isReadable || this.#options.route.work === 'duration') return new OpaqueObserver();
+    const { counting } = this.#options;
     if (this.#isStream) {
       const { route, request, removesUsage } = this.#options;
       const { promptCount, sequences } = request;
-      return new StreamObserver({ shape: route.shape, promptCount, sequences, removesUsage });
+      const keepsText = counting?.expectsSilence === true;
+      return new StreamObserver({ shape: route.shape, promptCount, sequences, removesUsage, keepsText });
     }
-    return type.includes('json') || type === '' ? new JsonObserver() : new OpaqueObserver();
+    const isJson = type.includes('json') || type === '';
+    return isJson ? new JsonObserver({ keepsText: counting !== null }) : new OpaqueObserver();
   }
 
   /** The answer is complete as far as its engine is concerned; what it says of itself decides the outcome. */
   #finishAnswered(): Promise<void> | undefined {
-    if (this.#span?.isFinished === true) return undefined;
+    if (this.#isFinished) return this.#recording;
     if (!this.#isStream) this.#observer.end();
     const status = this.#engineStatus ?? 502;
     return this.#finish(this.#isWhole(status) ? 'completed' : 'upstream_error', status);
@@ -240,19 +246,25 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
     return this.#observer.isLast || this.#observer.isFinished || !this.#options.endsWithDone;
   }
 
+  get #isFinished(): boolean {
+    return this.#recording !== undefined || this.#span?.isFinished === true;
+  }
+
+  /**
+   * Writes the one record; later calls change nothing. Where tokens are counted in the thread, it is written as the ending was when it
+   * came, with the engine's part over at that instant; the answer's last bytes and the end of the attempt wait for it.
+   */
   #finish(outcome: Outcome, status: number, lastAttempt = true): Promise<void> | undefined {
-    const { route, request, upstream } = this.#options;
-    const { tokens, source } = resolveTokens({
-      usage: this.#observer.usage,
-      promptTextBytes: request.promptTextBytes,
-      isStream: this.#isStream,
-      prefillOnly: route.prefillOnly,
-      engineStatus: this.#engineStatus,
-      contentEvents: this.#observer.contentEvents,
-      contentBytes: this.#observer.contentBytes,
-      work: route.work ?? upstream.deployment.work,
-    });
-    return this.#span?.finish({ outcome, status, tokens, tokenSource: source, lastAttempt });
+    const span = this.#span;
+    if (span === undefined || this.#isFinished) return this.#recording;
+    const sight = { observer: this.#observer, engineStatus: this.#engineStatus, isStream: this.#isStream, outcome };
+    const resolved = resolveAttemptTokens(this.#options, sight);
+    if (!(resolved instanceof Promise)) return span.finish({ outcome, status, lastAttempt, ...resolved });
+    const engineEndedAtMs = this.#now();
+    this.#recording = resolved.then((tokens) =>
+      span.finish({ outcome, status, lastAttempt, engineEndedAtMs, ...tokens }),
+    );
+    return this.#recording;
   }
 
   /** The one error event; an event that was passed on by half is closed first, so that the error stands on its own. */
@@ -265,7 +277,9 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#options.deadlines.delete(this);
-    this.#done.resolve(result);
+    const { resolve } = this.#done;
+    if (this.#recording === undefined) resolve(result);
+    else void this.#recording.then(() => resolve(result));
   }
 
   #now(): number {

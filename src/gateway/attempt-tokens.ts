@@ -1,0 +1,49 @@
+// The token counts of one attempt's record: what its engine said, else what the tokenizer counts, else what the stream and the bytes tell.
+// The order of preference stands in resolve-tokens.ts.
+import type { Outcome } from '#domain/usage-record.ts';
+import type { CountedTokens } from './count-answer.ts';
+import type { ExchangeOptions } from './exchange-options.ts';
+import type { AnswerObserver } from './observe-answer.ts';
+import type { AttemptEnding } from './request-meter.ts';
+import { resolveTokens } from './resolve-tokens.ts';
+
+export type AttemptTokens = Pick<AttemptEnding, 'tokens' | 'tokenSource'>;
+
+/** What was seen of an attempt that ended. `engineStatus` is null where the engine had not answered. */
+export interface AttemptSight {
+  readonly observer: AnswerObserver;
+  readonly engineStatus: number | null;
+  readonly isStream: boolean;
+  readonly outcome: Outcome;
+}
+
+/** At once where nothing long is to be counted, else when the thread has counted it (bounded by its wait limit). Never rejects. */
+export function resolveAttemptTokens(
+  options: Pick<ExchangeOptions, 'counting' | 'route' | 'request' | 'upstream'>,
+  sight: AttemptSight,
+): AttemptTokens | Promise<AttemptTokens> {
+  const { counting, route, request, upstream } = options;
+  const { observer, engineStatus, isStream, outcome } = sight;
+  const resolve = (counted: CountedTokens | null): AttemptTokens => {
+    const { tokens, source } = resolveTokens({
+      usage: observer.usage,
+      promptTextBytes: request.promptTextBytes,
+      isStream,
+      prefillOnly: route.prefillOnly,
+      engineStatus,
+      contentEvents: observer.contentEvents,
+      contentBytes: observer.contentBytes,
+      work: route.work ?? upstream.deployment.work,
+      counted,
+    });
+    return { tokens, tokenSource: source };
+  };
+  const counted =
+    counting?.finish({
+      isReported: observer.usage !== null,
+      isAnswered: engineStatus !== null && engineStatus < 400,
+      isWhole: outcome === 'completed',
+      texts: observer.texts ?? null,
+    }) ?? null;
+  return counted instanceof Promise ? counted.then(resolve) : resolve(counted);
+}
