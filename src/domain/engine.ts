@@ -11,4 +11,6 @@ export interface EngineTraits {
   readonly bareStreamOptionsAskUsage: boolean;
   /** Whether a complete chat or completion stream ends with `data: [DONE]`. */
   readonly endsWithDone: boolean;
+  /** Whether the engine serves KServe's `/v2` routes, over HTTP and gRPC; absent means no. */
+  readonly speaksKserve?: boolean;
 }

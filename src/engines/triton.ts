@@ -8,4 +8,5 @@ export const triton: EngineTraits = {
   acceptsStreamOptions: false,
   bareStreamOptionsAskUsage: false,
   endsWithDone: false,
+  speaksKserve: true,
 };

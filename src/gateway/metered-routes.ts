@@ -1,5 +1,8 @@
 // The inference routes whose tokens are metered, and what each speaks. How answers are read is in read-usage and stream-shapes.
 
+import type { IncomingHttpHeaders } from 'node:http';
+import type { AnswerObserver } from './observe-answer.ts';
+
 /** In which envelope the gateway's own errors are told. */
 export type Protocol = 'openai' | 'anthropic' | 'kserve';
 
@@ -17,6 +20,8 @@ export interface MeteredRoute {
   readonly prefillOnly: boolean;
   /** True where `stream_options` belongs to the request's schema. */
   readonly takesStreamOptions: boolean;
+  /** Reads the route's answers where they are in no shape of OpenAI's; null for an answer that none can read. */
+  readonly createObserver?: (headers: IncomingHttpHeaders) => AnswerObserver | null;
 }
 
 /** Metered `POST` routes (contract §4). */

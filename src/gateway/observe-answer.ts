@@ -9,6 +9,8 @@ import { StreamUsage } from './stream-usage.ts';
 
 /** Watches the body of one answer. */
 export interface AnswerObserver {
+  /** Whether bytes may be taken out of an answer that is no stream, so that its length is not the engine's; absent means no. */
+  readonly changesLength?: boolean;
   /** Takes a chunk, returns the bytes to pass on now. `steps` then holds the content-bearing events that ended in it. */
   observe(chunk: Buffer): Buffer | null;
   /** The body is complete: returns bytes held back, null for none. Usage and failure are final afterwards. */

@@ -23,7 +23,7 @@ export interface ParsedRequest {
 
 /** Parses a body. Throws 400 `invalid_json`, or `invalid_request` for JSON that is no object or a model that is no text. */
 export function parseRequest(body: Buffer, shape: RouteShape): ParsedRequest {
-  const fields = parseObject(body);
+  const fields = parseFields(body);
   const { model } = fields;
   if (model !== undefined && model !== null && typeof model !== 'string') {
     throw new GatewayError('invalid_request', { text: 'The field model must be a string.', param: 'model' });
@@ -45,7 +45,8 @@ export function parseRequest(body: Buffer, shape: RouteShape): ParsedRequest {
   };
 }
 
-function parseObject(body: Buffer): Record<string, unknown> {
+/** The top-level fields of a body. Throws 400 `invalid_json`, or `invalid_request` for JSON that is no object. */
+export function parseFields(body: Buffer): Record<string, unknown> {
   let parsed: unknown;
   try {
     parsed = JSON.parse(body.toString('utf8'));

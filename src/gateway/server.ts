@@ -11,6 +11,7 @@ import type { Duplex } from 'node:stream';
 import express from 'express';
 import { ERROR_KINDS } from '#domain/errors.ts';
 import type { DataPlane } from './data-plane.ts';
+import { createKserveHandler } from './kserve-routes.ts';
 import { METERED_ROUTES } from './metered-routes.ts';
 import { createModelsHandler, sendJson } from './models-route.ts';
 import { createPassThroughHandler } from './pass-through.ts';
@@ -66,7 +67,9 @@ function createApp(plane: DataPlane, readiness: () => Readiness): express.Expres
     const { httpStatus, body } = readiness();
     sendJson(res, { status: httpStatus, body });
   });
-  app.use(on(createPassThroughHandler(plane)));
+  const passThrough = createPassThroughHandler(plane);
+  app.all(/^\/v2(?:\/|$)/, on(createKserveHandler(plane, passThrough)));
+  app.use(on(passThrough));
   return app;
 }
 

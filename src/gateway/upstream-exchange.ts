@@ -136,7 +136,7 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
     const nowMs = this.#now();
     const answer = createAnswerHeaders(headers, {
       own: answerHeaders,
-      lengthUnknown: filters,
+      lengthUnknown: filters || this.#observer.changesLength === true,
       gatewayMs: this.#dispatchedAtMs - meter.receivedAtMs - meter.waitedMs,
     });
     this.#lastByteAtMs = nowMs;
@@ -154,7 +154,8 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
     if (this.#bytesLeft !== null) this.#bytesLeft -= chunk.length;
     const isLast = this.#bytesLeft === 0 || this.#observer.isLast;
     const written = isLast ? this.#finishAnswered() : undefined;
-    if (output !== null) this.#writer.write(output, written);
+    // Where everything is held back, what comes later waits for the record all the same.
+    if (output !== null || written !== undefined) this.#writer.write(output ?? Buffer.alloc(0), written);
   }
 
   onResponseEnd(): void {
@@ -219,6 +220,8 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
     const type = String(headers['content-type'] ?? '').toLowerCase();
     this.#isStream = type.startsWith('text/event-stream');
     const isReadable = encoding === undefined || encoding === 'identity';
+    const { createObserver } = this.#options.route;
+    if (isReadable && createObserver !== undefined) return createObserver(headers) ?? new OpaqueObserver();
     if (!isReadable || this.#options.route.work === 'duration') return new OpaqueObserver();
     const { counting } = this.#options;
     if (this.#isStream) {

@@ -1,0 +1,143 @@
+// The metered routes of KServe's HTTP protocol: find the deployment by the path, admit, ask for token counts where the model can say
+// them, relay. Bodies with tensors reach the engine byte for byte.
+import type { IncomingHttpHeaders } from 'node:http';
+import type { DeploymentConfig } from '#config/config.ts';
+import { admit } from './admit.ts';
+import type { DataPlane } from './data-plane.ts';
+import { GenerateObserver, GenerateStreamObserver, InferObserver } from './kserve-answer.ts';
+import type { KserveModelInputs } from './kserve-model-inputs.ts';
+import { type InferenceAction, type KservePath, renderKservePath, renderKserveRoute } from './kserve-path.ts';
+import {
+  listMissingSwitches,
+  parseGenerateRequest,
+  parseInferRequest,
+  readHeaderLength,
+  spliceSwitches,
+} from './kserve-request.ts';
+import type { MeteredRoute } from './metered-routes.ts';
+import type { AnswerObserver } from './observe-answer.ts';
+import type { ParsedRequest } from './parse-request.ts';
+import { ClientGoneError, readBody } from './read-body.ts';
+import { Relay } from './relay.ts';
+import type { ModelRouter } from './route-model.ts';
+import { runRelay } from './serve-inference.ts';
+import type { Exchange } from './serve-request.ts';
+
+/** What one path of a model is served with. */
+export interface KserveTarget {
+  readonly path: KservePath & { readonly action: InferenceAction };
+  /** Knows the deployments that speak KServe, and no others. */
+  readonly router: ModelRouter;
+  readonly modelInputs: KserveModelInputs;
+}
+
+/** Serves `infer`, `generate` or `generate_stream`. Throws the GatewayError that refuses; resolves when the answer is complete. */
+export async function serveKserveInference(plane: DataPlane, target: KserveTarget, exchange: Exchange): Promise<void> {
+  const { req, res, meter, idHeaders } = exchange;
+  const { path, router } = target;
+  const { config } = plane.view;
+  meter.route = renderKserveRoute(path.action);
+  meter.requestedModel = path.model;
+  meter.stream = path.action === 'generate_stream';
+  const named = req.headers['x-inferometer-deployment'];
+  const deployment = router.route({
+    caller: meter.caller,
+    model: path.model,
+    deployment: typeof named === 'string' ? named : undefined,
+  });
+  meter.deployment = deployment.name;
+  meter.model = deployment.models[0] ?? null;
+  const body = await readBody(req, {
+    maxBytes: config.server.maxBodyBytes,
+    graceMs: plane.bodyGraceMs,
+    deadlines: plane.deadlines,
+    nowMs: meter.receivedAtMs,
+  });
+  meter.waitedMs = plane.clock.monotonicMs() - meter.receivedAtMs;
+  const prepared = path.action === 'infer' ? readInfer(body, path.model, req.headers) : readGenerate(body, path);
+  const { request } = prepared;
+  const permit = await admit(plane.admission, meter, { deployment, request, promptBytes: body.length });
+  try {
+    const switches = prepared.canAsk ? await listSwitches(plane, target, { body, deployment }) : [];
+    if (res.destroyed) throw new ClientGoneError();
+    const route = createRoute({ path, deployment, switches, work: prepared.work });
+    const answerHeaders = { ...permit.headers, ...idHeaders, 'x-inferometer-deployment': deployment.name };
+    const sent = spliceSwitches(body, switches);
+    await runRelay(
+      exchange,
+      new Relay({ plane, meter, route, request, deployment, req, res, body: sent, answerHeaders, removesUsage: false }),
+    );
+  } finally {
+    permit.release();
+  }
+}
+
+interface PreparedRequest {
+  readonly request: ParsedRequest;
+  /** `duration` where nothing will be known of the answer's tokens. */
+  readonly work: 'duration' | undefined;
+  /** Whether token switches can be added to the body. */
+  readonly canAsk: boolean;
+}
+
+function readGenerate(body: Buffer, path: KservePath): PreparedRequest {
+  const request = parseGenerateRequest(body, path.model, path.action === 'generate_stream');
+  return { request, work: undefined, canAsk: true };
+}
+
+/** Tensors of unknown meaning: only an answer that was asked to count tokens is measured by them. */
+function readInfer(body: Buffer, model: string, headers: IncomingHttpHeaders): PreparedRequest {
+  const { parsed, asksTokens } = parseInferRequest(
+    body,
+    model,
+    readHeaderLength(headers['inference-header-content-length']),
+  );
+  return { request: parsed, work: asksTokens ? undefined : 'duration', canAsk: false };
+}
+
+/** The switches to add: those the body leaves open, where every engine of the deployment is known to take them. */
+async function listSwitches(
+  plane: DataPlane,
+  target: KserveTarget,
+  options: { readonly body: Buffer; readonly deployment: DeploymentConfig },
+): Promise<readonly string[]> {
+  const { body, deployment } = options;
+  const missing = deployment.work === 'tokens' ? listMissingSwitches(body) : [];
+  if (missing.length === 0) return missing;
+  const engines = plane.pool
+    .list()
+    .filter((upstream) => upstream.deployment.name === deployment.name && upstream.healthy !== false);
+  const metadata = renderKservePath(deployment.servedModel, { version: target.path.version, action: 'metadata' });
+  return (await target.modelInputs.takeTokenSwitches(engines, metadata)) ? missing : [];
+}
+
+function createRoute(options: {
+  readonly path: KserveTarget['path'];
+  readonly deployment: DeploymentConfig;
+  readonly switches: readonly string[];
+  readonly work: 'duration' | undefined;
+}): MeteredRoute {
+  const { path, deployment, switches, work } = options;
+  return {
+    path: renderKservePath(deployment.servedModel, path),
+    protocol: 'kserve',
+    shape: 'completion',
+    prefillOnly: false,
+    takesStreamOptions: false,
+    ...(work === undefined ? {} : { work }),
+    createObserver: (headers) => createObserver(headers, path.action, switches),
+  };
+}
+
+/** The observer of a KServe answer; null for a type that none can read. An error of `generate_stream` may come as plain JSON. */
+function createObserver(
+  headers: IncomingHttpHeaders,
+  action: InferenceAction,
+  switches: readonly string[],
+): AnswerObserver | null {
+  const type = String(headers['content-type'] ?? '').toLowerCase();
+  if (type.startsWith('text/event-stream')) return new GenerateStreamObserver(switches);
+  const headerLength = readHeaderLength(headers['inference-header-content-length']);
+  if (action === 'infer') return new InferObserver(headerLength);
+  return type.includes('json') || type === '' ? new GenerateObserver(switches) : null;
+}
