@@ -1,17 +1,19 @@
 // Builds a running gateway from a configuration: the only file that knows adapters, and the order in which things start and stop.
 import { type Accounting, createAccounting } from '#accounting/create-accounting.ts';
-import { chooseProfile, poolFactsFromConfig } from '#accounting/pool-facts-from-config.ts';
+import { chooseProfile, departedPoolFacts, poolFactsFromConfig } from '#accounting/pool-facts-from-config.ts';
 import { createWindowClock, machineClock, type WindowClock } from '#accounting/window-clock.ts';
 import { type AdminServer, createAdminServer } from '#admin/admin-server.ts';
 import type { Config } from '#config/config.ts';
 import type { Log } from '#domain/log.ts';
 import { ENGINE_TRAITS } from '#engines/engine-traits.ts';
 import { createGateway, type Gateway } from '#gateway/create-gateway.ts';
+import { DnsDiscovery, type ResolveHost } from '#gateway/dns-discovery.ts';
 import { createAccessLog } from '#observe/access-log.ts';
 import { createAccessLogging } from '#observe/logging.ts';
 import { createMetrics, type Metrics, type MetricsSources } from '#observe/metrics.ts';
 import { type OpenedStore, openStore } from '#store/open-store.ts';
 import { assessReadiness, type ReadinessAnswer } from './readiness.ts';
+import { ConfigTakeOver } from './take-over-config.ts';
 
 /** A start waits this long for the store, then serves without it: requests are metered and journaled meanwhile. */
 const STORE_WAIT_MS = 5_000;
@@ -34,6 +36,8 @@ export interface ComposeOptions {
   readonly version: string;
   /** False after a reload that was refused. */
   readonly configReloadSuccessful: () => boolean;
+  /** Addresses of a host, for `dns+` upstreams; default: as the system resolves names. */
+  readonly resolveHost?: ResolveHost;
 }
 
 /** The configuration asks for a price in settled time. */
@@ -46,7 +50,9 @@ export class PriceRefusedError extends Error {
  * JournalLockedError, StoreSchemaError, PriceRefusedError or the system's error of a port or directory.
  */
 export async function composeGateway(options: ComposeOptions): Promise<RunningGateway> {
-  const parts = new Composition(options);
+  const { log, resolveHost } = options;
+  const discovery = new DnsDiscovery({ log, ...(resolveHost === undefined ? {} : { resolve: resolveHost }) });
+  const parts = new Composition({ ...options, config: await discovery.follow(options.config) }, discovery);
   try {
     return await parts.start();
   } catch (error) {
@@ -61,6 +67,8 @@ class Composition {
   #started = false;
   #draining = false;
   readonly #options: ComposeOptions;
+  readonly #discovery: DnsDiscovery;
+  readonly #takeOver: ConfigTakeOver;
   readonly #clock: WindowClock;
   readonly #store: OpenedStore;
   readonly #metrics: Metrics;
@@ -68,8 +76,9 @@ class Composition {
   readonly #gateway: Gateway;
   readonly #admin: AdminServer;
 
-  constructor(options: ComposeOptions) {
+  constructor(options: ComposeOptions, discovery: DnsDiscovery) {
     this.#options = options;
+    this.#discovery = discovery;
     this.#config = options.config;
     this.#clock = createWindowClock(machineClock);
     const { store, retention } = options.config;
@@ -87,6 +96,13 @@ class Composition {
       unsettled: () => this.#accounting.unsettled(),
       clock: this.#clock,
     });
+    this.#takeOver = new ConfigTakeOver({
+      discovery,
+      accounting: this.#accounting,
+      log: options.log,
+      announce: (config) => (this.#config = config),
+      use: (config) => this.#use(config),
+    });
   }
 
   async start(): Promise<RunningGateway> {
@@ -98,31 +114,32 @@ class Composition {
       if (refused.length > 0) throw new PriceRefusedError(refused.join('; '));
     }
     const address = await this.#gateway.listen();
+    this.#takeOver.watch();
     return {
       gatewayUrl: toUrl(address, this.#config.server.tls !== undefined),
       adminUrl: toUrl(admin, false),
       ready,
-      reload: (config) => this.#reload(config),
+      reload: (config) => this.#takeOver.reload(config),
       drain: () => this.#drain(),
     };
   }
 
   /** After a start that failed: nothing is posted, the journal keeps what there is. */
   async abandon(): Promise<void> {
+    this.#takeOver.stop();
     this.#accounting.stop();
     await Promise.allSettled([this.#gateway.close(), this.#admin.close(), this.#store.settlement.close()]);
   }
 
-  async #reload(next: Config): Promise<readonly string[]> {
-    this.#config = next;
-    this.#gateway.reload(next);
-    this.#admin.reload(next);
-    this.#metrics.reload(next);
-    return this.#accounting.applyFacts();
+  #use(config: Config): void {
+    this.#gateway.reload(config);
+    this.#admin.reload(config);
+    this.#metrics.reload(config);
   }
 
   async #drain(): Promise<readonly string[]> {
     this.#draining = true;
+    this.#takeOver.stop();
     this.#gateway.startDraining();
     const { left } = await this.#gateway.drain(this.#config.server.drainTimeoutMs);
     await this.#gateway.close();
@@ -160,7 +177,8 @@ class Composition {
       silenceMs: settlement.silenceMs,
       clock: this.#clock,
       log: this.#options.log,
-      wantedFacts: () => poolFactsFromConfig(this.#config),
+      wantedFacts: () =>
+        new Map([...departedPoolFacts(this.#config, this.#discovery.departed()), ...poolFactsFromConfig(this.#config)]),
       listener: this.#metrics,
       profileOf: createProfileLookup(() => this.#config),
     });
@@ -179,6 +197,8 @@ class Composition {
       log,
       reportHealth: (pool, healthy) => this.#accounting.reportHealth(pool, healthy),
       onRejection: (team, reason) => metrics.requestRejected(team, reason),
+      onEjection: (target) => metrics.upstreamEjected(target),
+      onRetry: (deployment, result) => metrics.retried(deployment, result),
       onOverhead: (target, overheadMs) => metrics.overheadObserved(target, overheadMs),
       readiness: () => {
         const answer = this.#assess();
@@ -193,6 +213,7 @@ class Composition {
       // Without a verdict yet an upstream gets requests, so it is up.
       upstreamStatus: () =>
         this.#gateway.upstreamStatus().map((status) => ({ ...status, healthy: status.healthy !== false })),
+      queueLengths: () => this.#gateway.queueLengths(),
       accountingStatus: () => {
         const status = this.#accounting.status();
         return { ...status, residualGpuSeconds: Object.fromEntries(status.residualGpuSeconds) };

@@ -35,6 +35,17 @@ export function poolFactsFromConfig(config: Pick<Config, 'deployments' | 'prices
   return pools;
 }
 
+/** Wanted facts of pools that are no more: as they were, but inactive, so that no capacity accrues. */
+export function departedPoolFacts(
+  config: Pick<Config, 'prices'>,
+  departed: readonly DeploymentConfig[],
+): ReadonlyMap<string, WantedFacts> {
+  const facts = departed.flatMap((deployment) => [
+    ...poolFactsFromConfig({ deployments: [deployment], prices: config.prices }),
+  ]);
+  return new Map(facts.map(([pool, wanted]) => [pool, { ...wanted, active: false }]));
+}
+
 /** The profile that prices a deployment's work: as declared in the config, else built in by GPU and the model's names. ms. */
 export function chooseProfile(
   deployment: Pick<DeploymentConfig, 'engineProfile' | 'gpu' | 'gpuMillionths' | 'models' | 'servedModel' | 'name'>,

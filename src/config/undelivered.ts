@@ -108,11 +108,6 @@ const UNDELIVERED: readonly UndeliveredKey[] = [
     find: inDeployments('engine', ({ engine, work }) => engine === 'triton' && work === 'tokens'),
   },
   {
-    key: 'deployments[].upstreams[].url: dns+',
-    effect: 'the host name is resolved per connection, not watched',
-    find: inUpstreams('url', (upstream) => upstream.discovery === 'dns'),
-  },
-  {
     key: 'deployments[].upstreams[].dcgm',
     effect: 'unmetered GPU use and energy are not measured',
     find: inUpstreams('dcgm', (upstream) => upstream.dcgm !== ''),

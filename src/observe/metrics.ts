@@ -20,6 +20,7 @@ import {
 } from './settlement-metrics.ts';
 import { registerStateGauges } from './state-gauges.ts';
 import type { MetricsSources } from './state-gauges.ts';
+import { createUpstreamMetrics, type RetryLabel } from './upstream-metrics.ts';
 
 export type { MetricsSources } from './state-gauges.ts';
 
@@ -30,6 +31,9 @@ export interface Metrics extends RecordListener, SettlementListener {
   render(): Promise<string>;
   /** A request the gateway refused, by error code; `team` null without identity. */
   requestRejected(team: string | null, reason: string): void;
+  /** An upstream was left out because requests to it failed; by its name in the config. */
+  upstreamEjected(target: { readonly deployment: string; readonly upstream: string }): void;
+  retried(deployment: string, result: RetryLabel): void;
   /** Milliseconds a request spent in the gateway before it was sent to an engine. */
   overheadObserved(
     target: { readonly model: string | null; readonly deployment: string | null },
@@ -57,7 +61,10 @@ export function createMetrics(options: MetricsOptions): Metrics {
   const settlement = createSettlementMetrics(registry);
   let config = options.config;
   let labels = createMetricLabels(config);
+  const { queueLengths } = options.sources;
+  const upstreams = createUpstreamMetrics(registry, { queueLengths, labels: () => labels });
   const prepare = () => {
+    upstreams.prepare();
     prepareRequestMetrics(requests, labels);
     prepareSettlementMetrics(settlement, labels);
   };
@@ -86,6 +93,8 @@ export function createMetrics(options: MetricsOptions): Metrics {
         const known = Object.hasOwn(ERROR_KINDS, reason) ? reason : OTHER;
         requests.rejections.inc({ team: team === null ? NONE : labels.team(team), reason: known });
       }),
+    upstreamEjected: (target) => guarded('ejection', () => upstreams.ejected(target)),
+    retried: (deployment, result) => guarded('retry', () => upstreams.retried(deployment, result)),
     overheadObserved: ({ model, deployment }, overheadMs) =>
       guarded('overhead', () => {
         const target = { model: labels.model(model), deployment: labels.deployment(deployment) };

@@ -16,6 +16,8 @@ export interface MetricsSources {
     readonly healthy: boolean;
     readonly inFlight: number;
   }[];
+  /** Requests that wait for an upstream that is not full. */
+  queueLengths(): readonly { readonly deployment: string; readonly waiting: number }[];
   accountingStatus(): {
     readonly storeUp: boolean;
     /** Messages and records in the journal that the store has not acknowledged. */
@@ -94,7 +96,7 @@ function registerUpstreamGauges({ registry, sources, labels }: StateGaugesOption
   });
   registerGauge(registry, {
     name: 'upstream_up',
-    help: '1 if an upstream gets requests from this gateway, 0 if its health checks fail. Left out: what other gateways see.',
+    help: '1 if an upstream gets requests from this gateway, 0 if its health checks or several requests in a row fail. Left out: what other gateways see.',
     labelNames,
     collect: (set) => {
       for (const { deployment, upstream, healthy } of sources.upstreamStatus()) {

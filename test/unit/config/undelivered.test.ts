@@ -24,7 +24,6 @@ test.each([
   ['deployments[].weight', sharing('weight: 3')],
   ['deployments[].priority', sharing('priority: 1')],
   ['deployments[].engine: triton', MINIMAL.replace('vllm', 'triton')],
-  ['deployments[].upstreams[].url: dns+', MINIMAL.replace('http:', 'dns+http:')],
   ['deployments[].upstreams[].dcgm', inUpstream('dcgm: "http://127.0.0.1:9400/metrics"')],
   ['deployments[].upstreams[].gpus', inUpstream('gpus: [0, GPU-1]')],
 ])('%s gives one warning that names it', (key, text) => {

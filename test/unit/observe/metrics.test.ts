@@ -22,6 +22,7 @@ function create(overrides: Partial<MetricsOptions> = {}) {
     version: '0.1.0',
     sources: {
       upstreamStatus: () => [{ deployment: 'llama-70b', upstream: 'trt-1', healthy: true, inFlight: 3 }],
+      queueLengths: () => [{ deployment: 'llama-70b', waiting: 4 }],
       accountingStatus: () => ({
         storeUp: true,
         journalPending: 2,
@@ -73,16 +74,19 @@ const GOLDEN_NAMES = [
   'inferometer_phase_cost_usd_total',
   'inferometer_price_usd_per_gpu_hour',
   'inferometer_provisioned_gpus',
+  'inferometer_queue_length',
   'inferometer_rejections_total',
   'inferometer_request_duration_seconds',
   'inferometer_requests_in_flight',
   'inferometer_requests_total',
+  'inferometer_retries_total',
   'inferometer_settlement_lag_seconds',
   'inferometer_store_up',
   'inferometer_time_per_output_token_seconds',
   'inferometer_time_to_first_token_seconds',
   'inferometer_tokens_by_source_total',
   'inferometer_tokens_total',
+  'inferometer_upstream_ejections_total',
   'inferometer_upstream_up',
   'inferometer_wasted_cost_usd_total',
 ];
