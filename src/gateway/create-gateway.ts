@@ -7,7 +7,7 @@ import type { EngineTraits } from '#domain/engine.ts';
 import type { Log } from '#domain/log.ts';
 import type { Metering, RecordListener } from '#domain/metering.ts';
 import { type Admission, openAdmission } from '#tenancy/admission.ts';
-import { createTokenCounter } from '#tokenizer/count-tokens.ts';
+import { createTokenCounter, type TokenCounter } from '#tokenizer/count-tokens.ts';
 import { createAuthenticate } from './authenticate.ts';
 import { AnswerCounter, readTokenizers } from './count-answer.ts';
 import type { ConfigView, DataPlane, RetryResult } from './data-plane.ts';
@@ -44,6 +44,8 @@ export interface GatewayOptions {
   readonly readiness: () => Readiness;
   /** Default: everything is admitted. */
   readonly admission?: Admission;
+  /** Closed with the gateway. Default: made of the config's tokenizers. */
+  readonly tokenCounter?: TokenCounter;
   /** Time a request body may take before it must keep a minimum pace. Default 30 000 ms. */
   readonly bodyGraceMs?: number;
 }
@@ -183,7 +185,9 @@ function createDataPlane(options: GatewayOptions, isRefusing: () => boolean): Da
     pool,
     health: new HealthChecks({ pool, engines, log, reportHealth }),
     admission: options.admission ?? openAdmission,
-    answerCounter: new AnswerCounter(createTokenCounter({ tokenizers: readTokenizers(config.deployments), log })),
+    answerCounter: new AnswerCounter(
+      options.tokenCounter ?? createTokenCounter({ tokenizers: readTokenizers(config.deployments), log }),
+    ),
     deadlines,
     inFlight: new InFlight(),
     bodyGraceMs: options.bodyGraceMs ?? 30_000,
