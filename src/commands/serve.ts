@@ -16,7 +16,13 @@ export interface ServeOptions {
 }
 
 /** Errors that the configuration or the command line caused: exit 2. All others: exit 1. */
-const USAGE_ERRORS = new Set(['AdminUnprotectedError', 'StoreSchemaError', 'PriceRefusedError', 'JournalLockedError']);
+const USAGE_ERRORS = new Set([
+  'AdminUnprotectedError',
+  'StoreSchemaError',
+  'PriceRefusedError',
+  'JournalLockedError',
+  'TokenizerError',
+]);
 
 /** Runs until SIGTERM or SIGINT. Exit code 0 drained, 1 it failed or something is left, 2 bad config. */
 export async function runServe({ path, env }: ServeOptions): Promise<number> {
