@@ -61,7 +61,7 @@ export function resolveConfig(input: SchemaOutput, findings: ProblemList, nowMs:
 
 function resolveServer({ server }: SchemaOutput, findings: ProblemList): ServerConfig | undefined {
   if (server === undefined) return undefined;
-  const { tls, requestTimeout, drainDelay, drainTimeout, ...same } = server;
+  const { tls, cors, requestTimeout, drainDelay, drainTimeout, ...same } = server;
   if (tls !== undefined && (tls.cert === '') !== (tls.key === '')) {
     findings.add(['server', 'tls'], 'cert and key are given together or not at all');
   }
@@ -71,6 +71,7 @@ function resolveServer({ server }: SchemaOutput, findings: ProblemList): ServerC
     drainDelayMs: drainDelay,
     drainTimeoutMs: drainTimeout,
     ...(tls === undefined || tls.cert === '' ? {} : { tls }),
+    ...(cors === undefined ? {} : { cors: { origins: cors.origins, headers: cors.headers, maxAgeMs: cors.maxAge } }),
   };
 }
 

@@ -2,7 +2,7 @@
 // Deployments and prices: schema-deployments.ts; who may call: schema-teams.ts.
 import { z } from 'zod';
 import { duration, flag, integer, oneOf, secret, text } from './schema-leaf.ts';
-import { section, sectionWithDefaults } from './schema-section.ts';
+import { list, section, sectionWithDefaults } from './schema-section.ts';
 
 const SECOND_MS = 1000;
 const DAY_MS = 86_400_000;
@@ -17,6 +17,21 @@ const token = () => secret({ pattern: /^[\x21-\x7e]*$/, expected: 'a token witho
 /** `cert` and `key`: PEM text, or the path of a PEM file. */
 const serverTls = section({ cert: secret().default(''), key: secret().default('') });
 
+/** A header name, or `*`. */
+const TOKEN = /^(?:\*|[\w!#$%&'*+.^`|~-]{1,128})$/;
+
+const cors = section({
+  origins: list(
+    text({
+      pattern: /^(?:\*|null|[a-z][a-z0-9+.-]*:\/\/[^\s/?#]{1,255})$/,
+      expected: '* or an origin such as https://app.example',
+    }),
+    1,
+  ),
+  headers: list(text({ pattern: TOKEN, expected: '* or the name of a header' })).default(['*']),
+  maxAge: duration({ minMs: 0, maxMs: DAY_MS }).default(600 * SECOND_MS),
+});
+
 export const serverSchema = sectionWithDefaults({
   host: host().default('0.0.0.0'),
   port: port().default(8080),
@@ -27,6 +42,7 @@ export const serverSchema = sectionWithDefaults({
   drainTimeout: duration({ minMs: 0, maxMs: TIMER_MAX_MS }).default(600 * SECOND_MS),
   workers: integer(1, 1024).default(1),
   exposeUpstream: flag().default(true),
+  cors: cors.optional(),
 });
 
 export const grpcSchema = section({ host: host().default('0.0.0.0'), port: port() }).optional();

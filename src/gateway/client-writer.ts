@@ -30,6 +30,8 @@ export interface ClientWriter {
   ): void;
   /** Passes bytes on; with `after` they, and all that follow, wait for it. */
   write(bytes: Buffer, after?: Promise<void>): void;
+  /** Fields that follow the last bytes; a client that reads no chunks does not get them. Before `end`. */
+  trail(fields: OutgoingHttpHeaders): void;
   /** Passes the last bytes on and ends the answer cleanly. */
   end(bytes: Buffer | null, after?: Promise<void>): void;
   /** Breaks the answer off: the last words if any, then the socket is destroyed, never ended cleanly. */
@@ -71,6 +73,11 @@ class ResponseWriter implements ClientWriter {
   write(bytes: Buffer, after?: Promise<void>): void {
     if (after === undefined && this.#waiting === undefined) this.#writeNow(bytes);
     else this.#order(after, () => this.#writeNow(bytes));
+  }
+
+  trail(fields: OutgoingHttpHeaders): void {
+    if (this.#res.destroyed || !this.#res.headersSent) return;
+    this.#res.addTrailers(fields);
   }
 
   end(bytes: Buffer | null, after?: Promise<void>): void {

@@ -6,9 +6,10 @@ import type { Outcome } from '#domain/usage-record.ts';
 import { type ClientWriter, createClientWriter } from './client-writer.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { Deadline } from './deadline-sweep.ts';
+import { askForBody } from './expect-continue.ts';
 import { createRequestHeaders } from './request-headers.ts';
 import type { AttemptSpan, RequestMeter } from './request-meter.ts';
-import { createAnswerHeaders } from './response-headers.ts';
+import { createAnswerHeaders, selectTrailers } from './response-headers.ts';
 import type { Lease } from './upstream.ts';
 import { getForwarder, type ProxyListener } from './upstream-proxy.ts';
 
@@ -50,6 +51,7 @@ export class PassThroughExchange implements ProxyListener, Deadline {
     const { plane, req, res, lease, meter } = this.#options;
     const { upstream } = lease;
     plane.deadlines.add(this);
+    askForBody(req);
     const length = req.headers['content-length'];
     req.headers = toHeaderObject(
       createRequestHeaders(req.headers, {
@@ -163,6 +165,8 @@ export class PassThroughExchange implements ProxyListener, Deadline {
     if (this.#isOver) return;
     const status = this.#writer.status ?? 502;
     const written = this.#finish(status < 400 ? 'completed' : 'upstream_error', status);
+    const trailers = selectTrailers(this.#answer?.trailers);
+    if (trailers !== null) this.#writer.trail(trailers);
     this.#writer.end(null, written);
     this.#settle();
   }

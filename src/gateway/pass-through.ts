@@ -28,6 +28,12 @@ const UNREAD: ParsedRequest = {
   promptTextBytes: 0,
 };
 
+/**
+ * Methods whose body may come in chunks. Node's client frames a body of unknown length for these alone: sent on with another method,
+ * it would stand on the engine's connection as a request of its own.
+ */
+const TAKES_CHUNKED = new Set(['POST', 'PUT', 'PATCH']);
+
 /** Creates the handler of last resort. */
 export function createPassThroughHandler(plane: DataPlane): RouteHandler {
   const compiled = new WeakMap<Config, FindPassRules>();
@@ -59,6 +65,8 @@ async function servePassThrough(plane: DataPlane, rules: readonly PassRule[], ex
   meter.requestedModel = model;
   if (Number(req.headers['content-length'] ?? 0) > config.server.maxBodyBytes)
     throw new GatewayError('request_too_large');
+  if (req.headers['transfer-encoding'] !== undefined && !TAKES_CHUNKED.has(req.method ?? ''))
+    throw new GatewayError('invalid_request', { text: 'A body with this method must announce its content-length.' });
   const meant = narrowPassRules(rules, { caller: meter.caller, model, deployment }, router);
   if (meant.length === 1 || model !== null) {
     await forwardUnread(plane, meant[0], exchange);

@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import { GatewayError } from '#domain/errors.ts';
 import type { DeadlineSweep } from './deadline-sweep.ts';
+import { askForBody } from './expect-continue.ts';
 
 /** A body must come at this pace once the grace is over: a slow line may, a slow-loris may not. */
 const MIN_BYTES_PER_MS = 1;
@@ -34,6 +35,7 @@ export function readBody(req: IncomingMessage, limits: BodyLimits): Promise<Buff
     return Promise.reject(new GatewayError('invalid_request', { text, param: 'content-encoding' }));
   }
   if (Number(req.headers['content-length'] ?? 0) > limits.maxBytes) return Promise.reject(createTooLarge(limits));
+  askForBody(req);
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let length = 0;

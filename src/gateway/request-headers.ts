@@ -4,7 +4,8 @@ import type { UpstreamConfig } from '#config/config.ts';
 
 /**
  * Never forwarded: what belongs to one connection (RFC 9110 §7.6.1), credentials, what the gateway sets itself, and what would
- * let a client steer an engine's routing (upstreams.md §1.11, §5.5; a per-request x-correlation-id pollutes affinity).
+ * let a client steer an engine's routing (upstreams.md §1.11, §5.5; a per-request x-correlation-id pollutes affinity). What a
+ * client says of proxies before us is believed by nobody here and sent to nobody: an engine could only be misled by it.
  */
 const STRIPPED = new Set([
   'connection',
@@ -31,6 +32,9 @@ const STRIPPED = new Set([
   'x-dp-rank',
   'x-data-parallel-rank',
   'x-trtllm-msgpack',
+  'forwarded',
+  'x-real-ip',
+  'via',
 ]);
 
 export interface ForwardOptions {
@@ -64,7 +68,8 @@ export function createRequestHeaders(headers: IncomingHttpHeaders, options: Forw
 }
 
 function isStripped(name: string, teamHeader: string): boolean {
-  return STRIPPED.has(name) || name === teamHeader || name.startsWith('x-inferometer-') || name.startsWith('x-dynamo-');
+  if (STRIPPED.has(name) || name === teamHeader) return true;
+  return name.startsWith('x-inferometer-') || name.startsWith('x-dynamo-') || name.startsWith('x-forwarded-');
 }
 
 /** Lower-case names listed in a Connection header. */

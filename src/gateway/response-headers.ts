@@ -20,6 +20,31 @@ export function createIdHeaders(requestId: string, clientRequestId: string | nul
   return { 'x-request-id': clientRequestId ?? requestId, 'x-inferometer-request-id': requestId };
 }
 
+/** Trailers that would change how the answer is framed, read or trusted (RFC 9110 §6.5.1). */
+const NO_TRAILERS = new Set([
+  ...STRIPPED,
+  'content-length',
+  'content-encoding',
+  'content-type',
+  'content-range',
+  'set-cookie',
+  'host',
+  'cache-control',
+  'authorization',
+  'www-authenticate',
+]);
+
+/** The trailers of an engine's answer that reach the client; null for none. */
+export function selectTrailers(trailers: IncomingHttpHeaders | undefined): OutgoingHttpHeaders | null {
+  let selected: OutgoingHttpHeaders | null = null;
+  for (const name in trailers) {
+    if (NO_TRAILERS.has(name) || name.startsWith('x-inferometer-')) continue;
+    selected ??= {};
+    selected[name] = trailers[name];
+  }
+  return selected;
+}
+
 export interface AnswerHeaderOptions {
   /** Added last; they win over the engine's. */
   readonly own: Readonly<Record<string, string>>;
@@ -40,6 +65,9 @@ export function createAnswerHeaders(headers: IncomingHttpHeaders, options: Answe
   }
   for (const name in options.own) answer[name] = options.own[name];
   const timing = `gateway;dur=${options.gatewayMs.toFixed(3)}`;
+  if (options.own['vary'] !== undefined && headers.vary !== undefined) {
+    answer['vary'] = `${headers.vary}, ${options.own['vary']}`;
+  }
   const theirs = headers['server-timing'];
   answer['server-timing'] = theirs === undefined ? timing : `${String(theirs)}, ${timing}`;
   return answer;

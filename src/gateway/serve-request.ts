@@ -1,6 +1,7 @@
 // What every request goes through whatever it wants: its ids, who asks, and the one place where a failure becomes an answer and a record.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { GatewayError } from '#domain/errors.ts';
+import { createCorsHeaders } from './cors.ts';
 import type { DataPlane } from './data-plane.ts';
 import { protocolOf } from './metered-routes.ts';
 import type { Interruptible } from './in-flight.ts';
@@ -18,7 +19,7 @@ export interface Exchange {
   /** Path without the query. */
   readonly path: string;
   readonly meter: RequestMeter;
-  /** The id headers that every answer carries. */
+  /** The headers that every answer carries: ids, and what lets a browser's page read it. */
   readonly idHeaders: Readonly<Record<string, string>>;
   /** What to cut when the gateway cannot wait for the request; set as soon as there is an attempt at an engine. */
   readonly inFlight: { attempt: Interruptible | undefined };
@@ -41,7 +42,10 @@ export async function serveRequest(
   const receivedAtMs = plane.clock.monotonicMs();
   const requestId = plane.createRequestId();
   const clientRequestId = readClientRequestId(req.headers['x-request-id']);
-  const idHeaders = createIdHeaders(requestId, clientRequestId);
+  const idHeaders = {
+    ...createIdHeaders(requestId, clientRequestId),
+    ...createCorsHeaders(plane.view.config.server.cors, req.headers.origin),
+  };
   let meter: RequestMeter | undefined;
   try {
     const { route } = handler;

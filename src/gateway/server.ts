@@ -1,4 +1,4 @@
-// The data plane's Express app and its HTTP server: which path goes to which handler, and what happens to bytes that are no HTTP.
+// The data plane's Express app and its HTTP server: which path goes to which handler. What is no sound HTTP never gets here (http-edge).
 import {
   createServer as createHttpServer,
   type IncomingMessage,
@@ -7,10 +7,9 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
-import type { Duplex } from 'node:stream';
 import express from 'express';
-import { ERROR_KINDS } from '#domain/errors.ts';
 import type { DataPlane } from './data-plane.ts';
+import { attachHttpEdge } from './http-edge.ts';
 import { createKserveHandler } from './kserve-routes.ts';
 import { METERED_ROUTES } from './metered-routes.ts';
 import { createModelsHandler, sendJson } from './models-route.ts';
@@ -34,18 +33,13 @@ export function createServer(plane: DataPlane, readiness: () => Readiness): Serv
     requestTimeout: 0,
     connectionsCheckingInterval: 1_000,
     noDelay: true,
+    // Checked by the edge, where it is counted.
+    requireHostHeader: false,
   };
   const app = createApp(plane, readiness);
   const { tls } = plane.view.config.server;
-  const server = tls === undefined ? createHttpServer(options, app) : createHttpsServer({ ...options, ...tls }, app);
-  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
-    if (error.code === 'ECONNRESET' || !socket.writable) {
-      socket.destroy();
-      return;
-    }
-    plane.onRejection(null, 'malformed_http');
-    socket.end(renderRawError(error.code));
-  });
+  const server = tls === undefined ? createHttpServer(options) : createHttpsServer({ ...options, ...tls });
+  attachHttpEdge(server, plane, app);
   return server;
 }
 
@@ -71,18 +65,4 @@ function createApp(plane: DataPlane, readiness: () => Readiness): express.Expres
   app.all(/^\/v2(?:\/|$)/, on(createKserveHandler(plane, passThrough)));
   app.use(on(passThrough));
   return app;
-}
-
-/** Answers bytes that never became a request; the connection ends with it. */
-function renderRawError(code: string | undefined): string {
-  const [status, text] =
-    code === 'ERR_HTTP_REQUEST_TIMEOUT'
-      ? ['408 Request Timeout', ERROR_KINDS.request_timeout.text]
-      : code === 'HPE_HEADER_OVERFLOW'
-        ? ['431 Request Header Fields Too Large', 'The request headers are too large.']
-        : ['400 Bad Request', 'The request is not valid HTTP.'];
-  const error = { message: text, type: 'invalid_request_error', param: null, code: 'invalid_request' };
-  const body = JSON.stringify({ error });
-  const length = Buffer.byteLength(body);
-  return `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${length}\r\n\r\n${body}`;
 }

@@ -11,7 +11,7 @@ import { JsonObserver, type AnswerObserver, OpaqueObserver, StreamObserver } fro
 import type { ExchangeOptions, ExchangeResult } from './exchange-options.ts';
 import { renderErrorEvent } from './openai-error.ts';
 import type { AttemptSpan } from './request-meter.ts';
-import { createAnswerHeaders } from './response-headers.ts';
+import { createAnswerHeaders, selectTrailers } from './response-headers.ts';
 
 /** Streams one engine's answer to one client. */
 export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
@@ -158,7 +158,7 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
     if (output !== null || written !== undefined) this.#writer.write(output ?? Buffer.alloc(0), written);
   }
 
-  onResponseEnd(): void {
+  onResponseEnd(_controller?: unknown, trailers?: IncomingHttpHeaders): void {
     if (this.#isOver) return;
     if (this.#writer.status === null) {
       this.onResponseError(undefined, new Error('the engine ended without an answer'));
@@ -166,6 +166,8 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
     }
     const rest = this.#observer.end();
     const written = this.#finishAnswered();
+    const trailing = selectTrailers(trailers);
+    if (trailing !== null) this.#writer.trail(trailing);
     this.#writer.end(rest, written);
     this.#end({ kind: 'answered' });
   }

@@ -1,0 +1,103 @@
+// Between the socket and the first handler: bytes that are no sound HTTP get their answer here, are counted, and leave no record.
+import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { ERROR_KINDS } from '#domain/errors.ts';
+import { answerPreflight } from './cors.ts';
+import type { DataPlane } from './data-plane.ts';
+import { holdContinue } from './expect-continue.ts';
+import { findHttpFault } from './http-faults.ts';
+
+/** Puts the edge in front of a handler: what comes through is sound HTTP and no preflight. */
+export function attachHttpEdge(server: Server, plane: DataPlane, handle: RequestListener): void {
+  const edge = new HttpEdge(plane, handle);
+  server.on('request', (req, res) => edge.receive(req, res));
+  server.on('checkContinue', (req, res) => {
+    holdContinue(req, res);
+    edge.receive(req, res);
+  });
+  server.on('checkExpectation', (req, res) =>
+    edge.refuse(req, res, { status: 417, text: 'The only expectation met here is 100-continue.' }),
+  );
+  server.on('connect', (_req, socket) => edge.refuseTunnel(socket));
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => edge.parsingFailed(socket, error.code));
+}
+
+class HttpEdge {
+  readonly #plane: DataPlane;
+  readonly #handle: RequestListener;
+  /** The last answer begun on each connection: raw bytes must not fall into the middle of one. */
+  readonly #lastAnswers = new WeakMap<Duplex, ServerResponse>();
+  /** Connections that end with a refusal: whatever else came with it is not read as a request. */
+  readonly #condemned = new WeakSet<Duplex>();
+
+  constructor(plane: DataPlane, handle: RequestListener) {
+    this.#plane = plane;
+    this.#handle = handle;
+  }
+
+  receive(req: IncomingMessage, res: ServerResponse): void {
+    if (this.#condemned.has(req.socket)) return;
+    this.#lastAnswers.set(req.socket, res);
+    const fault = findHttpFault(req);
+    if (fault !== null) this.refuse(req, res, { status: 400, text: fault });
+    else if (!answerPreflight(this.#plane.view.config.server.cors, req, res)) this.#handle(req, res);
+  }
+
+  /** The connection ends with it: where the next request begins can no longer be trusted. */
+  refuse(req: IncomingMessage, res: ServerResponse, answer: { readonly status: number; readonly text: string }): void {
+    if (this.#condemned.has(req.socket)) return;
+    this.#condemned.add(req.socket);
+    this.#plane.onRejection(null, 'malformed_http');
+    const body = renderEnvelope(answer.text);
+    res.writeHead(answer.status, {
+      connection: 'close',
+      'content-type': 'application/json; charset=utf-8',
+      'content-length': Buffer.byteLength(body),
+    });
+    res.end(body);
+  }
+
+  refuseTunnel(socket: Duplex): void {
+    socket.on('error', () => {});
+    if (!this.#condemned.has(socket)) {
+      this.#answerRaw(socket, renderRawError('400 Bad Request', 'This is no proxy: CONNECT is not served.'));
+    }
+  }
+
+  /** Bytes that are no HTTP, or headers or a body that did not come in time. */
+  parsingFailed(socket: Duplex, code: string | undefined): void {
+    if (this.#condemned.has(socket)) return;
+    if (code === 'ECONNRESET' || !socket.writable) socket.destroy();
+    else this.#answerRaw(socket, renderParserError(code));
+  }
+
+  #answerRaw(socket: Duplex, bytes: string): void {
+    this.#condemned.add(socket);
+    this.#plane.onRejection(null, 'malformed_http');
+    const answer = this.#lastAnswers.get(socket);
+    const isAnswering = answer !== undefined && !answer.writableFinished;
+    if (isAnswering && (answer.headersSent || answer.socket === null)) socket.destroy();
+    else socket.end(bytes);
+  }
+}
+
+/** Answers bytes that never became a request. */
+function renderParserError(code: string | undefined): string {
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
+    return renderRawError('408 Request Timeout', ERROR_KINDS.request_timeout.text);
+  if (code === 'HPE_HEADER_OVERFLOW')
+    return renderRawError('431 Request Header Fields Too Large', 'The request headers are too large.');
+  if (code === 'HPE_CHUNK_EXTENSIONS_OVERFLOW')
+    return renderRawError('413 Content Too Large', 'The chunk extensions are too large.');
+  return renderRawError('400 Bad Request', 'The request is not valid HTTP.');
+}
+
+function renderRawError(status: string, text: string): string {
+  const body = renderEnvelope(text);
+  const length = Buffer.byteLength(body);
+  return `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${length}\r\n\r\n${body}`;
+}
+
+function renderEnvelope(message: string): string {
+  return JSON.stringify({ error: { message, type: 'invalid_request_error', param: null, code: 'invalid_request' } });
+}
