@@ -41,7 +41,8 @@ function countByShape(tokenizer: ModelTokenizer, request: JsonObject, shape: Pro
     case 'message':
       return countConversation(tokenizer, readMessagesConversation(request), request);
     case 'completion':
-      return countPlain(tokenizer, request['prompt'], request);
+      // Triton's generate extension names it text_input.
+      return countPlain(tokenizer, request['prompt'] ?? request['text_input'], request);
     case 'embedding':
       return request['messages'] === undefined
         ? countPlain(tokenizer, request['input'], request)

@@ -73,6 +73,10 @@ describe('completions and embeddings', () => {
     expect(countPrompt(bpe, { [field]: 'the fox', add_special_tokens: false }, shape)).toBe(plain('the fox'));
   });
 
+  test('the prompt of Triton’s generate routes is its text_input', () => {
+    expect(countPrompt(bpe, { text_input: 'the fox', max_tokens: 4 }, 'completion')).toBe(special('the fox'));
+  });
+
   test('token ids count themselves, in one list or in several', () => {
     expect(countPrompt(bpe, { prompt: [1, 2, 3] }, 'completion')).toBe(3);
     expect(countPrompt(bpe, { prompt: [[1, 2, 3], [4]] }, 'completion')).toBe(4);
