@@ -213,6 +213,8 @@ export interface DeploymentConfig {
   /** Globs over request paths that are forwarded unread and metered by duration. */
   readonly passThrough: readonly string[];
   readonly errors: 'passthrough' | 'openai';
+  /** True: running counts are asked of the engine in streams, so that cut ones have exact tokens too. */
+  readonly continuousUsage?: boolean;
   readonly dropFields: readonly string[];
   readonly defaults: Readonly<Record<string, unknown>>;
   readonly caps: Readonly<Record<string, number>>;

@@ -37,6 +37,7 @@ export function resolveDeployment(entry: Entry<DeploymentInput>, context: PriceC
   const upstreams = resolveUpstreams(value, path, findings);
   checkModels(value, path, findings);
   checkProfile(value, path, findings);
+  checkContinuousUsage(value, path, findings);
   if (priceName === undefined || findings.has(path)) return undefined;
   return {
     name: value.name,
@@ -74,11 +75,12 @@ export function resolveDeployment(entry: Entry<DeploymentInput>, context: PriceC
 
 function resolveOptional(
   value: DeploymentInput,
-): Pick<DeploymentConfig, 'engineProfile' | 'tokenizer' | 'baseline' | 'queue' | 'affinity'> {
-  const { engineProfile, tokenizer, baseline, queue, affinity } = value;
+): Pick<DeploymentConfig, 'engineProfile' | 'tokenizer' | 'baseline' | 'queue' | 'affinity' | 'continuousUsage'> {
+  const { engineProfile, tokenizer, baseline, queue, affinity, continuousUsage } = value;
   return {
     ...(queue === undefined ? {} : { queue: { size: queue.size, timeoutMs: queue.timeout } }),
     ...(affinity === undefined ? {} : { affinity }),
+    ...(continuousUsage ? { continuousUsage } : {}),
     ...(tokenizer === '' ? {} : { tokenizer }),
     ...(engineProfile === undefined ? {} : { engineProfile }),
     ...(baseline === undefined
@@ -127,6 +129,14 @@ function checkModels(value: DeploymentInput, path: ConfigPath, findings: Problem
     if (value.models.indexOf(model) < index)
       findings.add([...path, 'models', index], `${model} stands in this list twice`);
   }
+}
+
+/** Engines whose streams can carry running counts (upstreams.md §5.6). */
+const CONTINUOUS: ReadonlySet<EngineName> = new Set(['tensorrt-llm', 'vllm', 'nim', 'dynamo', 'openai']);
+
+function checkContinuousUsage(value: DeploymentInput, path: ConfigPath, findings: ProblemList): void {
+  if (!value.continuousUsage || CONTINUOUS.has(value.engine)) return;
+  findings.add([...path, 'continuousUsage'], `${value.engine} sends no running counts: expected false`);
 }
 
 function checkProfile(value: DeploymentInput, path: ConfigPath, findings: ProblemList): void {

@@ -134,6 +134,7 @@ export const deploymentSchema = section({
     ...DEFAULT_PASS_THROUGH,
   ]),
   errors: oneOf(['passthrough', 'openai']).default('passthrough'),
+  continuousUsage: flag().default(false),
   dropFields: list(requestField()).default([]),
   defaults: mapping(z.unknown()).default({}),
   caps: mapping(integer(0, 2 ** 31 - 1)).default({}),

@@ -30,11 +30,6 @@ const inTeams =
   (config: Config): readonly ConfigPath[] =>
     config.teams.flatMap((team, index) => where(isUsed(team), 'teams', index, key));
 
-const isShared = (deployment: DeploymentConfig, config: Config): boolean =>
-  config.deployments.some(
-    (other) => other !== deployment && other.models.some((model) => deployment.models.includes(model)),
-  );
-
 const UNDELIVERED: readonly UndeliveredKey[] = [
   { key: 'grpc', effect: 'no gRPC port is opened', find: (config) => where(config.grpc !== undefined, 'grpc') },
   {
@@ -71,36 +66,6 @@ const UNDELIVERED: readonly UndeliveredKey[] = [
     key: 'deployments[].engineStatistics',
     effect: 'engine statistics are not read',
     find: inDeployments('engineStatistics', (deployment) => deployment.engineStatistics),
-  },
-  {
-    key: 'deployments[].errors: openai',
-    effect: 'upstream errors pass unchanged',
-    find: inDeployments('errors', (deployment) => deployment.errors === 'openai'),
-  },
-  {
-    key: 'deployments[].dropFields',
-    effect: 'requests keep all their fields',
-    find: inDeployments('dropFields', (deployment) => deployment.dropFields.length > 0),
-  },
-  {
-    key: 'deployments[].defaults',
-    effect: 'requests are not completed',
-    find: inDeployments('defaults', (deployment) => Object.keys(deployment.defaults).length > 0),
-  },
-  {
-    key: 'deployments[].caps',
-    effect: 'request fields are not capped',
-    find: inDeployments('caps', (deployment) => Object.keys(deployment.caps).length > 0),
-  },
-  {
-    key: 'deployments[].weight',
-    effect: 'deployments of one model name are not weighted',
-    find: inDeployments('weight', (deployment, config) => deployment.weight !== 1 && isShared(deployment, config)),
-  },
-  {
-    key: 'deployments[].priority',
-    effect: 'deployments of one model name are not ordered',
-    find: inDeployments('priority', (deployment, config) => deployment.priority !== 0 && isShared(deployment, config)),
   },
   {
     key: 'deployments[].engine: triton',

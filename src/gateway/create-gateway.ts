@@ -1,6 +1,7 @@
 // Builds the data plane: the services its stages share, its life from listening over draining to the end. The stages are in their own files.
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { EstimateCost } from '#accounting/estimate-cost.ts';
 import type { Config, EngineName } from '#config/config.ts';
 import type { Clock } from '#domain/clock.ts';
 import type { EngineTraits } from '#domain/engine.ts';
@@ -8,12 +9,14 @@ import type { Log } from '#domain/log.ts';
 import type { Metering, RecordListener } from '#domain/metering.ts';
 import { type Admission, openAdmission } from '#tenancy/admission.ts';
 import { createTokenCounter, type TokenCounter } from '#tokenizer/count-tokens.ts';
+import type { CallerBooks } from './caller-books.ts';
 import { createAuthenticate } from './authenticate.ts';
 import { AnswerCounter, readTokenizers } from './count-answer.ts';
 import type { ConfigView, DataPlane, RetryResult } from './data-plane.ts';
 import { DeadlineSweep } from './deadline-sweep.ts';
 import { HealthChecks } from './health-checks.ts';
 import { InFlight } from './in-flight.ts';
+import { InjectionMemory } from './injection-memory.ts';
 import { createRequestIds } from './request-id.ts';
 import { ModelRouter } from './route-model.ts';
 import { createServer, type Readiness } from './server.ts';
@@ -42,6 +45,10 @@ export interface GatewayOptions {
   ) => void;
   /** What `/readyz` says while the gateway is not draining. */
   readonly readiness: () => Readiness;
+  /** Default: answers carry no estimate of their cost. */
+  readonly estimateCost?: EstimateCost;
+  /** Default: callers cannot read their own books. */
+  readonly callerBooks?: CallerBooks;
   /** Default: everything is admitted. */
   readonly admission?: Admission;
   /** Closed with the gateway. Default: made of the config's tokenizers. */
@@ -111,7 +118,7 @@ class DataPlaneGateway implements Gateway {
   reload(config: Config): void {
     const plane = this.#plane;
     plane.pool.reload(config);
-    plane.view = createView(config, plane.pool);
+    plane.view = createView(config, plane.pool, this.#clock);
     plane.answerCounter.reload(config.deployments);
     plane.health.synchronize();
   }
@@ -176,7 +183,7 @@ function createDataPlane(options: GatewayOptions, isRefusing: () => boolean): Da
     ...(onEjection === undefined ? {} : { onEjection }),
   });
   return {
-    view: createView(config, pool),
+    view: createView(config, pool, clock),
     engines,
     metering,
     listeners,
@@ -190,6 +197,8 @@ function createDataPlane(options: GatewayOptions, isRefusing: () => boolean): Da
     ),
     deadlines,
     inFlight: new InFlight(),
+    estimateCost: options.estimateCost ?? null,
+    callerBooks: options.callerBooks ?? null,
     bodyGraceMs: options.bodyGraceMs ?? 30_000,
     createRequestId: createRequestIds(() => clock.epochMs()),
     isRefusing,
@@ -199,9 +208,10 @@ function createDataPlane(options: GatewayOptions, isRefusing: () => boolean): Da
   };
 }
 
-function createView(config: Config, pool: UpstreamPool): ConfigView {
+function createView(config: Config, pool: UpstreamPool, clock: Clock): ConfigView {
   return {
     config,
+    injections: new InjectionMemory(clock),
     authenticate: createAuthenticate(config),
     router: new ModelRouter(config, (deployment) => pool.isServing(deployment)),
   };

@@ -1,12 +1,15 @@
 // What the stages of the request path share: services that live as long as the gateway, and the view of the config in force.
 import type { Config } from '#config/config.ts';
 import type { EngineTraits } from '#domain/engine.ts';
+import type { EstimateCost } from '#accounting/estimate-cost.ts';
 import type { Admission } from '#tenancy/admission.ts';
 import type { Authenticate } from './authenticate.ts';
 import type { AnswerCounter } from './count-answer.ts';
+import type { CallerBooks } from './caller-books.ts';
 import type { DeadlineSweep } from './deadline-sweep.ts';
 import type { HealthChecks } from './health-checks.ts';
 import type { InFlight } from './in-flight.ts';
+import type { InjectionMemory } from './injection-memory.ts';
 import type { MeterServices } from './request-meter.ts';
 import type { ModelRouter } from './route-model.ts';
 import type { UpstreamPool } from './upstream-pool.ts';
@@ -19,6 +22,7 @@ export interface ConfigView {
   readonly config: Config;
   readonly authenticate: Authenticate;
   readonly router: ModelRouter;
+  readonly injections: InjectionMemory;
 }
 
 /** Given to every stage. `view` is the only part that changes. */
@@ -31,6 +35,10 @@ export interface DataPlane extends MeterServices {
   readonly answerCounter: AnswerCounter;
   readonly deadlines: DeadlineSweep;
   readonly inFlight: InFlight;
+  /** Null where answers carry no estimate of their cost. */
+  readonly estimateCost: EstimateCost | null;
+  /** Null where callers cannot read their own books. */
+  readonly callerBooks: CallerBooks | null;
   readonly bodyGraceMs: number;
   readonly createRequestId: () => string;
   /** True once new requests are refused. */

@@ -6,7 +6,9 @@ import type { AttemptCount } from './count-answer.ts';
 import type { DeadlineSweep } from './deadline-sweep.ts';
 import type { MeteredRoute } from './metered-routes.ts';
 import type { ParsedRequest } from './parse-request.ts';
-import type { RequestMeter } from './request-meter.ts';
+import type { AttemptSpan, RequestMeter } from './request-meter.ts';
+import type { ReportedUsage } from './read-usage.ts';
+import type { UsageRemoval } from './sent-body.ts';
 import type { Upstream } from './upstream.ts';
 
 /** Everything one attempt needs. */
@@ -21,7 +23,9 @@ export interface ExchangeOptions {
   readonly headers: string[];
   /** Added to the answer's headers. */
   readonly answerHeaders: Readonly<Record<string, string>>;
-  readonly removesUsage: boolean;
+  readonly removal: UsageRemoval;
+  /** The attempt that goes on with this sending; undefined where it begins with it. */
+  readonly span: AttemptSpan | undefined;
   /** Whether a complete stream of this engine ends with `[DONE]`. */
   readonly endsWithDone: boolean;
   /** Counts what the engine does not report; null where its deployment has no tokenizer. */
@@ -31,11 +35,22 @@ export interface ExchangeOptions {
   readonly mustEndByMs: number;
   /** Asked once, before anything of an answer reaches the client: false gives it up for another engine's. */
   readonly accepts: (status: number) => boolean;
+  /**
+   * Whether a refusal of this status (`text` null: before it was read) is a reason to send the request again without what the gateway
+   * added; null where it added nothing.
+   */
+  readonly asksAgain: ((status: number, text: string | null) => boolean) | null;
+  /** What so many tokens probably cost now, dollars with nine decimals or null; null itself where there is no estimate. */
+  readonly estimateCost: ((usage: ReportedUsage) => string | null) | null;
 }
 
-/** `answered`: the client has got what it will get. Else nothing reached it, and no record is written yet. */
+/**
+ * `answered`: the client has got what it will get. Else nothing reached it, and no record is written yet; `refused`: the engine did not
+ * take the body with the gateway's own fields in it.
+ */
 export type ExchangeResult =
   | { readonly kind: 'answered' }
+  | { readonly kind: 'refused'; readonly status: number; readonly span: AttemptSpan }
   | {
       readonly kind: 'failed';
       readonly error: GatewayError;

@@ -19,6 +19,7 @@ import type { AnswerObserver } from './observe-answer.ts';
 import type { ParsedRequest } from './parse-request.ts';
 import { ClientGoneError, readBody } from './read-body.ts';
 import { Relay } from './relay.ts';
+import { SentBodies } from './sent-body.ts';
 import type { ModelRouter } from './route-model.ts';
 import { runRelay } from './serve-inference.ts';
 import type { Exchange } from './serve-request.ts';
@@ -63,10 +64,8 @@ export async function serveKserveInference(plane: DataPlane, target: KserveTarge
     const route = createRoute({ path, deployment, switches, work: prepared.work });
     const answerHeaders = { ...permit.headers, ...idHeaders, 'x-inferometer-deployment': deployment.name };
     const sent = spliceSwitches(body, switches);
-    await runRelay(
-      exchange,
-      new Relay({ plane, meter, route, request, deployment, req, res, body: sent, answerHeaders, removesUsage: false }),
-    );
+    const bodies = new SentBodies({ body: sent, model: null, plan: 'leave', fields: null });
+    await runRelay(exchange, new Relay({ plane, meter, route, request, deployment, req, res, bodies, answerHeaders }));
   } finally {
     permit.release();
   }

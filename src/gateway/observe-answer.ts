@@ -1,10 +1,12 @@
 // What an answer says about itself as its bytes pass: content, usage, errors, its end. One observer per kind of answer.
 import { type AnswerTexts, measureTexts, readAnswerTexts, StreamText } from './answer-text.ts';
+import { findEventUsage } from './event-usage.ts';
 import { listMembers } from './json-members.ts';
 import type { RouteShape } from './metered-routes.ts';
 import { EventReader, parseEventData } from './read-event.ts';
 import { asObject, readUsage, type ReportedUsage } from './read-usage.ts';
-import { SseScanner } from './sse-scanner.ts';
+import type { UsageRemoval } from './sent-body.ts';
+import { type EventCut, SseScanner } from './sse-scanner.ts';
 import { StreamUsage } from './stream-usage.ts';
 
 /** Watches the body of one answer. */
@@ -38,11 +40,15 @@ export interface StreamObserverOptions {
   readonly shape: RouteShape;
   readonly promptCount: number;
   readonly sequences: number;
-  /** Take out the usage chunk that the gateway asked for. */
-  readonly removesUsage: boolean;
+  /** What to take out, because the gateway asked for it. */
+  readonly removal: UsageRemoval;
+  /** Whether the engine writes `"usage":null` where it says none. Default: it leaves usage out. */
+  readonly saysNullUsage?: boolean;
   /** Keep the generated text, to be counted at the end. Default: no. */
   readonly keepsText?: boolean;
 }
+
+const NULL = Buffer.from('null');
 
 /** Observes a server-sent event stream. */
 export class StreamObserver implements AnswerObserver {
@@ -55,15 +61,20 @@ export class StreamObserver implements AnswerObserver {
   readonly #reader: EventReader;
   readonly #usage: StreamUsage;
   readonly #scanner: SseScanner;
+  readonly #removal: UsageRemoval;
+  /** What stands in place of a running count that was cut out; null where the whole member goes. */
+  readonly #noUsage: Buffer | null;
   readonly #text: StreamText | null;
 
   constructor(options: StreamObserverOptions) {
     this.#reader = new EventReader(options.shape);
     this.#usage = new StreamUsage(options);
     this.#text = options.keepsText === true ? new StreamText(options.shape) : null;
+    this.#removal = options.removal;
+    this.#noUsage = options.saysNullUsage === true ? NULL : null;
     this.#scanner = new SseScanner(
       (bytes, start, end) => this.#readEvent(bytes, start, end),
-      options.removesUsage ? 'filter' : 'observe',
+      options.removal.chunk || options.removal.running ? 'filter' : 'observe',
     );
   }
 
@@ -89,8 +100,8 @@ export class StreamObserver implements AnswerObserver {
     return this.#scanner.end();
   }
 
-  /** Returns true for an event that is usage alone. */
-  #readEvent(bytes: Buffer, start: number, end: number): boolean {
+  /** Returns what to take out of the event. */
+  #readEvent(bytes: Buffer, start: number, end: number): boolean | EventCut {
     const text = bytes.toString('latin1', start, end);
     const hasContent = this.#reader.hasContent(text);
     if (hasContent) {
@@ -100,13 +111,30 @@ export class StreamObserver implements AnswerObserver {
     if (!this.isFinished && this.#reader.hasFinish(text)) this.isFinished = true;
     if (!this.isLast && this.#reader.isLast(text)) this.isLast = true;
     const keepsText = hasContent && this.#text !== null;
+    if (this.#removal.running && this.#reader.hasUsage(text)) {
+      const verdict = this.#readRunningUsage(bytes, start, end);
+      if (verdict !== null) {
+        if (keepsText) this.#text?.add(parseEventData(bytes.toString('utf8', start, end)));
+        return verdict;
+      }
+    }
     const needsParsing = this.#reader.needsParsing(text);
     if (!keepsText && !needsParsing) return false;
     const payload = parseEventData(bytes.toString('utf8', start, end));
     if (keepsText) this.#text?.add(payload);
     if (!needsParsing) return false;
     if (isErrorPayload(payload)) this.isFailed = true;
-    return this.#usage.add(payload);
+    return this.#usage.add(payload) && this.#removal.chunk;
+  }
+
+  /** Running counts stand in every event: they are found in its bytes, the rest is not parsed. Null where it holds none. */
+  #readRunningUsage(bytes: Buffer, start: number, end: number): boolean | EventCut | null {
+    const found = findEventUsage(bytes, start, end);
+    if (found === null) return null;
+    if (this.#usage.addFound(found)) return this.#removal.chunk;
+    if (!this.#removal.running || found.hasChoices !== true) return false;
+    const { start: from, end: to } = this.#noUsage === null ? found.member : found.value;
+    return { start: from, end: to, replacement: this.#noUsage };
   }
 }
 

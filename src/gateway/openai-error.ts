@@ -16,8 +16,17 @@ const ANTHROPIC_TYPES: Readonly<Record<number, string>> = {
   504: 'timeout_error',
 };
 
-/** The error's JSON in the envelope of the protocol: OpenAI's, Anthropic's or KServe's (contract §4 "Own errors"). */
-export function renderErrorBody(error: GatewayError, protocol: Protocol): string {
+/** What an error says, whoever says it. */
+export interface ErrorContent {
+  readonly message: string;
+  readonly type: string;
+  readonly param: string | null;
+  readonly code: string | number | null;
+  readonly status: number;
+}
+
+/** JSON in the envelope of the protocol: OpenAI's, Anthropic's (whose types follow the status) or KServe's. */
+export function renderEnvelope(error: ErrorContent, protocol: Protocol): string {
   if (protocol === 'anthropic') {
     const type = ANTHROPIC_TYPES[error.status] ?? 'api_error';
     return JSON.stringify({ type: 'error', error: { type, message: error.message, code: error.code } });
@@ -26,6 +35,11 @@ export function renderErrorBody(error: GatewayError, protocol: Protocol): string
   return JSON.stringify({
     error: { message: error.message, type: error.type, param: error.param, code: error.code },
   });
+}
+
+/** The gateway's own error in the envelope of the protocol (contract §4 "Own errors"). */
+export function renderErrorBody(error: GatewayError, protocol: Protocol): string {
+  return renderEnvelope(error, protocol);
 }
 
 /** The one event that tells a client of a stream that it broke; complete with its blank line. */

@@ -23,7 +23,11 @@ export interface ParsedRequest {
 
 /** Parses a body. Throws 400 `invalid_json`, or `invalid_request` for JSON that is no object or a model that is no text. */
 export function parseRequest(body: Buffer, shape: RouteShape): ParsedRequest {
-  const fields = parseFields(body);
+  return readRequest(parseFields(body), shape);
+}
+
+/** What a body's fields say. Throws 400 `invalid_request` where the model is no text. */
+export function readRequest(fields: Readonly<Record<string, unknown>>, shape: RouteShape): ParsedRequest {
   const { model } = fields;
   if (model !== undefined && model !== null && typeof model !== 'string') {
     throw new GatewayError('invalid_request', { text: 'The field model must be a string.', param: 'model' });
@@ -46,7 +50,7 @@ export function parseRequest(body: Buffer, shape: RouteShape): ParsedRequest {
 }
 
 /** The top-level fields of a body. Throws 400 `invalid_json`, or `invalid_request` for JSON that is no object. */
-export function parseFields(body: Buffer): Record<string, unknown> {
+export function parseFields(body: Buffer): Readonly<Record<string, unknown>> {
   let parsed: unknown;
   try {
     parsed = JSON.parse(body.toString('utf8'));
@@ -69,7 +73,7 @@ function countPrompts(prompt: unknown): number {
   return Array.isArray(prompt) && prompt.length > 0 && typeof prompt[0] !== 'number' ? prompt.length : 1;
 }
 
-function readUser(fields: Record<string, unknown>): string | null {
+function readUser(fields: Readonly<Record<string, unknown>>): string | null {
   const { user, metadata } = fields;
   if (typeof user === 'string') return user;
   if (typeof metadata === 'object' && metadata !== null && 'user_id' in metadata) {
@@ -84,7 +88,7 @@ const PROMPT_FIELDS = ['messages', 'prompt', 'input', 'system', 'instructions', 
 const TEXT_KEYS = ['content', 'text', 'input', 'output', 'arguments', 'tool_calls', 'function'];
 
 /** Walks with a stack of its own, so that no depth of nesting can exhaust the call stack. */
-function measurePromptText(fields: Record<string, unknown>): number {
+function measurePromptText(fields: Readonly<Record<string, unknown>>): number {
   const pending: unknown[] = [];
   for (const name of PROMPT_FIELDS) {
     if (fields[name] !== undefined) pending.push(fields[name]);

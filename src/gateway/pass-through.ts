@@ -13,6 +13,7 @@ import { PassThroughExchange } from './pass-through-exchange.ts';
 import { readBody } from './read-body.ts';
 import { canNameModel, readModel } from './read-model.ts';
 import { Relay } from './relay.ts';
+import { SentBodies } from './sent-body.ts';
 import { runRelay } from './serve-inference.ts';
 import type { Exchange, RouteHandler } from './serve-request.ts';
 
@@ -145,9 +146,8 @@ async function forwardByBody(plane: DataPlane, rules: readonly PassRule[], excha
         deployment,
         req,
         res,
-        body,
+        bodies: new SentBodies({ body, model: null, plan: 'leave', fields: null }),
         answerHeaders,
-        removesUsage: false,
       }),
     );
   } finally {

@@ -68,6 +68,11 @@ export class EventReader {
     return this.#shape.last.test(text);
   }
 
+  /** True where the event may hold usage. */
+  hasUsage(text: string): boolean {
+    return USAGE.test(text);
+  }
+
   /** True where the event may hold usage or an error, and its JSON is worth parsing. */
   needsParsing(text: string): boolean {
     return USAGE.test(text) || ERROR.test(text);

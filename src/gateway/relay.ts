@@ -6,8 +6,10 @@ import type { MeteredRoute } from './metered-routes.ts';
 import type { ParsedRequest } from './parse-request.ts';
 import { acquireLease } from './acquire-lease.ts';
 import { estimateWork } from './estimate-work.ts';
+import type { ReportedUsage } from './read-usage.ts';
 import { createRequestHeaders } from './request-headers.ts';
-import type { RequestMeter } from './request-meter.ts';
+import type { AttemptSpan, RequestMeter } from './request-meter.ts';
+import type { SentBodies, SentBody } from './sent-body.ts';
 import type { ExchangeResult } from './exchange-options.ts';
 import { UpstreamExchange } from './upstream-exchange.ts';
 import type { Lease, Upstream } from './upstream.ts';
@@ -29,15 +31,15 @@ export interface RelayOptions {
   readonly deployment: DeploymentConfig;
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
-  /** As the engine shall get it. */
-  readonly body: Buffer;
+  /** As an engine shall get it, and as one gets it that refuses what the gateway adds. */
+  readonly bodies: Pick<SentBodies, 'asking' | 'plain'>;
   readonly answerHeaders: Readonly<Record<string, string>>;
-  readonly removesUsage: boolean;
   /** Hash of the prompt's beginning, where the deployment wants equal ones on one engine. */
   readonly prefix?: number | null;
 }
 
 type Failure = ExchangeResult & { readonly kind: 'failed' };
+type Refusal = ExchangeResult & { readonly kind: 'refused' };
 
 /** One request on its way: the attempt in progress is what a hang-up or the gateway's end cuts. */
 export class Relay {
@@ -108,10 +110,45 @@ export class Relay {
     }
   }
 
-  async #attempt(lease: Lease, tried: ReadonlySet<Upstream>): Promise<ExchangeResult> {
+  async #attempt(lease: Lease, tried: ReadonlySet<Upstream>): Promise<Exclude<ExchangeResult, Refusal>> {
+    const { plane, meter, route, bodies } = this.#options;
+    const { injections } = plane.view;
+    if (meter.attempts === 0) {
+      const { model, deployment: name } = meter;
+      plane.onOverhead({ model, deployment: name }, plane.clock.monotonicMs() - meter.receivedAtMs - meter.waitedMs);
+    }
+    try {
+      const refuses = injections.refuses(lease.upstream, route.path);
+      let result = await this.#send(lease, { tried, body: refuses ? bodies.plain : bodies.asking });
+      // Validation costs an engine no GPU time: the second sending belongs to the same attempt.
+      if (result.kind === 'refused')
+        result = await this.#send(lease, {
+          tried,
+          body: bodies.plain,
+          refused: { status: result.status, span: result.span },
+        });
+      if (result.kind === 'refused') throw new Error('an engine refused a body to which nothing was added');
+      if (result.kind === 'failed' && result.declinedStatus === null && ENGINE_FAULTS.has(result.outcome))
+        lease.failed();
+      return result;
+    } finally {
+      lease.release();
+    }
+  }
+
+  /** Sends the request once; `refused` is what became of it with the gateway's own fields. */
+  #send(
+    lease: Lease,
+    options: {
+      readonly tried: ReadonlySet<Upstream>;
+      readonly body: SentBody;
+      readonly refused?: { readonly status: number; readonly span: AttemptSpan };
+    },
+  ): Promise<ExchangeResult> {
     const { upstream } = lease;
-    const { plane, meter, route, request, res, req, body, answerHeaders, removesUsage } = this.#options;
-    const { config } = plane.view;
+    const { tried, body, refused } = options;
+    const { plane, meter, route, request, res, req, answerHeaders } = this.#options;
+    const { config, injections } = plane.view;
     const { deployment } = upstream;
     const exchange = new UpstreamExchange({
       meter,
@@ -119,7 +156,7 @@ export class Relay {
       request,
       upstream,
       res,
-      body,
+      body: body.bytes,
       headers: createRequestHeaders(req.headers, {
         requestId: meter.requestId,
         upstream: upstream.config,
@@ -128,31 +165,29 @@ export class Relay {
       answerHeaders: config.server.exposeUpstream
         ? { ...answerHeaders, 'x-inferometer-upstream': upstream.config.name }
         : answerHeaders,
-      removesUsage,
+      removal: body.removal,
+      span: refused?.span,
       endsWithDone: route.takesStreamOptions && plane.engines[deployment.engine]?.endsWithDone === true,
-      counting: plane.answerCounter.open({ deployment, route, body, stream: request.stream }),
+      counting: plane.answerCounter.open({ deployment, route, body: body.bytes, stream: request.stream }),
       deadlines: plane.deadlines,
       mustEndByMs: meter.receivedAtMs + config.server.requestTimeoutMs,
       accepts: (status) => {
         lease.answered(status);
+        if (body.injects && status < 300) injections.noteTaken(upstream, route.path);
+        if (refused !== undefined && status !== refused.status && status < 500)
+          injections.noteRefused(upstream, route.path);
         return !DECLINES.has(status) || !this.#mayRetry(tried, { outcome: 'upstream_error', wasSent: true });
       },
+      asksAgain: body.injects
+        ? (status, text) =>
+            injections.isRefusal(status) && (text === null || injections.isWorthAsking(upstream, route.path, text))
+        : null,
+      estimateCost: createEstimate(plane, { route, upstream, sequences: request.sequences }),
     });
     this.#exchange = exchange;
-    if (meter.attempts === 0) {
-      const { model, deployment: name } = meter;
-      plane.onOverhead({ model, deployment: name }, plane.clock.monotonicMs() - meter.receivedAtMs - meter.waitedMs);
-    }
     const running = exchange.run();
     if (this.#isGone) exchange.clientGone();
-    try {
-      const result = await running;
-      if (result.kind === 'failed' && result.declinedStatus === null && ENGINE_FAULTS.has(result.outcome))
-        lease.failed();
-      return result;
-    } finally {
-      lease.release();
-    }
+    return running;
   }
 
   /**
@@ -176,6 +211,28 @@ export class Relay {
       'no engine answered a request',
     );
   }
+}
+
+/** Estimates answers of one engine at the concurrency of the moment they end; null where work is metered by duration. */
+function createEstimate(
+  plane: DataPlane,
+  target: { readonly route: MeteredRoute; readonly upstream: Upstream; readonly sequences: number },
+): ((usage: ReportedUsage) => string | null) | null {
+  const { estimateCost } = plane;
+  const { route, upstream, sequences } = target;
+  if (estimateCost === null || (route.work ?? upstream.deployment.work) === 'duration') return null;
+  return (usage) => {
+    const { prompt, cached, completion } = usage;
+    if (prompt === null) return null;
+    return estimateCost({
+      deployment: upstream.deployment.name,
+      prompt,
+      cached: cached ?? 0,
+      completion: completion ?? 0,
+      sequences,
+      concurrency: upstream.inFlight / upstream.config.replicas,
+    });
+  };
 }
 
 /** The transport's error code, for the log: it holds no content. */

@@ -1,16 +1,17 @@
 // The metered inference routes, stage by stage: read the body, find the deployment, admit, change the body by splicing, relay.
 import { hash } from 'node:crypto';
 import type { DeploymentConfig, PrivacyConfig } from '#config/config.ts';
+import { adaptFields, type FieldChanges, hasFieldRules } from './adapt-fields.ts';
 import { admit } from './admit.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { MeteredRoute } from './metered-routes.ts';
-import { type ParsedRequest, parseRequest } from './parse-request.ts';
+import { type ParsedRequest, parseFields, readRequest } from './parse-request.ts';
 import { planUsage } from './plan-usage.ts';
 import { hashPromptPrefix } from './prompt-prefix.ts';
 import { ClientGoneError, readBody } from './read-body.ts';
 import { Relay } from './relay.ts';
+import { SentBodies } from './sent-body.ts';
 import type { Exchange, RouteHandler } from './serve-request.ts';
-import { spliceBody } from './splice-body.ts';
 
 /** Longer users are cut: the record keeps who asked, not an essay. */
 const MAX_USER_LENGTH = 256;
@@ -30,25 +31,29 @@ async function serveInference(plane: DataPlane, route: MeteredRoute, exchange: E
     nowMs: meter.receivedAtMs,
   });
   meter.waitedMs = plane.clock.monotonicMs() - meter.receivedAtMs;
-  const request = parseRequest(body, route.shape);
-  meter.requestedModel = request.model;
-  meter.stream = request.stream;
-  meter.user = readUser(request, config.privacy);
+  const sentFields = parseFields(body);
+  const asked = readRequest(sentFields, route.shape);
+  meter.requestedModel = asked.model;
+  meter.stream = asked.stream;
+  meter.user = readUser(asked, config.privacy);
   const named = req.headers['x-inferometer-deployment'];
   const deployment = router.route({
     caller: meter.caller,
-    model: request.model,
+    model: asked.model,
     deployment: typeof named === 'string' ? named : undefined,
   });
   meter.deployment = deployment.name;
   meter.model = deployment.models[0] ?? null;
+  const adapted = hasFieldRules(deployment) ? adaptFields(sentFields, deployment, route.shape) : null;
+  const request = adapted === null ? asked : readRequest(adapted.fields, route.shape);
+  meter.stream = request.stream;
   const admitted = admit(plane.admission, meter, { deployment, request, promptBytes: body.length });
   const permit = admitted instanceof Promise ? await admitted : admitted;
   try {
     if (res.destroyed) throw new ClientGoneError();
-    const prepared = prepareBody(plane, { body, request, route, deployment });
+    const changes = adapted === null ? null : adapted.changes;
+    const bodies = createBodies(plane, { body, request, route, deployment, changes });
     const answerHeaders = { ...permit.headers, ...idHeaders, 'x-inferometer-deployment': deployment.name };
-    const { sent, removesUsage } = prepared;
     const { affinity } = deployment;
     const prefix = affinity === undefined ? null : hashPromptPrefix(body, affinity.prefixBytes);
     await runRelay(
@@ -61,9 +66,8 @@ async function serveInference(plane: DataPlane, route: MeteredRoute, exchange: E
         deployment,
         req,
         res,
-        body: sent,
+        bodies,
         answerHeaders,
-        removesUsage,
         prefix,
       }),
     );
@@ -85,21 +89,24 @@ export async function runRelay(exchange: Exchange, relay: Relay): Promise<void> 
   }
 }
 
-/** The body as the engine gets it, and whether the usage chunk it will cause must be taken out again. */
-function prepareBody(
+/** The body as the engine gets it, with what asks for usage and without. */
+function createBodies(
   plane: DataPlane,
   options: {
     readonly body: Buffer;
     readonly request: ParsedRequest;
     readonly route: MeteredRoute;
     readonly deployment: DeploymentConfig;
+    readonly changes: FieldChanges | null;
   },
-): { readonly sent: Buffer; readonly removesUsage: boolean } {
-  const { body, request, route, deployment } = options;
+): SentBodies {
+  const { body, request, route, deployment, changes } = options;
   const traits = plane.engines[deployment.engine];
-  const removesUsage = route.takesStreamOptions && traits !== undefined && planUsage(request, traits) === 'inject';
-  const model = request.model === deployment.servedModel ? null : deployment.servedModel;
-  return { sent: spliceBody(body, { model, includeUsage: removesUsage }), removesUsage };
+  const isUnasked =
+    !route.takesStreamOptions || traits === undefined || deployment.dropFields.includes('stream_options');
+  const plan = isUnasked ? 'leave' : planUsage(request, traits, deployment.continuousUsage === true);
+  const keepsModel = request.model === deployment.servedModel || deployment.dropFields.includes('model');
+  return new SentBodies({ body, model: keepsModel ? null : deployment.servedModel, plan, fields: changes });
 }
 
 /** OpenAI's `user` after `privacy.user`; a hash keeps people apart in reports without naming them. */

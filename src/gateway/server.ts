@@ -8,6 +8,7 @@ import {
 } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import express from 'express';
+import { createCallerRoutes } from './caller-routes.ts';
 import type { DataPlane } from './data-plane.ts';
 import { attachHttpEdge } from './http-edge.ts';
 import { createKserveHandler } from './kserve-routes.ts';
@@ -56,6 +57,12 @@ function createApp(plane: DataPlane, readiness: () => Readiness): express.Expres
   const models = createModelsHandler(plane, plane.clock.epochMs());
   app.get('/v1/models', on(models));
   app.get(/^\/v1\/models\/./, on({ ...models, route: '/v1/models/{id}' }));
+  if (plane.callerBooks !== null) {
+    const own = createCallerRoutes(plane.callerBooks);
+    app.get(/^\/v1\/inferometer\/requests\/./, on(own.requests));
+    app.get('/v1/inferometer/usage', on(own.usage));
+    app.get('/v1/inferometer/budget', on(own.budget));
+  }
   app.get('/healthz', (_req, res) => sendJson(res, { body: { status: 'ok' } }));
   app.get('/readyz', (_req, res) => {
     const { httpStatus, body } = readiness();

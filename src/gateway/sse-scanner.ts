@@ -7,8 +7,19 @@ const CR = 0x0d;
 /** Events longer than this are passed on unread; bounds what is kept of an unfinished event. */
 export const MAX_EVENT_BYTES = 256 * 1024;
 
-/** Sees each event once, in order, without the blank line that ends it. Returns true to have its bytes taken out. */
-export type ReadEvent = (bytes: Buffer, start: number, end: number) => boolean;
+/** Bytes of an event to be replaced, as offsets into the buffer the reader was given, end exclusive. */
+export interface EventCut {
+  readonly start: number;
+  readonly end: number;
+  /** In their place; null for nothing. */
+  readonly replacement: Buffer | null;
+}
+
+/**
+ * Sees each event once, in order, without the blank line that ends it. Returns true to have it taken out, or a cut to have a part of
+ * it replaced; both only in filter mode.
+ */
+export type ReadEvent = (bytes: Buffer, start: number, end: number) => boolean | EventCut;
 
 /** `observe` never takes anything out and passes each chunk on as it is; `filter` holds an unfinished event back until it is decided. */
 export type ScanMode = 'observe' | 'filter';
@@ -23,6 +34,8 @@ export class SseScanner {
   /** Bytes of the unfinished event from earlier chunks; in filter mode they were not passed on yet. */
   #parts: Buffer[] = [];
   #partsLength = 0;
+  /** The event just read, where it came in several chunks. */
+  #joined: Buffer | undefined;
   /** The unfinished event outgrew MAX_EVENT_BYTES: its bytes are passed on and forgotten. */
   #oversize = false;
   #lineEmpty = true;
@@ -71,11 +84,13 @@ export class SseScanner {
       const next = endsWithCr && chunk[at + 1] === LF ? at + 2 : at + 1;
       if (endsWithCr && next === chunk.length && chunk[at + 1] !== LF) this.#afterCr = true;
       if (at === lineStart && this.#lineEmpty) {
-        const removed = this.#endEvent(chunk, { start: eventStart, end: at });
-        if (removed) {
+        const verdict = this.#endEvent(chunk, { start: eventStart, end: at });
+        if (verdict === true) {
           if (eventStart > keptFrom) output.push(chunk.subarray(keptFrom, eventStart));
           keptFrom = next;
           this.#swallowLf = this.#afterCr;
+        } else if (verdict !== false) {
+          keptFrom = this.#cutOut(chunk, verdict, { output, keptFrom, eventEnd: at });
         } else if (this.#filters) {
           this.#release(output);
         }
@@ -99,8 +114,8 @@ export class SseScanner {
     return join(output);
   }
 
-  /** Reads a whole event of which `chunk[start, end)` is the last part; returns whether it is to be taken out. */
-  #endEvent(chunk: Buffer, range: { readonly start: number; readonly end: number }): boolean {
+  /** Reads a whole event of which `chunk[start, end)` is the last part; returns what the reader says, false without filter. */
+  #endEvent(chunk: Buffer, range: { readonly start: number; readonly end: number }): boolean | EventCut {
     const { start, end } = range;
     const length = this.#partsLength + end - start;
     if (length === 0 && !this.#oversize) return false;
@@ -108,9 +123,30 @@ export class SseScanner {
       this.#oversizeEvents += 1;
       return false;
     }
-    if (this.#partsLength === 0) return this.#readEvent(chunk, start, end) && this.#filters;
+    if (this.#partsLength === 0) return this.#judge(chunk, start, end);
     const whole = Buffer.concat([...this.#parts, chunk.subarray(start, end)], length);
-    return this.#readEvent(whole, 0, length) && this.#filters;
+    this.#joined = whole;
+    return this.#judge(whole, 0, length);
+  }
+
+  #judge(bytes: Buffer, start: number, end: number): boolean | EventCut {
+    const verdict = this.#readEvent(bytes, start, end);
+    return this.#filters ? verdict : false;
+  }
+
+  /** Passes an event on without its cut; returns from where on the chunk's bytes are still to be passed on. */
+  #cutOut(
+    chunk: Buffer,
+    cut: EventCut,
+    state: { readonly output: Buffer[]; readonly keptFrom: number; readonly eventEnd: number },
+  ): number {
+    const { output, keptFrom, eventEnd } = state;
+    const joined = this.#joined;
+    output.push(joined === undefined ? chunk.subarray(keptFrom, cut.start) : joined.subarray(0, cut.start));
+    if (cut.replacement !== null) output.push(cut.replacement);
+    if (joined === undefined) return cut.end;
+    output.push(joined.subarray(cut.end));
+    return eventEnd;
   }
 
   /** Keeps the unfinished tail of a chunk and says which of its bytes go out. */
@@ -149,6 +185,7 @@ export class SseScanner {
   #forget(): void {
     if (this.#partsLength > 0) this.#parts = [];
     this.#partsLength = 0;
+    this.#joined = undefined;
     this.#oversize = false;
   }
 }

@@ -4,11 +4,14 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { GatewayError } from '#domain/errors.ts';
 import type { Outcome } from '#domain/usage-record.ts';
+import { holdAnswer } from './answer-writer.ts';
 import { resolveAttemptTokens } from './attempt-tokens.ts';
 import { type ClientWriter, createClientWriter } from './client-writer.ts';
+import { createObserver, isEventStream } from './create-observer.ts';
 import type { Deadline } from './deadline-sweep.ts';
-import { JsonObserver, type AnswerObserver, OpaqueObserver, StreamObserver } from './observe-answer.ts';
+import { type AnswerObserver, OpaqueObserver, StreamObserver } from './observe-answer.ts';
 import type { ExchangeOptions, ExchangeResult } from './exchange-options.ts';
+import type { HeldWriter } from './held-writer.ts';
 import { renderErrorEvent } from './openai-error.ts';
 import type { AttemptSpan } from './request-meter.ts';
 import { createAnswerHeaders, selectTrailers } from './response-headers.ts';
@@ -16,7 +19,9 @@ import { createAnswerHeaders, selectTrailers } from './response-headers.ts';
 /** Streams one engine's answer to one client. */
 export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
   readonly #options: ExchangeOptions;
-  readonly #writer: ClientWriter;
+  #writer: ClientWriter;
+  /** The whole answer so far, where it may be a refusal of what the gateway added. */
+  #refusal: HeldWriter | null = null;
   readonly #done = Promise.withResolvers<ExchangeResult>();
   #controller: Dispatcher.DispatchController | undefined;
   #span: AttemptSpan | undefined;
@@ -36,6 +41,7 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
   constructor(options: ExchangeOptions) {
     this.#options = options;
     this.#isStream = options.request.stream;
+    this.#span = options.span;
     this.#writer = createClientWriter(options.res, {
       pause: () => this.#controller?.pause(),
       resume: () => {
@@ -103,7 +109,7 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
       return;
     }
     const { meter, route, request, upstream, body } = this.#options;
-    this.#span = meter.begin({
+    this.#span ??= meter.begin({
       upstream: upstream.config.name,
       pool: upstream.config.pool,
       work: route.work ?? upstream.deployment.work,
@@ -129,8 +135,12 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
       controller.abort(error);
       return;
     }
-    this.#observer = this.#createObserver(headers);
-    const filters = this.#isStream && this.#options.removesUsage;
+    this.#isStream = isEventStream(headers);
+    this.#observer = createObserver(headers, this.#options);
+    const held = holdAnswer(this.#writer, { status, headers, observer: this.#observer, options: this.#options });
+    if (held !== null) this.#writer = held;
+    if (this.#options.asksAgain?.(status, null) === true) this.#refusal = held;
+    const filters = this.#isStream && this.#filters;
     const length = Number(headers['content-length'] ?? Number.NaN);
     this.#bytesLeft = Number.isSafeInteger(length) && res.req.method !== 'HEAD' ? length : null;
     const nowMs = this.#now();
@@ -152,7 +162,7 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
     const output = this.#observer.observe(chunk);
     this.#span?.observe(nowMs, this.#observer.steps);
     if (this.#bytesLeft !== null) this.#bytesLeft -= chunk.length;
-    const isLast = this.#bytesLeft === 0 || this.#observer.isLast;
+    const isLast = this.#refusal === null && (this.#bytesLeft === 0 || this.#observer.isLast);
     const written = isLast ? this.#finishAnswered() : undefined;
     // Where everything is held back, what comes later waits for the record all the same.
     if (output !== null || written !== undefined) this.#writer.write(output ?? Buffer.alloc(0), written);
@@ -164,12 +174,24 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
       this.onResponseError(undefined, new Error('the engine ended without an answer'));
       return;
     }
+    if (this.#isAskedAgain()) return;
     const rest = this.#observer.end();
     const written = this.#finishAnswered();
     const trailing = selectTrailers(trailers);
     if (trailing !== null) this.#writer.trail(trailing);
     this.#writer.end(rest, written);
     this.#end({ kind: 'answered' });
+  }
+
+  /** A refusal of what the gateway added is nothing for the client: the attempt goes on with another sending. */
+  #isAskedAgain(): boolean {
+    const text = this.#refusal?.read() ?? null;
+    const { asksAgain } = this.#options;
+    const status = this.#engineStatus;
+    const span = this.#span;
+    if (text === null || status === null || span === undefined || asksAgain?.(status, text) !== true) return false;
+    this.#end({ kind: 'refused', status, span });
+    return true;
   }
 
   onResponseError(_controller: unknown, cause: Error): void {
@@ -217,25 +239,6 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
     controller?.abort(error);
   }
 
-  #createObserver(headers: IncomingHttpHeaders): AnswerObserver {
-    const encoding = headers['content-encoding'];
-    const type = String(headers['content-type'] ?? '').toLowerCase();
-    this.#isStream = type.startsWith('text/event-stream');
-    const isReadable = encoding === undefined || encoding === 'identity';
-    const { createObserver } = this.#options.route;
-    if (isReadable && createObserver !== undefined) return createObserver(headers) ?? new OpaqueObserver();
-    if (!isReadable || this.#options.route.work === 'duration') return new OpaqueObserver();
-    const { counting } = this.#options;
-    if (this.#isStream) {
-      const { route, request, removesUsage } = this.#options;
-      const { promptCount, sequences } = request;
-      const keepsText = counting?.expectsSilence === true;
-      return new StreamObserver({ shape: route.shape, promptCount, sequences, removesUsage, keepsText });
-    }
-    const isJson = type.includes('json') || type === '';
-    return isJson ? new JsonObserver({ keepsText: counting !== null }) : new OpaqueObserver();
-  }
-
   /** The answer is complete as far as its engine is concerned; what it says of itself decides the outcome. */
   #finishAnswered(): Promise<void> | undefined {
     if (this.#isFinished) return this.#recording;
@@ -249,6 +252,10 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
     if (status >= 400 || this.#observer.isFailed) return false;
     if (!this.#isStream || !(this.#observer instanceof StreamObserver)) return true;
     return this.#observer.isLast || this.#observer.isFinished || !this.#options.endsWithDone;
+  }
+
+  get #filters(): boolean {
+    return this.#options.removal.chunk || this.#options.removal.running;
   }
 
   get #isFinished(): boolean {
@@ -274,7 +281,7 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
 
   /** The one error event; an event that was passed on by half is closed first, so that the error stands on its own. */
   #renderBreak(error: GatewayError): Buffer {
-    const close = this.#observer.atBoundary || this.#options.removesUsage ? '' : '\n\n';
+    const close = this.#observer.atBoundary || this.#filters ? '' : '\n\n';
     return Buffer.from(close + renderErrorEvent(error, this.#options.route.protocol));
   }
 

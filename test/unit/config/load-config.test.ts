@@ -279,8 +279,7 @@ server: { port: "\${SECRET}" }
 });
 
 test('keys that are accepted and not acted upon are named once each', () => {
-  const text = `${MINIMAL}    caps: { n: 4 }
-    engineStatistics: true
+  const text = `${MINIMAL}    engineStatistics: true
 grpc: { port: 8001 }
 `
     .replace('name: search,', 'name: search, limits: { concurrency: 5 }, budget: { usd: 1 },')
@@ -288,7 +287,6 @@ grpc: { port: 8001 }
   expect(warningsOf(text).map((warning) => warning.split(' is not part')[0])).toEqual([
     'teams[0].budget: teams[].budget',
     'teams[0].limits: teams[].limits',
-    'deployments[0].caps: deployments[].caps',
     'deployments[0].engineStatistics: deployments[].engineStatistics',
     'grpc: grpc',
   ]);

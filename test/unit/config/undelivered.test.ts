@@ -5,8 +5,6 @@ const inDeployment = (line: string): string => `${MINIMAL}    ${line}\n`;
 const atRoot = (line: string): string => `${MINIMAL}${line}\n`;
 const inUpstream = (keys: string): string => MINIMAL.replace('8000" }', `8000", ${keys} }`);
 const inTeam = (keys: string): string => MINIMAL.replace('name: search', `name: search, ${keys}`);
-const sharing = (line: string): string =>
-  `${MINIMAL}  - { name: b, models: [llama-8b], engine: vllm, gpu: H100-SXM, upstreams: [{ url: "http://y" }], ${line} }\n`;
 
 test.each([
   ['grpc', atRoot('grpc: { port: 8001 }')],
@@ -17,12 +15,6 @@ test.each([
   ['teams[].limits', inTeam('limits: { concurrency: 5 }')],
   ['teams[].reservedGpus', inTeam('reservedGpus: { llama: 1 }')],
   ['deployments[].engineStatistics', inDeployment('engineStatistics: true')],
-  ['deployments[].errors: openai', inDeployment('errors: openai')],
-  ['deployments[].dropFields', inDeployment('dropFields: [user]')],
-  ['deployments[].defaults', inDeployment('defaults: { max_tokens: 1024 }')],
-  ['deployments[].caps', inDeployment('caps: { n: 4 }')],
-  ['deployments[].weight', sharing('weight: 3')],
-  ['deployments[].priority', sharing('priority: 1')],
   ['deployments[].engine: triton', MINIMAL.replace('vllm', 'triton')],
   ['deployments[].upstreams[].dcgm', inUpstream('dcgm: "http://127.0.0.1:9400/metrics"')],
   ['deployments[].upstreams[].gpus', inUpstream('gpus: [0, GPU-1]')],

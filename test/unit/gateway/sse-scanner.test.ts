@@ -110,7 +110,12 @@ describe('sse-scanner', () => {
 
 describe('stream observer', () => {
   const observe = (stream: Buffer, cuts: readonly number[]) => {
-    const observer = new StreamObserver({ shape: 'chat', promptCount: 1, sequences: 1, removesUsage: true });
+    const observer = new StreamObserver({
+      shape: 'chat',
+      promptCount: 1,
+      sequences: 1,
+      removal: { chunk: true, running: false },
+    });
     const out: Buffer[] = [];
     let steps = 0;
     const edges = [...new Set([0, ...cuts, stream.length])].sort((left, right) => left - right);
