@@ -11,7 +11,7 @@ export interface AcquireOptions {
   readonly meter: RequestMeter;
   readonly res: ServerResponse;
   readonly deployment: string;
-  readonly wish: Omit<LeaseRequest, 'team'>;
+  readonly wish: Omit<LeaseRequest, 'team' | 'mustEndByMs'>;
 }
 
 /**
@@ -20,7 +20,8 @@ export interface AcquireOptions {
  */
 export async function acquireLease(options: AcquireOptions): Promise<Lease> {
   const { plane, meter, res, deployment, wish } = options;
-  const found = plane.pool.acquire(deployment, { ...wish, team: meter.caller.team });
+  const mustEndByMs = meter.receivedAtMs + plane.view.config.server.requestTimeoutMs;
+  const found = plane.pool.acquire(deployment, { ...wish, team: meter.caller.team, mustEndByMs });
   if ('upstream' in found) return found;
   const sinceMs = plane.clock.monotonicMs();
   const onClose = (): void => found.leave(new ClientGoneError());

@@ -18,6 +18,8 @@ export interface LeaseRequest {
   readonly prefix: number | null;
   /** Engines that have failed this request. */
   readonly excluded: ReadonlySet<Upstream>;
+  /** Monotonic ms at which the whole request must have ended: it waits no longer, whatever `queue.timeout` says. */
+  readonly mustEndByMs?: number;
 }
 
 /** A place in the line. `leave` gives it up: `granted` rejects with the error given. */
@@ -97,7 +99,8 @@ export class ReplicaSet implements UpstreamListener {
     if (lease !== undefined) return lease;
     if (!this.hasOther(request.excluded)) throw new GatewayError('no_healthy_upstream');
     const nowMs = this.#options.clock.monotonicMs();
-    const waiter = new WaitingRequest(request, { sinceMs: nowMs, untilMs: nowMs + this.#queue.timeoutMs, set: this });
+    const untilMs = Math.min(nowMs + this.#queue.timeoutMs, request.mustEndByMs ?? Number.POSITIVE_INFINITY);
+    const waiter = new WaitingRequest(request, { sinceMs: nowMs, untilMs, set: this });
     if (!this.#line.join(waiter, this.#queue.size)) throw this.#refuse(request);
     this.#options.deadlines.add(waiter);
     return waiter;
