@@ -9,7 +9,7 @@ import type { ProfileOf } from './profile-of.ts';
 import type { SealedSlice } from './sealed-slices.ts';
 import type { AttemptIdentity, TrackedAttempt } from './tracked-attempt.ts';
 import { addBusyBits, addSequenceMs, sliceOf, totalsOf, windowsOf } from './window-slices.ts';
-import { assumedStepsPerSecond, type WorkEstimates } from './work-estimates.ts';
+import { assumedStepsPerSecond, CAUTION, type WorkEstimates } from './work-estimates.ts';
 import { finalTimeline, openTimeline, type WorkTimeline } from './work-timeline.ts';
 
 /** A window is sealed at the earliest when it lies this many seconds back. */
@@ -61,6 +61,8 @@ export function sealWindows(options: SealOptions): Sealing {
   let underEstimates = 0;
   // Rates are taken before anything is dropped: the neighbours of a window are sealed in the same pass.
   const attempts = [...options.registry.unsealed()];
+  options.estimates.stepClocks.observe(attempts, options);
+  options.estimates.firstTokens.observe(attempts);
   const estimated = new RateCache(attempts, options);
   const plans = attempts.map((attempt) => ({ attempt, plan: planAttempt(attempt, options, estimated) }));
   for (const { attempt, plan } of plans) {
@@ -110,14 +112,18 @@ function planAttempt(attempt: TrackedAttempt, options: SealOptions, rates: RateC
 function planFinished(attempt: TrackedAttempt, start: AttemptIdentity, options: SealOptions): Plan {
   const { features, final } = attempt;
   if (features === null || final === null) return EMPTY_PLAN;
+  const { first, last } = windowsOf({ startMs: features.startMs, endMs: features.endMs ?? features.startMs });
+  attempt.lastWindow = last;
+  // Its time has not come: by then more is known of its neighbours.
+  if (first > options.to) return EMPTY_PLAN;
   let late = { over: false, under: false };
   if (attempt.timeline === null) {
-    attempt.timeline = finalTimeline(start.shape, features, options.profileOf(start.deployment).profile, final);
+    const { profile } = options.profileOf(start.deployment);
+    const clock = options.estimates.stepClocks.find(start.pool, start.deployment);
+    attempt.timeline = finalTimeline(start.shape, features, { profile, clock }, final);
     late = placeLate(attempt, attempt.timeline, options.sealedThrough);
   }
   const { timeline, placed } = attempt;
-  const { first, last } = windowsOf(timeline);
-  attempt.lastWindow = last;
   const parts: SlicePart[] = [];
   for (let window = Math.max(first, options.sealedThrough + 1); window <= Math.min(last, options.to); window += 1) {
     parts.push({ window, timeline, features: placed?.get(window) ?? sliceOf(timeline, window) });
@@ -147,12 +153,16 @@ function planOpen(attempt: TrackedAttempt, start: AttemptIdentity, options: Seal
   const profile = options.profileOf(start.deployment).profile;
   const promptTokens = options.estimates.promptTokens(start.deployment, start.shape.promptBytes);
   const first = Math.max(windowOf(start.startMs), options.sealedThrough + 1);
+  const queue = start.shape.stream
+    ? null
+    : options.estimates.firstTokens.bounds(start.pool, start.deployment, start.startMs);
   for (let window = first; window <= options.to; window += 1) {
     const assumes = start.shape.work === 'tokens' && !start.shape.stream && !start.shape.prefillOnly;
     const timeline = openTimeline(start.shape, features, profile, {
       estimatedPromptTokens: promptTokens,
       outputSealed: attempt.outputSealed,
-      estimatedStepsPerSecond: assumes ? rates.stepsPerSecond(start.deployment, window, promptTokens) : 0,
+      estimatedStepsPerSecond: assumes ? rates.stepsPerSecond(start, window, promptTokens) : 0,
+      queue,
       fromMs: window * 1000,
       untilMs: (window + 1) * 1000,
     });
@@ -179,12 +189,14 @@ class RateCache {
     }
   }
 
-  stepsPerSecond(deployment: string, window: number, contextTokens: number): number {
-    const key = `${window}\n${deployment}`;
+  stepsPerSecond({ pool, deployment }: AttemptIdentity, window: number, contextTokens: number): number {
+    const key = `${window}\n${pool}\n${deployment}`;
     const known = this.#rates.get(key);
     if (known !== undefined) return known;
+    const pace = this.#options.estimates.stepClocks.find(pool, deployment)?.stepsIn(window) ?? null;
     const neighbours = this.#byDeployment.get(deployment) ?? [];
-    const rate = assumedStepsPerSecond(neighbours, window, this.#options.profileOf(deployment).profile, contextTokens);
+    const { profile } = this.#options.profileOf(deployment);
+    const rate = pace === null ? assumedStepsPerSecond(neighbours, window, profile, contextTokens) : CAUTION * pace;
     this.#rates.set(key, rate);
     return rate;
   }

@@ -2,19 +2,23 @@
 // Not here: when an assumption is needed (seal.ts).
 import type { EngineProfile } from '#domain/engine-profile.ts';
 import { decodeStepMs, iterationMs } from '#attribution/predict-work.ts';
+import { FirstTokenTimes } from './first-token-times.ts';
+import { StepClocks } from './step-clock.ts';
 import type { TrackedAttempt } from './tracked-attempt.ts';
 
 const FIRST_TOKENS_PER_BYTE = 0.25;
 /** Weight of one finished attempt in the moving mean. */
 const LEARNING_RATE = 0.05;
 /** Estimates stay below what is likely, so that corrections are positive (settlement.md). */
-const CAUTION = 0.9;
+export const CAUTION = 0.9;
 const MAX_DEPLOYMENTS = 10_000;
 /** A neighbour that decoded for less time in the window says too little about its rate. */
 const RATE_SAMPLE_MS = 300;
 
-/** Learned ratios by deployment. */
+/** Learned ratios by deployment, and what the streams of each engine show of its pace and its queue. */
 export class WorkEstimates {
+  readonly stepClocks = new StepClocks();
+  readonly firstTokens = new FirstTokenTimes();
   readonly #tokensPerByte = new Map<string, number>();
 
   /** Takes the prompt of a finished attempt as the engine counted it. */

@@ -4,6 +4,8 @@ import { prefillMs } from '#attribution/predict-work.ts';
 import type { EngineProfile } from '#domain/engine-profile.ts';
 import type { TokenCounts } from '#domain/tokens.ts';
 import type { AttemptFeatures } from './attempt-features.ts';
+import type { QueueBounds } from './first-token-times.ts';
+import type { StepClock } from './step-clock.ts';
 
 /** What is fixed about an attempt from its start on. */
 export interface AttemptShape {
@@ -67,11 +69,18 @@ export interface FinalFacts {
   readonly estimatedStepsPerSecond: number;
 }
 
+/** What an attempt's timeline follows from besides its own facts. */
+export interface TimelineAids {
+  readonly profile: EngineProfile;
+  /** The pace of the engine by its streams; null where none is known. */
+  readonly clock: StepClock | null;
+}
+
 /** The timeline of a finished attempt (`features.endMs` is set). Source: settlement.md, "What a process collects". */
 export function finalTimeline(
   shape: AttemptShape,
   features: AttemptFeatures,
-  profile: EngineProfile,
+  { profile, clock }: TimelineAids,
   facts: FinalFacts,
 ): WorkTimeline {
   const endMs = features.endMs ?? features.startMs;
@@ -81,6 +90,12 @@ export function finalTimeline(
   if (shape.work === 'duration' || idle) return { ...base, memberFromMs: features.startMs };
   const promptTokens = counted.prompt ?? Math.max(0, facts.estimatedPromptTokens);
   const prompt = modelPrompt(profile, promptTokens, counted.cached);
+  const paced = shape.stream ? null : paceAnswer(shape, features, { prompt, output: counted.output, facts, clock });
+  if (paced !== null) {
+    const prefill = placePrefill(prompt, features.startMs, paced.firstMs);
+    const contextTokens = promptTokens + counted.cached;
+    return { ...base, ...paced, prefill, memberFromMs: prefill.fromMs, contextTokens };
+  }
   const streamed = shape.stream && features.firstContentMs !== null;
   const unseen = shape.stream && !streamed && !facts.whole;
   const firstMs = streamed
@@ -109,6 +124,8 @@ export interface OpenFacts {
   /** Output tokens already sealed for it, and the rate of those that follow; used where the answer does not stream. */
   readonly outputSealed: number;
   readonly estimatedStepsPerSecond: number;
+  /** What neighbours say about its time in the queue; null where it streams, or nobody says anything. */
+  readonly queue: QueueBounds | null;
   /** First epoch ms not sealed before. */
   readonly fromMs: number;
   /** Epoch ms up to which the timeline will be asked. */
@@ -128,8 +145,9 @@ export function openTimeline(
   const prompt = modelPrompt(profile, facts.estimatedPromptTokens, 0);
   const seenMs = features.firstContentMs;
   if (shape.stream && (seenMs === null || seenMs >= facts.untilMs)) return base;
-  const spreadMs = PREFILL_SPREAD * prompt.modelledMs;
-  const firstMs = shape.stream && seenMs !== null ? seenMs : features.startMs + spreadMs + FIRST_TOKEN_EXTRA_MS;
+  const firstMs = shape.stream && seenMs !== null ? seenMs : assumeFirstToken(features, prompt, facts.queue);
+  // Still in the queue: it costs nothing yet.
+  if (!shape.stream && facts.queue !== null && firstMs >= facts.untilMs) return base;
   const prefill = placePrefill(prompt, features.startMs, firstMs);
   const limit = shape.prefillOnly
     ? 0
@@ -187,12 +205,56 @@ function placePrefill(prompt: Prompt, startMs: number, firstMs: number): Prefill
   return { fromMs, toMs: firstMs, tokens: prompt.tokens, cached: prompt.cached, ended: true };
 }
 
+/** Epoch ms of the first token of an answer that does not stream: its turn in the queue and its prefill, at the latest when a later one had its own. */
+function assumeFirstToken(features: AttemptFeatures, prompt: Prompt, queue: QueueBounds | null): number {
+  const servedMs = PREFILL_SPREAD * prompt.modelledMs + FIRST_TOKEN_EXTRA_MS;
+  if (queue === null) return features.startMs + servedMs;
+  return Math.min(queue.firstTokenByMs, queue.beginsAfterMs + servedMs);
+}
+
 /** A stream cut before its first token: at most the part that fits into the time it had; it may have waited in the queue. */
 function cutPrefill(prompt: Prompt, startMs: number, endMs: number): Prefill {
   const spreadMs = PREFILL_SPREAD * prompt.modelledMs;
   const part = spreadMs <= 0 ? 1 : Math.min(1, (endMs - startMs) / spreadMs);
   const tokens = Math.floor(prompt.tokens * part);
   return { ...placePrefill({ ...prompt, tokens }, startMs, endMs), ended: false };
+}
+
+/**
+ * Dates the tokens of a whole answer that did not stream by the engine's pace: each sequence made one step per token, so its first token came
+ * as many steps before the end as it has further tokens. Null where the pace or the count is unknown.
+ */
+function paceAnswer(
+  shape: AttemptShape,
+  features: AttemptFeatures,
+  known: {
+    readonly prompt: Prompt;
+    readonly output: number | null;
+    readonly facts: FinalFacts;
+    readonly clock: StepClock | null;
+  },
+): (Pick<WorkTimeline, 'outputTokens' | 'outputBefore'> & { readonly firstMs: number }) | null {
+  const { prompt, output, facts, clock } = known;
+  const { endMs, startMs } = features;
+  if (clock === null || endMs === null || output === null || !facts.whole || shape.prefillOnly) return null;
+  const later = output - shape.sequences;
+  if (later <= 0) return null;
+  // The prefill itself takes its time: no token came before it.
+  const curve = clock.curve(Math.min(endMs, startMs + prompt.modelledMs), endMs);
+  if (curve === null) return null;
+  const firstMs = curve.instantBefore(later / shape.sequences);
+  const before = curve.stepsBefore(firstMs);
+  const paced = curve.stepsBefore(endMs) - before;
+  if (!(paced > 0)) return null;
+  return {
+    firstMs,
+    outputTokens: output,
+    outputBefore: (epochMs) => {
+      if (epochMs <= firstMs) return 0;
+      if (epochMs >= endMs) return output;
+      return shape.sequences + Math.floor((later * (curve.stepsBefore(epochMs) - before)) / paced);
+    },
+  };
 }
 
 function estimateOutput(shape: AttemptShape, features: AttemptFeatures, facts: FinalFacts, firstMs: number): number {

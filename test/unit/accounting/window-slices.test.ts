@@ -30,13 +30,18 @@ function finish(
   const features = new AttemptFeatures(START_MS, shape.work === 'duration');
   for (const [afterMs, steps] of wire.contents) features.content(START_MS + afterMs, steps);
   features.end(START_MS + wire.endMs);
-  return finalTimeline(shape, features, PROFILE, {
-    tokens: { input: tokens.input, cachedInput: tokens.cached, output: tokens.output, reasoning: null },
-    worked: true,
-    whole: true,
-    estimatedPromptTokens: 1000,
-    estimatedStepsPerSecond: 0,
-  });
+  return finalTimeline(
+    shape,
+    features,
+    { profile: PROFILE, clock: null },
+    {
+      tokens: { input: tokens.input, cachedInput: tokens.cached, output: tokens.output, reasoning: null },
+      worked: true,
+      whole: true,
+      estimatedPromptTokens: 1000,
+      estimatedStepsPerSecond: 0,
+    },
+  );
 }
 
 function slicesOf(timeline: ReturnType<typeof finish>): SliceFeatures[] {
@@ -134,7 +139,7 @@ describe('window slices', () => {
     const features = new AttemptFeatures(START_MS, false);
     const window = Math.floor(START_MS / 1000) + 1;
     const facts = { estimatedPromptTokens: 1000, outputSealed: 0, estimatedStepsPerSecond: 0, fromMs: window * 1000 };
-    const timeline = openTimeline(SHAPE, features, PROFILE, { ...facts, untilMs: (window + 1) * 1000 });
+    const timeline = openTimeline(SHAPE, features, PROFILE, { ...facts, queue: null, untilMs: (window + 1) * 1000 });
     const slice = sliceOf(timeline, window);
     expect(slice).toMatchObject({ p: 0, d: 0, flightMs: 1000 });
     const n = Array.from({ length: 10 }, () => 0);

@@ -52,7 +52,7 @@ describe('a small run of the matrix', () => {
     const one = find('1 process', 'declared').charges;
     const three = find('3 processes', 'declared').charges;
     for (const [index, team] of one.teams.entries()) {
-      expect(Math.abs(team.error - (three.teams[index]?.error ?? 1))).toBeLessThan(0.01);
+      expect(Math.abs(team.error - (three.teams[index]?.error ?? 1))).toBeLessThan(0.025);
     }
   });
 
