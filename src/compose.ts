@@ -7,7 +7,7 @@ import type { Config } from '#config/config.ts';
 import type { Log } from '#domain/log.ts';
 import { ENGINE_TRAITS } from '#engines/engine-traits.ts';
 import { createGateway, type Gateway } from '#gateway/create-gateway.ts';
-import { DnsDiscovery, type ResolveHost } from '#gateway/dns-discovery.ts';
+import { type DiscoveryOptions, DnsDiscovery } from '#gateway/dns-discovery.ts';
 import { createAccessLog } from '#observe/access-log.ts';
 import { createAccessLogging } from '#observe/logging.ts';
 import { createMetrics, type Metrics, type MetricsSources } from '#observe/metrics.ts';
@@ -36,8 +36,8 @@ export interface ComposeOptions {
   readonly version: string;
   /** False after a reload that was refused. */
   readonly configReloadSuccessful: () => boolean;
-  /** Addresses of a host, for `dns+` upstreams; default: as the system resolves names. */
-  readonly resolveHost?: ResolveHost;
+  /** How the names of `dns+` upstreams are resolved; default: as the system does, every 10 s. */
+  readonly discovery?: Pick<DiscoveryOptions, 'resolve' | 'intervalMs'>;
 }
 
 /** The configuration asks for a price in settled time. */
@@ -50,8 +50,7 @@ export class PriceRefusedError extends Error {
  * JournalLockedError, StoreSchemaError, PriceRefusedError or the system's error of a port or directory.
  */
 export async function composeGateway(options: ComposeOptions): Promise<RunningGateway> {
-  const { log, resolveHost } = options;
-  const discovery = new DnsDiscovery({ log, ...(resolveHost === undefined ? {} : { resolve: resolveHost }) });
+  const discovery = new DnsDiscovery({ log: options.log, ...options.discovery });
   const parts = new Composition({ ...options, config: await discovery.follow(options.config) }, discovery);
   try {
     return await parts.start();
