@@ -1,5 +1,6 @@
 // Builds a running gateway from a configuration: the only file that knows adapters, and the order in which things start and stop.
 import { type Accounting, createAccounting } from '#accounting/create-accounting.ts';
+import { createCostEstimator } from '#accounting/estimate-cost.ts';
 import { chooseProfile, departedPoolFacts, poolFactsFromConfig } from '#accounting/pool-facts-from-config.ts';
 import { createWindowClock, machineClock, type WindowClock } from '#accounting/window-clock.ts';
 import { type AdminServer, createAdminServer } from '#admin/admin-server.ts';
@@ -11,6 +12,7 @@ import { type DiscoveryOptions, DnsDiscovery } from '#gateway/dns-discovery.ts';
 import { createAccessLog } from '#observe/access-log.ts';
 import { createAccessLogging } from '#observe/logging.ts';
 import { createMetrics, type Metrics, type MetricsSources } from '#observe/metrics.ts';
+import { CallerBooks } from '#reports/caller-books.ts';
 import { type OpenedStore, openStore } from '#store/open-store.ts';
 import { assessReadiness, type ReadinessAnswer } from './readiness.ts';
 import { ConfigTakeOver } from './take-over-config.ts';
@@ -195,6 +197,16 @@ class Composition {
       clock: this.#clock,
       log,
       reportHealth: (pool, healthy) => this.#accounting.reportHealth(pool, healthy),
+      estimateCost: createCostEstimator(
+        () => this.#config,
+        () => this.#clock.epochMs(),
+      ),
+      callerBooks: new CallerBooks({
+        books: this.#store.books,
+        clock: this.#clock,
+        config: () => this.#config,
+        unsettled: (filter) => this.#accounting.unsettled(filter),
+      }),
       onRejection: (team, reason) => metrics.requestRejected(team, reason),
       onEjection: (target) => metrics.upstreamEjected(target),
       onRetry: (deployment, result) => metrics.retried(deployment, result),

@@ -81,8 +81,15 @@ export class HeldWriter implements ClientWriter {
   }
 
   abort(lastWords: Buffer | null): void {
-    if (this.#isHolding) this.#release();
-    this.#writer.abort(lastWords);
+    if (!this.#isHolding) {
+      this.#writer.abort(lastWords);
+      return;
+    }
+    // Bytes written in the turn in which a socket is destroyed are lost: what was held goes as the last words.
+    const held = Buffer.concat([...this.#parts, ...(lastWords === null ? [] : [lastWords])]);
+    this.#parts = [];
+    this.#release();
+    this.#writer.abort(held.length === 0 ? null : held);
   }
 
   /** Everything so far leaves unchanged, and so does what follows. */
