@@ -1,7 +1,7 @@
 // The connections to one engine: keep-alive, TLS, a fixed address where its name has several, a proxy only where the config names one.
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
-import { isIPv6, type LookupFunction } from 'node:net';
+import { isIP, isIPv6, type LookupFunction } from 'node:net';
 import type { UpstreamConfig } from '#config/config.ts';
 import { type Dispatcher, Pool, ProxyAgent } from 'undici';
 
@@ -27,7 +27,7 @@ export function createDispatcher(config: UpstreamConfig, connectMs: number): Dis
     ...CONNECTION_OPTIONS,
     uri: config.proxy,
     connectTimeout: connectMs,
-    requestTls: { servername: new URL(config.url).hostname, ...readTls(config), timeout: connectMs },
+    requestTls: { ...nameOf(config), ...readTls(config), timeout: connectMs },
     factory: (to, options) => new Pool(to, { ...CONNECTION_OPTIONS, ...options }),
   });
   // A proxy agent serves any origin; ours has one.
@@ -57,6 +57,12 @@ interface ConnectOptions {
 
 function createConnectOptions(config: UpstreamConfig): ConnectOptions {
   return { ...readTls(config), ...(config.address === undefined ? {} : { lookup: pinAddress(config.address) }) };
+}
+
+/** The server name to ask for through a proxy's tunnel; an address is none (RFC 6066 §3). */
+function nameOf({ url }: UpstreamConfig): Pick<ConnectOptions, 'servername'> {
+  const { hostname } = new URL(url);
+  return isIP(hostname.replace(/^\[|\]$/g, '')) === 0 ? { servername: hostname } : {};
 }
 
 /** As node's tls.connect takes them; nothing for the platform's defaults. */

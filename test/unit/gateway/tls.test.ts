@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { UpstreamTlsConfig } from '#config/config.ts';
+import { ENGINE_CERT as CERT, ENGINE_KEY as KEY } from '#test/support/engine-certificate.ts';
 import {
   chatBody,
   createConfig,
@@ -14,26 +15,6 @@ import {
   send,
   startHarness,
 } from './harness.ts';
-
-// A self-signed pair for engine.test, made for these tests with openssl; it protects nothing.
-const KEY = `-----BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgO3cMUwvFuwXKoUnu
-ZgrmLeMeWGSG9WEKt4VSYbneHPOhRANCAAQZ5tz4vFJGrvbN7bZX6y4PwGwdIDke
-1I1FgvFK0N9y4oyU4a204pLqRLY0PTvcukLIyLJPGWJriI4W816CQY5e
------END PRIVATE KEY-----
-`;
-const CERT = `-----BEGIN CERTIFICATE-----
-MIIBnDCCAUGgAwIBAgIUEE3bLm7+lzChbOfUJ8s2nMsaW10wCgYIKoZIzj0EAwIw
-FjEUMBIGA1UEAwwLZW5naW5lLnRlc3QwIBcNMjYxMTIzMDEyOTI3WhgPMjEyNjEw
-MzAwMTI5MjdaMBYxFDASBgNVBAMMC2VuZ2luZS50ZXN0MFkwEwYHKoZIzj0CAQYI
-KoZIzj0DAQcDQgAEGebc+LxSRq72ze22V+suD8BsHSA5HtSNRYLxStDfcuKMlOGt
-tOKS6kS2ND073LpCyMiyTxlia4iOFvNegkGOXqNrMGkwHQYDVR0OBBYEFAsE5xl6
-cm7IhBgE5cwqOvb7gzfNMB8GA1UdIwQYMBaAFAsE5xl6cm7IhBgE5cwqOvb7gzfN
-MBYGA1UdEQQPMA2CC2VuZ2luZS50ZXN0MA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZI
-zj0EAwIDSQAwRgIhAOoGgLIW4rJv8lCAbXNcksSWh23lKCpA6zVQ6y6atzVrAiEA
-8Gi6VHiEpL9WpS7yW/qV64ukx1YmYmMypbvK5bB2c3M=
------END CERTIFICATE-----
-`;
 
 describe('TLS', () => {
   let certificates: (string | undefined)[];

@@ -1,8 +1,11 @@
 import { once } from 'node:events';
 import { createServer as createHttpServer, type IncomingMessage, request as httpRequest, type Server } from 'node:http';
 import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net';
+import { createServer as createHttpsServer } from 'node:https';
+import type { TLSSocket } from 'node:tls';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { DeploymentConfig, UpstreamConfig } from '#config/config.ts';
+import { ENGINE_CERT, ENGINE_KEY } from '#test/support/engine-certificate.ts';
 import { chatEvents } from '#test/support/fake-engine.ts';
 import {
   chatBody,
@@ -142,6 +145,28 @@ describe('a proxy', () => {
     const answer = await send(port, { body: chatBody({ stream: true, stream_options: { include_usage: true } }) });
     expect(answer.text).toBe(events.join(''));
     expect(metering.records).toMatchObject([{ outcome: 'completed', tokenSource: 'reported' }]);
+  });
+
+  it('is a tunnel to an engine with TLS: it never sees the request, and the certificate is the engine’s', async () => {
+    const secure = createHttpsServer({ key: ENGINE_KEY, cert: ENGINE_CERT }, (req, res) => {
+      req.resume();
+      res.end(`${req.headers.host} ${(req.socket as TLSSocket & { servername: string }).servername}`);
+    });
+    secure.listen(0, '127.0.0.1');
+    await once(secure, 'listening');
+    servers.push({
+      async close() {
+        secure.closeAllConnections();
+        await new Promise((resolve) => secure.close(resolve));
+      },
+    });
+    const proxy = await startProxy();
+    const host = `engine.test:${(secure.address() as AddressInfo).port}`;
+    const tls = { ca: ENGINE_CERT, cert: '', key: '', serverName: '' };
+    const { port } = await start(() => ({ url: `https://${host}`, proxy: proxy.url, tls }));
+    expect((await send(port)).text).toBe(`${host} engine.test`);
+    expect((await send(port, { path: '/v1/moderations' })).text).toBe(`${host} engine.test`);
+    expect(new Set(proxy.seen)).toEqual(new Set([`CONNECT ${host} nobody`]));
   });
 
   it('that is not there is an engine that cannot be reached', async () => {

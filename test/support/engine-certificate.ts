@@ -1,0 +1,22 @@
+// A self-signed pair for engine.test, made for tests with openssl (EC P-256, a hundred years); it protects nothing.
+/** PEM of the private key. */
+export const ENGINE_KEY = `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgO3cMUwvFuwXKoUnu
+ZgrmLeMeWGSG9WEKt4VSYbneHPOhRANCAAQZ5tz4vFJGrvbN7bZX6y4PwGwdIDke
+1I1FgvFK0N9y4oyU4a204pLqRLY0PTvcukLIyLJPGWJriI4W816CQY5e
+-----END PRIVATE KEY-----
+`;
+
+/** PEM of the certificate; its only name is engine.test. */
+export const ENGINE_CERT = `-----BEGIN CERTIFICATE-----
+MIIBnDCCAUGgAwIBAgIUEE3bLm7+lzChbOfUJ8s2nMsaW10wCgYIKoZIzj0EAwIw
+FjEUMBIGA1UEAwwLZW5naW5lLnRlc3QwIBcNMjYxMTIzMDEyOTI3WhgPMjEyNjEw
+MzAwMTI5MjdaMBYxFDASBgNVBAMMC2VuZ2luZS50ZXN0MFkwEwYHKoZIzj0CAQYI
+KoZIzj0DAQcDQgAEGebc+LxSRq72ze22V+suD8BsHSA5HtSNRYLxStDfcuKMlOGt
+tOKS6kS2ND073LpCyMiyTxlia4iOFvNegkGOXqNrMGkwHQYDVR0OBBYEFAsE5xl6
+cm7IhBgE5cwqOvb7gzfNMB8GA1UdIwQYMBaAFAsE5xl6cm7IhBgE5cwqOvb7gzfN
+MBYGA1UdEQQPMA2CC2VuZ2luZS50ZXN0MA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZI
+zj0EAwIDSQAwRgIhAOoGgLIW4rJv8lCAbXNcksSWh23lKCpA6zVQ6y6atzVrAiEA
+8Gi6VHiEpL9WpS7yW/qV64ukx1YmYmMypbvK5bB2c3M=
+-----END CERTIFICATE-----
+`;
