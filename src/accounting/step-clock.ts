@@ -18,6 +18,8 @@ export interface StepCurve {
   stepsBefore(epochMs: number): number;
   /** The latest instant that has so many steps between itself and `toMs`; `fromMs` where the whole span has fewer. */
   instantBefore(steps: number): number;
+  /** Part of the time from an instant to `toMs` in which streams showed the pace, 0 … 1. */
+  knownPart(epochMs: number): number;
 }
 
 /** The pace of one deployment on one pool. */
@@ -35,13 +37,17 @@ export class StepClock {
     this.#ms[index] = ms;
   }
 
-  /** The curve over [fromMs, toMs]; where nobody streamed the pace next to it goes on. Null where nobody streamed at all, or it is forgotten. */
-  curve(fromMs: number, toMs: number): StepCurve | null {
+  /**
+   * The curve over [fromMs, toMs]. Where nobody streamed the pace next to it goes on; or, with `steps`, what is missing to that many steps
+   * is spread evenly. Null where nobody streamed at all and there are no `steps`, and for a span that is empty or longer than is remembered.
+   */
+  curve(fromMs: number, toMs: number, steps: number | null = null): StepCurve | null {
     const first = Math.floor(fromMs / BUCKET_MS);
     const length = Math.max(1, Math.ceil(toMs / BUCKET_MS) - first);
     if (!(toMs > fromMs) || length > BUCKETS_KEPT) return null;
-    const paces = Array.from({ length }, (_, index) => this.#pace(first + index));
-    return fillPaces(paces) ? createCurve(paces as number[], fromMs, toMs) : null;
+    const span = { fromMs, toMs, paces: Array.from({ length }, (_, index) => this.#pace(first + index)) };
+    const filled = steps === null ? continuePaces(span.paces) : spreadMissing(span, steps);
+    return filled === null ? null : createCurve(span, filled);
   }
 
   /** Steps of one sequence in a window, null where nobody streamed in it. */
@@ -157,39 +163,72 @@ function addPace(
   }
 }
 
-/** Unknown paces take the one before them, those at the start the first known; false where none is known. */
-function fillPaces(paces: (number | null)[]): paces is number[] {
-  let last = paces.find((pace) => pace !== null) ?? null;
-  if (last === null) return false;
-  for (const [index, pace] of paces.entries()) {
-    last = pace ?? last;
-    paces[index] = last;
-  }
-  return true;
+/** A span of buckets, the first one holding `fromMs`; a pace is in steps per ms, null where nobody streamed. */
+interface PacedSpan {
+  readonly fromMs: number;
+  readonly toMs: number;
+  readonly paces: readonly (number | null)[];
 }
 
-function createCurve(paces: readonly number[], fromMs: number, toMs: number): StepCurve {
+/** Start of a bucket, counted from the span's first, within the span. */
+function edgeMs({ fromMs, toMs }: PacedSpan, index: number): number {
+  return Math.min(toMs, Math.max(fromMs, (Math.floor(fromMs / BUCKET_MS) + index) * BUCKET_MS));
+}
+
+/** Unknown paces take the one before them, those at the start the first known; null where none is known. */
+function continuePaces(paces: PacedSpan['paces']): readonly number[] | null {
+  let last = paces.find((pace) => pace !== null) ?? null;
+  if (last === null) return null;
+  return paces.map((pace) => (last = pace ?? last) ?? 0);
+}
+
+/** Unknown paces are one and the same, such that the span has `steps` of them; 0 where the known ones have more. */
+function spreadMissing(span: PacedSpan, steps: number): readonly number[] {
+  let known = 0;
+  let unknownMs = 0;
+  for (const [index, pace] of span.paces.entries()) {
+    const ms = edgeMs(span, index + 1) - edgeMs(span, index);
+    if (pace === null) unknownMs += ms;
+    else known += pace * ms;
+  }
+  const missing = unknownMs > 0 ? Math.max(0, steps - known) / unknownMs : 0;
+  return span.paces.map((pace) => pace ?? missing);
+}
+
+function createCurve(span: PacedSpan, paces: readonly number[]): StepCurve {
+  const { fromMs, toMs } = span;
   const first = Math.floor(fromMs / BUCKET_MS);
-  const edgeMs = (index: number): number => Math.min(toMs, Math.max(fromMs, (first + index) * BUCKET_MS));
-  // cumulative[i]: steps before the start of bucket i.
+  // Steps before the start of each bucket.
   const cumulative = new Float64Array(paces.length + 1);
   for (const [index, pace] of paces.entries()) {
-    cumulative[index + 1] = (cumulative[index] ?? 0) + pace * (edgeMs(index + 1) - edgeMs(index));
+    cumulative[index + 1] = (cumulative[index] ?? 0) + pace * (edgeMs(span, index + 1) - edgeMs(span, index));
   }
   const total = cumulative[paces.length] ?? 0;
-  const stepsBefore = (epochMs: number): number => {
-    if (epochMs <= fromMs) return 0;
-    if (epochMs >= toMs) return total;
-    const index = Math.floor(epochMs / BUCKET_MS) - first;
-    return (cumulative[index] ?? 0) + (paces[index] ?? 0) * (epochMs - edgeMs(index));
+  return {
+    fromMs,
+    toMs,
+    stepsBefore(epochMs) {
+      if (epochMs <= fromMs) return 0;
+      if (epochMs >= toMs) return total;
+      const index = Math.floor(epochMs / BUCKET_MS) - first;
+      return (cumulative[index] ?? 0) + (paces[index] ?? 0) * (epochMs - edgeMs(span, index));
+    },
+    instantBefore(steps) {
+      const wanted = total - steps;
+      if (wanted <= 0) return fromMs;
+      let index = paces.length - 1;
+      while (index > 0 && (cumulative[index] ?? 0) > wanted) index -= 1;
+      const pace = paces[index] ?? 0;
+      if (pace <= 0) return edgeMs(span, index + 1);
+      return Math.min(toMs, edgeMs(span, index) + (wanted - (cumulative[index] ?? 0)) / pace);
+    },
+    knownPart(epochMs) {
+      let knownMs = 0;
+      for (let index = Math.max(0, Math.floor(epochMs / BUCKET_MS) - first); index < paces.length; index += 1) {
+        if (span.paces[index] === null) continue;
+        knownMs += edgeMs(span, index + 1) - Math.min(edgeMs(span, index + 1), Math.max(epochMs, edgeMs(span, index)));
+      }
+      return toMs > epochMs ? knownMs / (toMs - epochMs) : 1;
+    },
   };
-  const instantBefore = (steps: number): number => {
-    const wanted = total - steps;
-    if (wanted <= 0) return fromMs;
-    let index = paces.length - 1;
-    while (index > 0 && (cumulative[index] ?? 0) > wanted) index -= 1;
-    const pace = paces[index] ?? 0;
-    return pace > 0 ? Math.min(toMs, edgeMs(index) + (wanted - (cumulative[index] ?? 0)) / pace) : edgeMs(index + 1);
-  };
-  return { fromMs, toMs, stepsBefore, instantBefore };
 }

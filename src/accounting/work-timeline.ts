@@ -50,6 +50,8 @@ export interface WorkTimeline {
 const PREFILL_SPREAD = 1.5;
 /** Queue, tokenisation and the first iteration of an answer that does not stream. */
 const FIRST_TOKEN_EXTRA_MS = 20;
+/** Part of an answer's time in which the pace must be known for it to tell when the answer began. */
+const KNOWN_PART_MIN = 0.8;
 
 interface Prompt {
   readonly tokens: number;
@@ -102,7 +104,7 @@ export function finalTimeline(
     ? (features.firstContentMs ?? endMs)
     : shape.prefillOnly || unseen
       ? endMs
-      : Math.min(endMs, features.startMs + PREFILL_SPREAD * prompt.modelledMs + FIRST_TOKEN_EXTRA_MS);
+      : Math.min(endMs, assumeFirstToken(features, prompt, null));
   const prefill = unseen
     ? cutPrefill(prompt, features.startMs, endMs)
     : placePrefill(prompt, features.startMs, firstMs);
@@ -222,7 +224,8 @@ function cutPrefill(prompt: Prompt, startMs: number, endMs: number): Prefill {
 
 /**
  * Dates the tokens of a whole answer that did not stream by the engine's pace: each sequence made one step per token, so its first token came
- * as many steps before the end as it has further tokens. Null where the pace or the count is unknown.
+ * as many steps before the end as it has further tokens. Where too little of that time shows a pace the first token is assumed as for an
+ * answer without neighbours, and what the known pace leaves is spread evenly. Null where its tokens are unknown or it has but one.
  */
 function paceAnswer(
   shape: AttemptShape,
@@ -235,17 +238,20 @@ function paceAnswer(
   },
 ): (Pick<WorkTimeline, 'outputTokens' | 'outputBefore'> & { readonly firstMs: number }) | null {
   const { prompt, output, facts, clock } = known;
-  const { endMs, startMs } = features;
+  const { endMs } = features;
   if (clock === null || endMs === null || output === null || !facts.whole || shape.prefillOnly) return null;
   const later = output - shape.sequences;
   if (later <= 0) return null;
+  const steps = later / shape.sequences;
   // The prefill itself takes its time: no token came before it.
-  const curve = clock.curve(Math.min(endMs, startMs + prompt.modelledMs), endMs);
-  if (curve === null) return null;
-  const firstMs = curve.instantBefore(later / shape.sequences);
-  const before = curve.stepsBefore(firstMs);
-  const paced = curve.stepsBefore(endMs) - before;
-  if (!(paced > 0)) return null;
+  const whole = clock.curve(Math.min(endMs, features.startMs + prompt.modelledMs), endMs);
+  const pacedMs = whole?.instantBefore(steps) ?? endMs;
+  const isPaced = whole !== null && pacedMs < endMs && whole.knownPart(pacedMs) >= KNOWN_PART_MIN;
+  const firstMs = isPaced ? pacedMs : Math.min(endMs, assumeFirstToken(features, prompt, null));
+  const curve = isPaced ? whole : clock.curve(firstMs, endMs, steps);
+  const before = curve?.stepsBefore(firstMs) ?? 0;
+  const paced = (curve?.stepsBefore(endMs) ?? 0) - before;
+  if (curve === null || !(paced > 0)) return null;
   return {
     firstMs,
     outputTokens: output,

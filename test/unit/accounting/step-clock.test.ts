@@ -151,6 +151,17 @@ describe('a whole answer dated by the pace', () => {
     expect(timeline.outputBefore(START_MS + 5000)).toBeLessThan(260);
   });
 
+  test('is not dated by a moment of pace: where most of its time shows none, its first token is assumed as without neighbours', () => {
+    const moment = new StepClock();
+    moment.put(START_MS / 100 + 3, 20, 100);
+    const alone = finalTimeline(WHOLE, ended(10_000), { profile: PROFILE, clock: null }, facts(500));
+    const timeline = finalTimeline(WHOLE, ended(10_000), { profile: PROFILE, clock: moment }, facts(500));
+    expect(timeline.prefill?.toMs).toBe(alone.prefill?.toMs);
+    // 20 of its steps fall into the bucket that is known, the others evenly into the rest.
+    expect(timeline.outputBefore(START_MS + 400) - timeline.outputBefore(START_MS + 300)).toBeCloseTo(20, -0.5);
+    expect(timeline.outputBefore(START_MS + 5000)).toBeCloseTo(alone.outputBefore(START_MS + 5000), -1.3);
+  });
+
   test('its windows add up to its whole work, and without a pace it is spread evenly', () => {
     for (const clock of [steady, null]) {
       const timeline = finalTimeline(WHOLE, ended(7321), { profile: PROFILE, clock }, facts(655));
