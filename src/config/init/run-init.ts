@@ -7,8 +7,10 @@ import type { Environment } from '../interpolate.ts';
 import { loadConfig } from '../load-config.ts';
 import { formatProblem } from '../problem.ts';
 import { deploymentSchema, priceSchema } from '../schema-deployments.ts';
+import { createPlainDraft, type DeploymentDraft, parseBaseUrl, type UpstreamDraft } from './draft-deployment.ts';
 import { probeEngine } from './probe-engine.ts';
 import type { ProbeResult } from './probe-engine.ts';
+import { type LitellmImport, readLitellmConfig } from './read-litellm.ts';
 import { renderConfig } from './render-config.ts';
 
 /** Options as the command line has them, numbers as text. `path`: the file to write. */
@@ -50,13 +52,15 @@ export async function runInit(options: InitOptions): Promise<InitExitCode> {
     err(`inferometer init: ${message}\n`);
     return exitCode;
   };
-  const url = checkUrl(options.upstream);
+  const url = parseBaseUrl(options.upstream);
   const refusal = url === undefined ? badUrl(options.upstream) : (checkOptions(options) ?? checkTarget(options));
   if (url === undefined || refusal !== undefined) return fail(refusal ?? badUrl(options.upstream));
+  const imported = readImport(options.fromLitellm);
+  if ('exitCode' in imported) return fail(imported);
   const apiKey = options.env?.['UPSTREAM_API_KEY'] ?? '';
   const probe = await probeEngine({ url, apiKey, timeoutMs: options.probeTimeoutMs ?? PROBE_TIMEOUT_MS });
   if (!probe.ok) return fail({ exitCode: 1, message: `${probe.reason}.` });
-  const written = writeFiles(options, { url, probe, apiKey });
+  const written = writeFiles(options, { url, probe, apiKey, imported });
   if ('exitCode' in written) return fail(written);
   out(
     options.json === true
@@ -73,23 +77,7 @@ function badUrl(upstream: string): Failure {
   };
 }
 
-/** The base URL without trailing slash or `/v1`, which users copy from their SDK settings. */
-function checkUrl(text: string): string | undefined {
-  if (!URL.canParse(text)) return undefined;
-  const url = new URL(text);
-  const isPlain = url.username === '' && url.password === '' && url.search === '' && url.hash === '';
-  if ((url.protocol !== 'http:' && url.protocol !== 'https:') || !isPlain) return undefined;
-  return `${url.protocol}//${url.host}${url.pathname.replace(/(?:\/v1)?\/*$/, '')}`;
-}
-
 function checkOptions(options: InitOptions): Failure | undefined {
-  if (options.fromLitellm !== undefined) {
-    return {
-      exitCode: 2,
-      message:
-        '--from-litellm is not part of this version yet: leave it out and add models and keys to the file by hand.',
-    };
-  }
   const values = {
     gpu: options.gpu,
     gpusPerReplica: String(options.gpus),
@@ -115,6 +103,15 @@ function checkOptions(options: InitOptions): Failure | undefined {
     : { exitCode: 2, message: `${flags[String(issue.path[0])] ?? 'option'}: ${issue.message}.` };
 }
 
+function readImport(path: string | undefined): LitellmImport | Failure {
+  if (path === undefined) return { deployments: [], notes: [] };
+  try {
+    return readLitellmConfig(path);
+  } catch (error) {
+    return { exitCode: 2, message: `--from-litellm: ${error instanceof Error ? error.message : String(error)}.` };
+  }
+}
+
 function checkTarget(options: InitOptions): Failure | undefined {
   const taken = [options.path, keyPath(options.path)].find((path) => existsSync(path));
   if (taken === undefined || options.force === true) return undefined;
@@ -133,9 +130,10 @@ type Found = Extract<ProbeResult, { ok: true }>;
 
 function writeFiles(
   options: InitOptions,
-  found: { readonly url: string; readonly probe: Found; readonly apiKey: string },
+  found: { readonly url: string; readonly probe: Found; readonly apiKey: string; readonly imported: LitellmImport },
 ): { readonly key: string } | Failure {
-  const { url, probe, apiKey } = found;
+  const { url, probe, apiKey, imported } = found;
+  const deployments = joinDrafts(found);
   const key = `im-${randomBytes(24).toString('base64url')}`;
   const nowMs = options.nowMs ?? new Date().getTime();
   const render = (keyFile: string): string =>
@@ -143,21 +141,25 @@ function writeFiles(
       url,
       engine: probe.engine,
       evidence: probe.evidence,
-      models: probe.models,
+      deployments,
+      notes: imported.notes,
       gpu: options.gpu,
       gpus: String(options.gpus),
       usdPerGpuHour: String(options.usdPerGpuHour),
       priceFrom: new Date(nowMs).toISOString().slice(0, 10),
       team: TEAM,
       keyFile,
-      needsApiKey: apiKey !== '',
     });
   const draft = { config: `${resolve(options.path)}.draft`, key: `${keyPath(options.path)}.draft` };
   try {
     mkdirSync(dirname(resolve(options.path)), { recursive: true });
     writeFileSync(draft.key, `${key}\n`, { mode: 0o600 });
     writeFileSync(draft.config, render(basename(draft.key)));
-    const checked = loadConfig({ path: draft.config, env: { UPSTREAM_API_KEY: apiKey }, nowMs });
+    const checked = loadConfig({
+      path: draft.config,
+      env: { ...placeholders(deployments), UPSTREAM_API_KEY: apiKey },
+      nowMs,
+    });
     if (!checked.ok) return { exitCode: 1, message: checked.problems.map(formatProblem).join('; ') };
     writeFileSync(draft.config, render(basename(keyPath(options.path))));
     renameSync(draft.key, keyPath(options.path));
@@ -171,6 +173,43 @@ function writeFiles(
   } finally {
     for (const path of [draft.config, draft.key]) if (existsSync(path)) rmSync(path);
   }
+}
+
+/** What was imported, with the probed engine's true kind, and the probed models that nothing imported serves. */
+function joinDrafts({
+  url,
+  probe,
+  apiKey,
+  imported,
+}: {
+  readonly url: string;
+  readonly probe: Found;
+  readonly apiKey: string;
+  readonly imported: LitellmImport;
+}): readonly DeploymentDraft[] {
+  const upstream: UpstreamDraft = { url, keyVariable: apiKey === '' ? null : 'UPSTREAM_API_KEY' };
+  const known = imported.deployments.map((draft) =>
+    draft.upstreams.every((other) => other.url === url) ? { ...draft, engine: probe.engine } : draft,
+  );
+  const served = known.filter(({ upstreams }) => upstreams.some((other) => other.url === url));
+  const isKnown = (model: string): boolean => served.some(({ servedModel }) => servedModel === model);
+  return [
+    ...known,
+    ...probe.models.filter((model) => !isKnown(model)).map((model) => createPlainDraft(probe.engine, model, upstream)),
+  ];
+}
+
+/** Values for the variables of the draft, so that it can be checked before they are set. */
+function placeholders(deployments: readonly DeploymentDraft[]): Record<string, string> {
+  const values: Record<string, string> = {};
+  for (const { upstreams } of deployments) {
+    for (const { url, keyVariable } of upstreams) {
+      const variable = /^\$\{(\w+)\}$/.exec(url)?.[1];
+      if (variable !== undefined) values[variable] ??= `http://127.0.0.1:${Object.keys(values).length + 1}`;
+      if (keyVariable !== null) values[keyVariable] = 'placeholder-of-a-key';
+    }
+  }
+  return values;
 }
 
 function renderJson(options: InitOptions, { probe, key }: { readonly probe: Found; readonly key: string }): string {

@@ -221,7 +221,7 @@ describe('failures', () => {
     [{ usdPerGpuHour: '-1' }, '--usd-per-gpu-hour: expected dollars'],
     [{ usdPerGpuHour: '1.0000000001' }, '--usd-per-gpu-hour: expected dollars'],
     [{ gpu: '' }, '--gpu: expected a GPU name'],
-    [{ fromLitellm: 'litellm.yaml' }, '--from-litellm is not part of this version yet'],
+    [{ fromLitellm: '/nowhere/litellm.yaml' }, '--from-litellm: cannot read /nowhere/litellm.yaml: ENOENT'],
   ])('%j is bad usage, exit code 2, before anything is asked', async (options, expected) => {
     const { url, asked } = await startEngine(models('vllm', 'm'));
     const { code, err, path } = await init({ upstream: url, ...options });
