@@ -56,10 +56,10 @@ export class FirstTokenTimes {
     let before: ServedStream | null = null;
     let after: ServedStream | null = null;
     for (const stream of streams.served) {
-      if (stream.startMs <= startMs && (before === null || stream.startMs > before.startMs)) before = stream;
+      if (stream.startMs < startMs && (before === null || stream.startMs > before.startMs)) before = stream;
       if (stream.startMs > startMs && (after === null || stream.startMs < after.startMs)) after = stream;
     }
-    const queued = streams.waiting.some((waitingMs) => waitingMs <= startMs);
+    const queued = streams.waiting.some((waitingMs) => waitingMs < startMs);
     return {
       beginsAfterMs: queued ? Number.POSITIVE_INFINITY : Math.max(startMs, before?.firstMs ?? startMs),
       firstTokenByMs: after?.firstMs ?? Number.POSITIVE_INFINITY,

@@ -33,7 +33,7 @@ function finish(
   return finalTimeline(
     shape,
     features,
-    { profile: PROFILE, clock: null },
+    { profile: PROFILE, clock: null, queue: null },
     {
       tokens: { input: tokens.input, cachedInput: tokens.cached, output: tokens.output, reasoning: null },
       worked: true,
