@@ -2,6 +2,7 @@
 // What follows from it (pool facts, connections) is its listener's.
 import { lookup } from 'node:dns/promises';
 import type { Config, DeploymentConfig } from '#config/config.ts';
+import type { UpstreamConfig } from '#config/upstream-config.ts';
 import type { Log } from '#domain/log.ts';
 import { expandAddresses, listDiscoveredHosts } from './expand-addresses.ts';
 
@@ -36,8 +37,8 @@ export class DnsDiscovery {
   readonly #hosts = new Map<string, Host>();
   /** Hosts whose last resolution failed, so that only changes are logged. */
   readonly #failing = new Set<string>();
-  /** By pool: upstreams that were there and are not any more. */
-  readonly #departed = new Map<string, DeploymentConfig>();
+  /** By pool: upstreams that were there and are not any more, with the name of their deployment. */
+  readonly #departed = new Map<string, { readonly deployment: string; readonly upstream: UpstreamConfig }>();
   #written: Config | undefined;
   #expanded: Config | undefined;
   #listener: (config: Config) => void = () => {};
@@ -89,7 +90,12 @@ export class DnsDiscovery {
 
   /** Deployments whose upstreams are exactly those whose address is gone, for taking their GPUs out of the capacity. */
   departed(): readonly DeploymentConfig[] {
-    return [...this.#departed.values()];
+    const deployments = this.#written?.deployments ?? [];
+    return [...this.#departed.values()].flatMap(({ deployment, upstream }) => {
+      const present = deployments.find(({ name }) => name === deployment);
+      const isWritten = present?.upstreams.some(({ name }) => name === upstream.discoveredFrom) === true;
+      return isWritten ? [{ ...present, upstreams: [upstream] }] : [];
+    });
   }
 
   #schedule(): void {
@@ -106,7 +112,7 @@ export class DnsDiscovery {
     for (const deployment of this.#expanded?.deployments ?? []) {
       for (const upstream of deployment.upstreams) {
         if (upstream.discoveredFrom === undefined || present.has(upstream.pool)) continue;
-        this.#departed.set(upstream.pool, { ...deployment, upstreams: [upstream] });
+        this.#departed.set(upstream.pool, { deployment: deployment.name, upstream });
       }
     }
     for (const pool of this.#departed.keys()) {

@@ -82,6 +82,14 @@ describe('leaving', () => {
     expect(Object.keys(alone.pools['pool-a']?.at(-1)?.deployments ?? {})).toEqual(['mine']);
   });
 
+  test('a pool that a gateway saw leave ends for all, once, though the others stay members', () => {
+    const wanted = wantedOf({ ...stored, active: false });
+    const { pools } = merge({ book: bookOf(stored), wanted, otherMembers: true });
+    expect(pools['pool-a']?.at(-1)).toEqual({ ...stored, active: false, effectiveFrom: NOW + 2 });
+    const again = merge({ book: { version: 4, pools }, wanted, otherMembers: true, nowWindow: NOW + 100 });
+    expect(again.changed).toBe(false);
+  });
+
   test('a pool that comes back is active again', () => {
     const gone = { ...stored, active: false, effectiveFrom: 10 };
     const { pools } = merge({ book: bookOf(stored, gone), wanted: wantedOf(stored) });

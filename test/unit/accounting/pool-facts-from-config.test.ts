@@ -1,6 +1,6 @@
 // From configuration to pool facts: GPUs per pool, price schedules, profiles.
 import { expect, test } from 'vitest';
-import { chooseProfile, poolFactsFromConfig } from '#accounting/pool-facts-from-config.ts';
+import { chooseProfile, departedPoolFacts, poolFactsFromConfig } from '#accounting/pool-facts-from-config.ts';
 import type { DeploymentConfig, PriceConfig, UpstreamConfig } from '#config/config.ts';
 
 function price(name: string, fromMs: number, usd: string): PriceConfig {
@@ -90,4 +90,12 @@ test('a deployment without a declared profile starts with one built in for its G
   expect(source).toBe('builtin');
   expect(profile.iterationMs).toBeGreaterThan(12.6);
   expect(profile.iterationMs).toBeLessThan(17);
+});
+
+test('a pool that is no more is as it was, but accrues nothing', () => {
+  const gone = deployment({ upstreams: [upstream('trt@10.0.0.1', 'llama-70b/trt@10.0.0.1')] });
+  const facts = departedPoolFacts({ prices }, [gone]);
+  expect([...facts]).toEqual([
+    ['llama-70b/trt@10.0.0.1', { ...factsOf(gone).get('llama-70b/trt@10.0.0.1'), active: false }],
+  ]);
 });

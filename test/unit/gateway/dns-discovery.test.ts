@@ -149,6 +149,10 @@ describe('over time', () => {
     names.answer = ['10.0.0.1'];
     await discovery.refresh();
     expect(pools()).toEqual(['llama-70b/trt@10.0.0.2']);
+    await discovery.follow(createConfig([createDeploymentConfig([TRT], { priceName: 'cheaper' })]));
+    expect(discovery.departed()).toMatchObject([{ priceName: 'cheaper' }]);
+    await discovery.follow(createConfig([createDeploymentConfig([createUpstreamConfig('http://fixed:8000')])]));
+    expect(discovery.departed()).toEqual([]);
   });
 
   it('a lookup that ends after a reload does not bring the old config back', async () => {

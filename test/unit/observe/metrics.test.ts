@@ -114,6 +114,34 @@ describe('the exposition', () => {
   });
 });
 
+describe('choosing an engine', () => {
+  test('counts ejections and retries, and shows who waits', async () => {
+    const metrics = create();
+    metrics.upstreamEjected({ deployment: 'llama-70b', upstream: 'trt-1' });
+    metrics.retried('llama-70b', 'answered');
+    metrics.retried('llama-70b', 'answered');
+    metrics.retried('llama-70b', 'refused');
+    const text = await metrics.render();
+    expect(read(text, 'inferometer_upstream_ejections_total{deployment="llama-70b",upstream="trt-1"}')).toBe(1);
+    const retries = (result: string) =>
+      read(text, `inferometer_retries_total{deployment="llama-70b",result="${result}"}`);
+    expect([retries('answered'), retries('failed'), retries('refused')]).toEqual([2, 0, 1]);
+    expect(read(text, 'inferometer_queue_length{deployment="llama-70b"}')).toBe(4);
+  });
+
+  test('makes no series of names that the config does not have', async () => {
+    const metrics = create();
+    for (let address = 1; address < 20; address += 1) {
+      metrics.upstreamEjected({ deployment: 'llama-70b', upstream: `trt-1@10.0.0.${address}` });
+      metrics.upstreamEjected({ deployment: `d${address}`, upstream: 'trt-1' });
+    }
+    const text = await metrics.render();
+    expect(read(text, 'inferometer_upstream_ejections_total{deployment="llama-70b",upstream="other"}')).toBe(19);
+    expect(read(text, 'inferometer_upstream_ejections_total{deployment="other",upstream="other"}')).toBe(19);
+    expect(text).not.toContain('10.0.0.');
+  });
+});
+
 describe('a finished request', () => {
   test('counts once with disjoint tokens and its latencies', async () => {
     const metrics = create();
