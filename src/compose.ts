@@ -8,6 +8,7 @@ import type { Config } from '#config/config.ts';
 import type { Log } from '#domain/log.ts';
 import { ENGINE_TRAITS } from '#engines/engine-traits.ts';
 import { createGateway, type Gateway } from '#gateway/create-gateway.ts';
+import { createGrpcServer, type GrpcListener } from '#grpc/grpc-server.ts';
 import { type DiscoveryOptions, DnsDiscovery } from '#gateway/dns-discovery.ts';
 import { createAccessLog } from '#observe/access-log.ts';
 import { createAccessLogging } from '#observe/logging.ts';
@@ -24,6 +25,8 @@ export interface RunningGateway {
   /** Where the planes listen, such as `http://127.0.0.1:8080`. */
   readonly gatewayUrl: string;
   readonly adminUrl: string;
+  /** Where KServe's gRPC listens, as `host:port`; null without a `grpc` section. */
+  readonly grpcAddress: string | null;
   /** Resolves when config and store were read once. Rejects with StoreSchemaError or a PriceRefusedError. */
   readonly ready: Promise<void>;
   /** Applies a new configuration without dropping a request; returns what was refused, in words. */
@@ -76,6 +79,7 @@ class Composition {
   readonly #accounting: Accounting;
   readonly #gateway: Gateway;
   readonly #admin: AdminServer;
+  readonly #grpc: GrpcListener | undefined;
 
   constructor(options: ComposeOptions, discovery: DnsDiscovery) {
     this.#options = options;
@@ -88,6 +92,8 @@ class Composition {
     this.#metrics = createMetrics({ ...options, books: this.#store.books, sources, clock: this.#clock });
     this.#accounting = this.#createAccounting();
     this.#gateway = this.#createGateway();
+    const { grpc } = options.config;
+    this.#grpc = grpc === undefined ? undefined : createGrpcServer(this.#gateway.plane, grpc);
     this.#admin = createAdminServer({
       ...options,
       books: this.#store.books,
@@ -115,10 +121,12 @@ class Composition {
       if (refused.length > 0) throw new PriceRefusedError(refused.join('; '));
     }
     const address = await this.#gateway.listen();
+    const grpc = await this.#grpc?.listen();
     this.#takeOver.watch();
     return {
       gatewayUrl: toUrl(address, this.#config.server.tls !== undefined),
       adminUrl: toUrl(admin, false),
+      grpcAddress: grpc === undefined ? null : `${grpc.host}:${grpc.port}`,
       ready,
       reload: (config) => this.#takeOver.reload(config),
       drain: () => this.#drain(),
@@ -129,6 +137,7 @@ class Composition {
   async abandon(): Promise<void> {
     this.#takeOver.stop();
     this.#accounting.stop();
+    this.#grpc?.close();
     await Promise.allSettled([this.#gateway.close(), this.#admin.close(), this.#store.settlement.close()]);
   }
 
@@ -143,6 +152,7 @@ class Composition {
     this.#takeOver.stop();
     this.#gateway.startDraining();
     const { left } = await this.#gateway.drain(this.#config.server.drainTimeoutMs);
+    this.#grpc?.close();
     await this.#gateway.close();
     const { unsettledRecords, unsentMessages } = await this.#accounting.drain();
     await this.#admin.close();

@@ -47,8 +47,9 @@ export async function runServe({ path, env }: ServeOptions): Promise<number> {
   } catch (error) {
     return failStart(error);
   }
-  const { gatewayUrl, adminUrl } = running;
-  process.stdout.write(`gateway is ready on ${gatewayUrl}, admin plane on ${adminUrl}\n`);
+  const { gatewayUrl, adminUrl, grpcAddress } = running;
+  const grpc = grpcAddress === null ? '' : `, gRPC on ${grpcAddress}`;
+  process.stdout.write(`gateway is ready on ${gatewayUrl}, admin plane on ${adminUrl}${grpc}\n`);
   running.ready.catch((error: unknown) => {
     // The store turned out to be one this program must not write to: serving on would only fill the journal.
     log.error({ reason: messageOf(error) }, 'the store cannot be used');

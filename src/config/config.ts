@@ -51,7 +51,10 @@ export interface ServerConfig {
 /** KServe's gRPC listener; absent means no gRPC. */
 export interface GrpcConfig {
   readonly host: string;
+  /** 0 lets the system choose a free port. */
   readonly port: number;
+  /** The longest message, either way. */
+  readonly maxMessageBytes: number;
 }
 
 /** The admin plane. A token of `''` means that none is set. */

@@ -68,6 +68,7 @@ function completeUpstream(written: UpstreamInput, known: UpstreamPlace): Upstrea
     dcgm: written.dcgm,
     gpus: written.gpus,
     ...(tls === undefined ? {} : { tls }),
+    ...(written.grpcUrl === '' ? {} : { grpcUrl: written.grpcUrl }),
     ...(proxy === undefined ? {} : { proxy }),
     ...(written.weight === undefined ? {} : { weight: written.weight }),
     ...(written.maxInFlight === undefined ? {} : { maxInFlight: written.maxInFlight }),

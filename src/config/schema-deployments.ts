@@ -73,6 +73,10 @@ const upstream = section({
   proxy: secret({ pattern: /^\S*$/, expected: PROXY_EXPECTED }).default(''),
   weight: decimal(0.000_001, 1_000_000, 'shares').optional(),
   maxInFlight: integer(1, 1_000_000).optional(),
+  grpcUrl: text({
+    pattern: /^$|^grpcs?:\/\/[^\s/?#@]+:\d{1,5}$/,
+    expected: 'a URL such as grpc://triton:8001 or grpcs://triton:8001',
+  }).default(''),
   dcgm: text().default(''),
   gpus: list(text({ pattern: /^[\w-]{1,64}$/, expected: 'a GPU id or UUID' })).default([]),
 });

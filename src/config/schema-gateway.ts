@@ -45,7 +45,11 @@ export const serverSchema = sectionWithDefaults({
   cors: cors.optional(),
 });
 
-export const grpcSchema = section({ host: host().default('0.0.0.0'), port: port() }).optional();
+export const grpcSchema = section({
+  host: host().default('0.0.0.0'),
+  port: port(),
+  maxMessageBytes: integer(1024, 2 ** 31 - 1).default(67_108_864),
+}).optional();
 
 export const adminSchema = sectionWithDefaults({
   host: host().default('127.0.0.1'),

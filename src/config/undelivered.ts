@@ -31,7 +31,6 @@ const inTeams =
     config.teams.flatMap((team, index) => where(isUsed(team), 'teams', index, key));
 
 const UNDELIVERED: readonly UndeliveredKey[] = [
-  { key: 'grpc', effect: 'no gRPC port is opened', find: (config) => where(config.grpc !== undefined, 'grpc') },
   {
     key: 'server.workers',
     effect: 'one process serves',
@@ -66,11 +65,6 @@ const UNDELIVERED: readonly UndeliveredKey[] = [
     key: 'deployments[].engineStatistics',
     effect: 'engine statistics are not read',
     find: inDeployments('engineStatistics', (deployment) => deployment.engineStatistics),
-  },
-  {
-    key: 'deployments[].engine: triton',
-    effect: 'KServe routes are not served with token counts',
-    find: inDeployments('engine', ({ engine, work }) => engine === 'triton' && work === 'tokens'),
   },
   {
     key: 'deployments[].upstreams[].dcgm',

@@ -19,6 +19,8 @@ export interface UpstreamConfig {
   readonly address?: string;
   /** Name of the `dns+` upstream whose address this is; absent for all others. */
   readonly discoveredFrom?: string;
+  /** `grpc://host:port` or `grpcs://host:port` of the engine's KServe gRPC; absent: its host at port 8001. */
+  readonly grpcUrl?: string;
   /** Engines hidden behind the one URL; above 1 the figures are marked as pooled. */
   readonly replicas: number;
   /** Share of the deployment's requests relative to the other upstreams; absent: its GPUs. */

@@ -1,13 +1,19 @@
 // Who is asking: static keys, a team header from trusted proxies, or the anonymous team. Whether they may is admit's question.
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
 import ipaddr from 'ipaddr.js';
 import type { Config } from '#config/config.ts';
 import type { Caller } from '#domain/caller.ts';
 import { GatewayError } from '#domain/errors.ts';
 import { createKeyLookup, createTeamCaller } from '#tenancy/static-keys.ts';
 
+/** The part of a request that tells who asks, whichever protocol it came by. */
+export interface CredentialSource {
+  readonly headers: IncomingHttpHeaders;
+  readonly socket: { readonly remoteAddress?: string | undefined };
+}
+
 /** Returns the caller or throws 401 `invalid_api_key` / `unknown_team`. Reads headers and the socket's address only. */
-export type Authenticate = (req: IncomingMessage) => Caller;
+export type Authenticate = (req: CredentialSource) => Caller;
 
 /** Builds authentication from a config. The team header counts only from `trustedProxies`; a wrong key is refused even where anonymous is allowed. */
 export function createAuthenticate(config: Config): Authenticate {
@@ -15,7 +21,7 @@ export function createAuthenticate(config: Config): Authenticate {
   const lookUpKey = createKeyLookup(teams);
   const teamCallers = new Map(teams.map((team) => [team.name, createTeamCaller(team)]));
   const isTrusted = createAddressFilter(tenancy.header.trustedProxies);
-  const readHeaderTeam = (req: IncomingMessage): Caller | undefined => {
+  const readHeaderTeam = (req: CredentialSource): Caller | undefined => {
     const name = req.headers[tenancy.header.name];
     if (name === undefined || !isTrusted(req.socket.remoteAddress)) return undefined;
     const caller = typeof name === 'string' ? teamCallers.get(name) : undefined;
@@ -35,7 +41,7 @@ export function createAuthenticate(config: Config): Authenticate {
   };
 }
 
-function readKeyCaller(req: IncomingMessage, lookUpKey: (key: string) => Caller | undefined): Caller | undefined {
+function readKeyCaller(req: CredentialSource, lookUpKey: (key: string) => Caller | undefined): Caller | undefined {
   const presented = readPresentedKey(req);
   if (presented === undefined) return undefined;
   const caller = lookUpKey(presented);
@@ -44,7 +50,7 @@ function readKeyCaller(req: IncomingMessage, lookUpKey: (key: string) => Caller 
 }
 
 /** The key of the request: `Authorization: Bearer` first, then `x-api-key`; another scheme counts as a wrong key. */
-function readPresentedKey(req: IncomingMessage): string | undefined {
+function readPresentedKey(req: CredentialSource): string | undefined {
   const { authorization } = req.headers;
   if (authorization !== undefined) {
     return /^bearer /i.test(authorization) ? authorization.slice(7).trim() : authorization;

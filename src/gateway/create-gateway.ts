@@ -67,6 +67,8 @@ export interface UpstreamStatus {
 }
 
 export interface Gateway {
+  /** The services that other protocols' listeners share with HTTP: keys, deployments, admission, books, requests in flight. */
+  readonly plane: DataPlane;
   /** Listens where the config says; resolves with the real port. Rejects with the system's error. */
   listen(): Promise<{ readonly host: string; readonly port: number }>;
   /** Takes over a new config for requests from now on: teams, deployments, upstreams. The listening address stays. */
@@ -100,6 +102,10 @@ class DataPlaneGateway implements Gateway {
       const own = options.readiness();
       return this.#drainsSinceMs === null ? own : { httpStatus: 503, body: { ...own.body, status: 'draining' } };
     });
+  }
+
+  get plane(): DataPlane {
+    return this.#plane;
   }
 
   async listen(): Promise<{ readonly host: string; readonly port: number }> {

@@ -280,7 +280,7 @@ server: { port: "\${SECRET}" }
 
 test('keys that are accepted and not acted upon are named once each', () => {
   const text = `${MINIMAL}    engineStatistics: true
-grpc: { port: 8001 }
+retention: { archive: elsewhere }
 `
     .replace('name: search,', 'name: search, limits: { concurrency: 5 }, budget: { usd: 1 },')
     .replace('deployments:', '  - { name: ads, budget: { usd: 2 } }\ndeployments:');
@@ -288,7 +288,7 @@ grpc: { port: 8001 }
     'teams[0].budget: teams[].budget',
     'teams[0].limits: teams[].limits',
     'deployments[0].engineStatistics: deployments[].engineStatistics',
-    'grpc: grpc',
+    'retention.archive: retention.archive',
   ]);
 });
 

@@ -7,7 +7,6 @@ const inUpstream = (keys: string): string => MINIMAL.replace('8000" }', `8000", 
 const inTeam = (keys: string): string => MINIMAL.replace('name: search', `name: search, ${keys}`);
 
 test.each([
-  ['grpc', atRoot('grpc: { port: 8001 }')],
   ['server.workers', atRoot('server: { workers: 2 }')],
   ['tenancy.authentication: jwt', atRoot('tenancy: { authentication: [keys, jwt] }')],
   ['retention.archive', atRoot('retention: { archive: elsewhere }')],
@@ -15,7 +14,6 @@ test.each([
   ['teams[].limits', inTeam('limits: { concurrency: 5 }')],
   ['teams[].reservedGpus', inTeam('reservedGpus: { llama: 1 }')],
   ['deployments[].engineStatistics', inDeployment('engineStatistics: true')],
-  ['deployments[].engine: triton', MINIMAL.replace('vllm', 'triton')],
   ['deployments[].upstreams[].dcgm', inUpstream('dcgm: "http://127.0.0.1:9400/metrics"')],
   ['deployments[].upstreams[].gpus', inUpstream('gpus: [0, GPU-1]')],
 ])('%s gives one warning that names it', (key, text) => {
@@ -26,7 +24,7 @@ test.each([
   ['a default that is written out', atRoot('server: { workers: 1 }\nretention: { archive: data/archive }')],
   ['empty values', inDeployment('caps: {}\n    defaults: {}\n    dropFields: []\n    errors: passthrough')],
   ['a weight without a shared model name', inDeployment('weight: 3\n    priority: 2')],
-  ['Triton metered by duration', inDeployment('work: duration').replace('vllm', 'triton')],
+  ['Triton and its gRPC', atRoot('grpc: { port: 8001 }').replace('vllm', 'triton')],
   ['limits without any limit', inTeam('limits: {}')],
 ])('%s warns of nothing', (_what, text) => {
   expect(warningsOf(text)).toEqual([]);

@@ -1,0 +1,289 @@
+// ModelStreamInfer: each message of the client's stream is a request of its own, routed, admitted and recorded by itself; all requests of
+// one deployment go over one stream to one engine, so that sequences stay together. Replies are passed on in the order they come.
+import { type handleBidiStreamingCall, type Metadata, status as Status, type StatusObject } from '@grpc/grpc-js';
+import type { DeploymentConfig } from '#config/config.ts';
+import { GatewayError } from '#domain/errors.ts';
+import { admit } from '#gateway/admit.ts';
+import type { Deadline } from '#gateway/deadline-sweep.ts';
+import { ClientGoneError } from '#gateway/read-body.ts';
+import type { Turn } from '#gateway/replica-set.ts';
+import type { RequestMeter } from '#gateway/request-meter.ts';
+import { toParsedRequest } from './infer-work.ts';
+import {
+  askEmptyFinal,
+  encodeStreamError,
+  type InferRequestFacts,
+  readInferRequest,
+  renameModel,
+} from './kserve-messages.ts';
+import { connect, leaveLine, leaseEngine } from './lease-engine.ts';
+import {
+  createAnswerMetadata,
+  createMeter,
+  createUpstreamMetadata,
+  type GrpcPlane,
+  type OpenCall,
+  openCall,
+  refuseCall,
+  toGatewayError,
+} from './open-call.ts';
+import { type LaneListener, STREAM_PATH, StreamLane } from './stream-lane.ts';
+import { StreamRequest } from './stream-request.ts';
+
+/** Requests without an end in one client's stream; more are refused one by one. */
+const OPEN_MAX = 1024;
+
+type Call = Parameters<handleBidiStreamingCall<Buffer, Buffer>>[0];
+
+/** Creates the handler of ModelStreamInfer. */
+export function createStreamHandler(grpc: GrpcPlane): handleBidiStreamingCall<Buffer, Buffer> {
+  return (call) => {
+    const { plane } = grpc;
+    try {
+      void new StreamRelay(grpc, call, openCall(plane, call)).run();
+    } catch (error) {
+      const known = toGatewayError(plane, error, null);
+      call.emit('error', refuseCall(plane, known, { team: null, ids: {} }));
+    }
+  };
+}
+
+/** One client's stream with its lanes to the engines. */
+class StreamRelay implements LaneListener, Deadline {
+  readonly #grpc: GrpcPlane;
+  readonly #call: Call;
+  readonly #opened: OpenCall;
+  readonly #lanes = new Map<string, StreamLane>();
+  readonly #cuttable = { interrupt: () => this.#interrupt() };
+  #turn: Turn | undefined;
+  #hasBegun = false;
+  #isDraining = false;
+  #isHalfClosed = false;
+  #isOver = false;
+
+  constructor(grpc: GrpcPlane, call: Call, opened: OpenCall) {
+    this.#grpc = grpc;
+    this.#call = call;
+    this.#opened = opened;
+  }
+
+  /** Serves the stream to its end. Never rejects. */
+  async run(): Promise<void> {
+    const { plane } = this.#grpc;
+    this.#call.on('cancelled', () => this.#close('client_aborted', 499));
+    this.#call.on('error', () => this.#close('client_aborted', 499));
+    plane.inFlight.add(this.#cuttable);
+    plane.deadlines.add(this);
+    try {
+      // At its end the iterator would else destroy the call, and with it the replies to come.
+      const messages = this.#call.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
+      for await (const message of messages) await this.#accept(message);
+    } catch {
+      // The client's stream broke; `cancelled` has said so, or says so now.
+      this.#close('client_aborted', 499);
+      return;
+    }
+    this.#isHalfClosed = true;
+    for (const lane of this.#lanes.values()) lane.halfClose();
+    this.#endWhenDone();
+  }
+
+  began(_lane: StreamLane, metadata: Metadata): void {
+    this.#begin(metadata);
+  }
+
+  replied(_lane: StreamLane, message: Buffer, written: Promise<void> | undefined): void {
+    if (written === undefined) this.#write(message);
+    else void written.then(() => this.#write(message));
+  }
+
+  ended(lane: StreamLane, status: StatusObject): void {
+    for (const [name, known] of this.#lanes) if (known === lane) this.#lanes.delete(name);
+    if (this.#isOver) return;
+    if (status.code === Status.OK) {
+      this.#endWhenDone();
+      return;
+    }
+    const { code, details } = status;
+    const metadata = createAnswerMetadata(status.metadata, {});
+    this.#close('upstream_error', 502);
+    this.#call.emit('error', Object.assign(new Error(details), { code, details, metadata }));
+  }
+
+  isDue(nowMs: number): boolean {
+    const { requestTimeoutMs } = this.#grpc.plane.view.config.server;
+    return [...this.#lanes.values()].some((lane) =>
+      [...lane.open].some((request) => request.isDue(nowMs, requestTimeoutMs)),
+    );
+  }
+
+  /** One late request ends the stream: nothing can be told apart in a stream whose engine is silent. */
+  expire(): void {
+    this.#fail('timed_out', new GatewayError('upstream_timeout'));
+  }
+
+  /** Takes one message of the client: routes, admits, sends. A refusal is told in the stream, where Triton tells its own. */
+  async #accept(message: Buffer): Promise<void> {
+    if (this.#isOver) return;
+    const { plane } = this.#grpc;
+    const receivedAtMs = plane.clock.monotonicMs();
+    const meter = createMeter(plane, this.#opened, { route: STREAM_PATH, receivedAtMs });
+    meter.stream = true;
+    let id = '';
+    try {
+      const facts = readInferRequest(message);
+      ({ id } = facts);
+      await this.#send(message, facts, meter);
+    } catch (error) {
+      if (error instanceof ClientGoneError || this.#call.cancelled) {
+        meter.endUnsent({ outcome: 'client_aborted', status: 499 });
+        return;
+      }
+      const known = toGatewayError(plane, error, meter.requestId);
+      meter.endUnsent({ outcome: 'rejected', status: known.status });
+      this.#refuse(known, { id, meter });
+    }
+  }
+
+  async #send(message: Buffer, facts: InferRequestFacts, meter: RequestMeter): Promise<void> {
+    const { plane, findView } = this.#grpc;
+    meter.requestedModel = facts.modelName === '' ? null : facts.modelName;
+    const named = this.#opened.headers['x-inferometer-deployment'];
+    const deployment = findView().router.route({
+      caller: meter.caller,
+      model: meter.requestedModel,
+      deployment: typeof named === 'string' ? named : undefined,
+    });
+    meter.deployment = deployment.name;
+    meter.model = deployment.models[0] ?? null;
+    const open = [...this.#lanes.values()].reduce((sum, lane) => sum + lane.open.size, 0);
+    if (open >= OPEN_MAX) throw new GatewayError('overloaded', { text: 'Too many requests are open in this stream.' });
+    const request = toParsedRequest(facts, true);
+    const permit = await admit(plane.admission, meter, { deployment, request, promptBytes: message.length });
+    let lane: StreamLane;
+    try {
+      lane = await this.#findLane(deployment, { facts, meter });
+    } catch (error) {
+      permit.release();
+      throw error;
+    }
+    const renamed = facts.modelName === deployment.servedModel ? message : renameModel(message, deployment.servedModel);
+    const sent = facts.wantsEmptyFinal ? renamed : askEmptyFinal(renamed);
+    const { upstream } = lane.lease;
+    await lane.send(sent, new StreamRequest({ meter, upstream, permit, facts, messageBytes: message.length }));
+  }
+
+  /** The lane of a deployment, opened with its first request; an engine that cannot be reached is left for another. */
+  async #findLane(
+    deployment: DeploymentConfig,
+    { facts, meter }: { readonly facts: InferRequestFacts; readonly meter: RequestMeter },
+  ): Promise<StreamLane> {
+    const known = this.#lanes.get(deployment.name);
+    if (known !== undefined) return known;
+    const { plane, upstreams } = this.#grpc;
+    const excluded = new Set<Parameters<typeof upstreams.get>[0]>();
+    for (;;) {
+      const request = toParsedRequest(facts, true);
+      const onWaiting = (turn: Turn | undefined): void => void (this.#turn = turn);
+      const lease = await leaseEngine(plane, { meter, deployment: deployment.name, request, excluded, onWaiting });
+      const { upstream } = lease;
+      const client = upstreams.get(upstream);
+      const isConnected = await connect(plane, client, upstream);
+      if (this.#isOver) {
+        lease.release();
+        throw new ClientGoneError();
+      }
+      if (isConnected) return this.#openLane(deployment, { lease, client, meter });
+      lease.failed();
+      lease.release();
+      excluded.add(upstream);
+      const retries = plane.pool.askRetry(deployment.name, excluded) === 'granted';
+      const error = new GatewayError('upstream_unreachable');
+      meter.recordUnreached({
+        outcome: 'upstream_error',
+        status: error.status,
+        upstream: upstream.name,
+        lastAttempt: !retries,
+      });
+      if (!retries) throw error;
+    }
+  }
+
+  #openLane(
+    deployment: DeploymentConfig,
+    {
+      lease,
+      client,
+      meter,
+    }: Pick<ConstructorParameters<typeof StreamLane>[0], 'lease' | 'client'> & { readonly meter: RequestMeter },
+  ): StreamLane {
+    const { plane } = this.#grpc;
+    const { upstream } = lease;
+    const { requestId } = meter;
+    const { model, deployment: name } = meter;
+    plane.onOverhead({ model, deployment: name }, plane.clock.monotonicMs() - meter.receivedAtMs - meter.waitedMs);
+    const metadata = createUpstreamMetadata(plane, this.#opened, { upstream, requestId });
+    const lane = new StreamLane({ lease, client, metadata, deadline: this.#call.getDeadline(), listener: this });
+    this.#lanes.set(deployment.name, lane);
+    return lane;
+  }
+
+  #refuse(error: GatewayError, { id, meter }: { readonly id: string; readonly meter: RequestMeter }): void {
+    const { plane } = this.#grpc;
+    const status = refuseCall(plane, error, { team: meter.caller.team, ids: {} });
+    // Triton's own switch: errors as the status of the stream instead of a reply in it.
+    if (String(this.#opened.headers['triton_grpc_error']) === 'true') {
+      this.#close('interrupted', 503);
+      this.#call.emit('error', status);
+      return;
+    }
+    this.#begin(null);
+    this.#write(encodeStreamError(error.message, id));
+  }
+
+  #begin(metadata: Metadata | null): void {
+    if (this.#hasBegun || this.#isOver) return;
+    this.#hasBegun = true;
+    if (metadata !== null) this.#call.sendMetadata(createAnswerMetadata(metadata, {}));
+  }
+
+  #write(message: Buffer): void {
+    if (this.#isOver || this.#call.write(message) || this.#isDraining) return;
+    this.#isDraining = true;
+    for (const lane of this.#lanes.values()) lane.pause();
+    this.#call.once('drain', () => {
+      this.#isDraining = false;
+      for (const lane of this.#lanes.values()) lane.resume();
+    });
+  }
+
+  #endWhenDone(): void {
+    if (!this.#isHalfClosed || this.#lanes.size > 0 || this.#isOver) return;
+    this.#settle();
+    this.#call.end();
+  }
+
+  #interrupt(): void {
+    this.#fail('interrupted', new GatewayError('draining'));
+  }
+
+  #fail(outcome: 'timed_out' | 'interrupted', error: GatewayError): void {
+    if (this.#isOver) return;
+    this.#close(outcome, error.status);
+    this.#call.emit('error', refuseCall(this.#grpc.plane, error, { team: this.#opened.caller.team, ids: {} }));
+  }
+
+  #close(outcome: 'client_aborted' | 'timed_out' | 'interrupted' | 'upstream_error', httpStatus: number): void {
+    if (this.#isOver) return;
+    this.#settle();
+    leaveLine(this.#turn);
+    for (const lane of this.#lanes.values()) lane.cut(outcome, httpStatus);
+    this.#lanes.clear();
+  }
+
+  #settle(): void {
+    this.#isOver = true;
+    this.#grpc.plane.deadlines.delete(this);
+    this.#grpc.plane.inFlight.delete(this.#cuttable);
+  }
+}

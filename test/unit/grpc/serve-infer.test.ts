@@ -1,0 +1,252 @@
+import { Metadata, status as Status } from '@grpc/grpc-js';
+import { afterEach, expect, test } from 'vitest';
+import type { EngineScript } from '#test/support/kserve-grpc.ts';
+import { ADS_KEY } from '#test/unit/gateway/harness.ts';
+import {
+  answerWithTokens,
+  type GrpcHarness,
+  type GrpcHarnessOptions,
+  inferRequest,
+  startGrpcHarness,
+} from './harness.ts';
+
+let running: GrpcHarness | undefined;
+
+afterEach(async () => {
+  await running?.close();
+  running = undefined;
+});
+
+async function start(infer: NonNullable<EngineScript['infer']>, options?: GrpcHarnessOptions): Promise<GrpcHarness> {
+  running = await startGrpcHarness({ infer }, options);
+  return running;
+}
+
+const answerOk: NonNullable<EngineScript['infer']> = (_call, respond) => respond(null, answerWithTokens(7, 12));
+
+test('a call is answered by its engine under the served name, and recorded once with the tokens of its raw tensors', async () => {
+  const harness = await start(answerOk);
+  const { error, message, initial } = await harness.client.call('ModelInfer', inferRequest({ id: 'r-1' }), {
+    metadata: { 'x-request-id': 'client-1', 'x-inferometer-tags': 'feature=search', 'x-custom': 'kept' },
+  });
+  expect(error).toBeNull();
+  expect(message).toEqual(answerWithTokens(7, 12));
+  const [sent] = harness.engines[0]?.requests ?? [];
+  expect(sent?.message).toEqual({ ...inferRequest({ id: 'r-1' }), model_name: 'ensemble' });
+  expect(sent?.metadata.get('authorization')).toEqual([]);
+  expect(sent?.metadata.get('x-inferometer-tags')).toEqual([]);
+  expect(sent?.metadata.get('x-custom')).toEqual(['kept']);
+  expect(initial?.get('x-request-id')).toEqual(['client-1']);
+  expect(initial?.get('x-inferometer-deployment')).toEqual(['llama-70b']);
+  expect(harness.metering.records).toHaveLength(1);
+  expect(harness.metering.records[0]).toMatchObject({
+    requestId: initial?.get('x-inferometer-request-id')[0],
+    clientRequestId: 'client-1',
+    tags: { feature: 'search' },
+    team: 'search',
+    route: '/inference.GRPCInferenceService/ModelInfer',
+    requestedModel: 'llama-3.1-70b',
+    model: 'llama-3.1-70b',
+    upstream: 'trt-0',
+    outcome: 'completed',
+    status: 200,
+    stream: false,
+    tokens: { input: 7, output: 12 },
+    tokenSource: 'reported',
+  });
+  expect(sent?.metadata.get('x-request-id')).toEqual([harness.metering.records[0]?.requestId]);
+  expect(harness.metering.starts[0]).toMatchObject({ work: 'tokens', maxTokens: 16 });
+});
+
+test('a call that asks for no counts is measured by time', async () => {
+  const harness = await start((_call, respond) => respond(null, { model_name: 'ensemble' }));
+  const { error } = await harness.client.call('ModelInfer', { model_name: 'llama-3.1-70b' });
+  expect(error).toBeNull();
+  expect(harness.metering.starts[0]?.work).toBe('duration');
+  expect(harness.metering.records[0]).toMatchObject({ tokenSource: 'unknown', tokens: { output: null } });
+});
+
+test.each([
+  ['no key', { key: null }, 'llama-3.1-70b', Status.UNAUTHENTICATED, 0],
+  ['a wrong key', { key: 'sk-nobody-0123456789' }, 'llama-3.1-70b', Status.UNAUTHENTICATED, 0],
+  ['a model of other teams', { key: ADS_KEY }, 'llama-3.1-70b', Status.PERMISSION_DENIED, 1],
+  ['a model nobody has', {}, 'nothing', Status.NOT_FOUND, 1],
+  ['the name upstream', {}, 'ensemble', Status.NOT_FOUND, 1],
+  ['bad tags', { metadata: { 'x-inferometer-tags': '!' } }, 'llama-3.1-70b', Status.INVALID_ARGUMENT, 1],
+])(
+  '%s is refused with its code, recorded where the caller is known, and nothing is sent',
+  async (_what, options, model, code, records) => {
+    const harness = await start(answerOk);
+    const { error, status } = await harness.client.call('ModelInfer', inferRequest({ model_name: model }), options);
+    expect(error?.code).toBe(code);
+    expect(error?.details).not.toBe('');
+    expect(status?.metadata.get('x-inferometer-error-code')).toHaveLength(1);
+    expect(harness.engines[0]?.requests).toEqual([]);
+    expect(harness.metering.records.map(({ outcome }) => outcome)).toEqual(Array(records).fill('rejected'));
+  },
+);
+
+test('x-api-key identifies a caller as over HTTP', async () => {
+  const harness = await start(answerOk);
+  const { error } = await harness.client.call('ModelInfer', inferRequest({ model_name: 'llama-3.1-70b' }), {
+    key: null,
+    metadata: { 'x-api-key': 'sk-search-0123456789' },
+  });
+  expect(error).toBeNull();
+});
+
+test('an error of the engine reaches the client with its code, text and trailers', async () => {
+  const harness = await start((_call, respond) => {
+    const metadata = new Metadata();
+    metadata.set('x-engine', 'told');
+    respond({ code: Status.FAILED_PRECONDITION, details: 'batch too large', metadata });
+  });
+  const { error, status } = await harness.client.call('ModelInfer', inferRequest());
+  expect([error?.code, error?.details]).toEqual([Status.FAILED_PRECONDITION, 'batch too large']);
+  expect(status?.metadata.get('x-engine')).toEqual(['told']);
+  expect(status?.metadata.get('x-inferometer-deployment')).toEqual(['llama-70b']);
+  expect(harness.metering.records).toMatchObject([{ outcome: 'upstream_error', status: 400, tokenSource: 'unknown' }]);
+});
+
+test('a message of eight megabytes passes byte for byte both ways', async () => {
+  const tensor = Buffer.alloc(8 * 1024 * 1024, 0xa5);
+  tensor.writeUInt32LE(0xdeadbeef, 4_000_001);
+  let seen: unknown;
+  const harness = await start((call, respond) => {
+    [seen] = call.request['raw_input_contents'] as Buffer[];
+    respond(null, { model_name: 'ensemble', raw_output_contents: [tensor] });
+  });
+  const { message, error } = await harness.client.call('ModelInfer', {
+    model_name: 'llama-3.1-70b',
+    inputs: [{ name: 'image', datatype: 'UINT8', shape: [tensor.length] }],
+    raw_input_contents: [tensor],
+  });
+  expect(error).toBeNull();
+  expect(tensor.equals(seen as Buffer)).toBe(true);
+  const [answered] = (message?.['raw_output_contents'] ?? []) as Buffer[];
+  expect(answered !== undefined && tensor.equals(answered)).toBe(true);
+});
+
+test('a message beyond the limit is RESOURCE_EXHAUSTED and nothing is sent', async () => {
+  const harness = await start(answerOk, { maxMessageBytes: 4096 });
+  const { error } = await harness.client.call('ModelInfer', inferRequest({ raw_input_contents: [Buffer.alloc(8192)] }));
+  expect(error?.code).toBe(Status.RESOURCE_EXHAUSTED);
+  expect(harness.engines[0]?.requests).toEqual([]);
+});
+
+test('a client that cancels aborts the engine, and one record says so', async () => {
+  const arrived = Promise.withResolvers<void>();
+  const aborted = Promise.withResolvers<void>();
+  const harness = await start((call) => {
+    call.on('cancelled', () => aborted.resolve());
+    arrived.resolve();
+  });
+  const answer = harness.client.call('ModelInfer', inferRequest(), {
+    onCall: (call) => void arrived.promise.then(() => call.cancel()),
+  });
+  expect((await answer).error?.code).toBe(Status.CANCELLED);
+  await aborted.promise;
+  await harness.metering.whenRecorded(1);
+  expect(harness.metering.records).toMatchObject([{ outcome: 'client_aborted', status: 499 }]);
+  expect(harness.gateway.upstreamStatus()[0]?.inFlight).toBe(0);
+});
+
+test("the client's deadline reaches the engine", async () => {
+  let deadlineMs = 0;
+  const harness = await start((call, respond) => {
+    deadlineMs = Number(call.getDeadline()) - Date.now();
+    respond(null, {});
+  });
+  await harness.client.call('ModelInfer', inferRequest(), { deadlineMs: 30_000 });
+  expect(deadlineMs).toBeGreaterThan(20_000);
+  expect(deadlineMs).toBeLessThanOrEqual(30_000);
+});
+
+test('an engine that stays silent past the time limit is DEADLINE_EXCEEDED, and aborted', async () => {
+  const arrived = Promise.withResolvers<void>();
+  const aborted = Promise.withResolvers<void>();
+  const harness = await start((call) => {
+    call.on('cancelled', () => aborted.resolve());
+    arrived.resolve();
+  });
+  const answer = harness.client.call('ModelInfer', inferRequest());
+  await arrived.promise;
+  harness.clock.advance(700_000);
+  const { error } = await answer;
+  expect(error?.code).toBe(Status.DEADLINE_EXCEEDED);
+  await aborted.promise;
+  expect(harness.metering.records).toMatchObject([{ outcome: 'timed_out', status: 504 }]);
+});
+
+test('an engine that cannot be reached is left for another one, with a record of each attempt', async () => {
+  const harness = await start(answerOk, { replicas: 2 });
+  harness.engines[0]?.close();
+  const outcomes: (number | undefined)[] = [];
+  for (let round = 0; round < 6; round += 1) {
+    outcomes.push((await harness.client.call('ModelInfer', inferRequest())).error?.code);
+  }
+  expect(outcomes).toEqual(Array(6).fill(undefined));
+  const completed = harness.metering.records.filter(({ outcome }) => outcome === 'completed');
+  expect(completed).toHaveLength(6);
+  expect(completed.every(({ upstream, lastAttempt }) => upstream === 'trt-1' && lastAttempt)).toBe(true);
+  const failed = harness.metering.records.filter(({ outcome }) => outcome === 'upstream_error');
+  expect(failed.length).toBeGreaterThan(0);
+  expect(failed.every(({ upstream, lastAttempt }) => upstream === 'trt-0' && !lastAttempt)).toBe(true);
+});
+
+test('without any engine the call is UNAVAILABLE', async () => {
+  const harness = await start(answerOk);
+  harness.engines[0]?.close();
+  const { error } = await harness.client.call('ModelInfer', inferRequest());
+  expect(error?.code).toBe(Status.UNAVAILABLE);
+  expect(harness.metering.records).toMatchObject([{ outcome: 'upstream_error', lastAttempt: true }]);
+});
+
+test('bytes that are no message are INVALID_ARGUMENT, and leave a record', async () => {
+  const harness = await start(answerOk);
+  const { Client, credentials } = await import('@grpc/grpc-js');
+  const client = new Client(`127.0.0.1:${harness.grpcPort}`, credentials.createInsecure());
+  const metadata = new Metadata();
+  metadata.set('x-api-key', 'sk-search-0123456789');
+  const keep = (bytes: Buffer): Buffer => bytes;
+  const code = await new Promise((resolve) => {
+    client.makeUnaryRequest(
+      '/inference.GRPCInferenceService/ModelInfer',
+      keep,
+      keep,
+      Buffer.from([0x0a, 0xff]),
+      metadata,
+      (error) => resolve(error?.code),
+    );
+  });
+  client.close();
+  expect(code).toBe(Status.INVALID_ARGUMENT);
+  expect(harness.metering.records).toMatchObject([{ outcome: 'rejected', status: 400 }]);
+});
+
+test('a gateway that drains refuses new calls and waits for those in flight', async () => {
+  const arrived = Promise.withResolvers<void>();
+  const release = Promise.withResolvers<void>();
+  const harness = await start((_call, respond) => {
+    arrived.resolve();
+    void release.promise.then(() => respond(null, answerWithTokens(1, 1)));
+  });
+  const answer = harness.client.call('ModelInfer', inferRequest());
+  await arrived.promise;
+  const drained = harness.gateway.drain(10_000);
+  const { error } = await harness.client.call('ModelInfer', inferRequest());
+  expect(error?.code).toBe(Status.UNAVAILABLE);
+  release.resolve();
+  expect((await answer).error).toBeNull();
+  expect(await drained).toEqual({ left: 0 });
+});
+
+test('a call that the gateway cannot wait for is cut and recorded as interrupted', async () => {
+  const arrived = Promise.withResolvers<void>();
+  const harness = await start(() => arrived.resolve());
+  const answer = harness.client.call('ModelInfer', inferRequest());
+  await arrived.promise;
+  expect(await harness.gateway.drain(10)).toEqual({ left: 1 });
+  expect((await answer).error?.code).toBe(Status.UNAVAILABLE);
+  expect(harness.metering.records).toMatchObject([{ outcome: 'interrupted' }]);
+});
