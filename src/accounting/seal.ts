@@ -120,8 +120,7 @@ function planFinished(attempt: TrackedAttempt, start: AttemptIdentity, options: 
   if (attempt.timeline === null) {
     const { profile } = options.profileOf(start.deployment);
     const clock = options.estimates.stepClocks.find(start.pool, start.deployment);
-    const queue = options.estimates.firstTokens.bounds(start.pool, start.deployment, start.startMs);
-    attempt.timeline = finalTimeline(start.shape, features, { profile, clock, queue }, final);
+    attempt.timeline = finalTimeline(start.shape, features, { profile, clock }, final);
     late = placeLate(attempt, attempt.timeline, options.sealedThrough);
   }
   const { timeline, placed } = attempt;

@@ -3,30 +3,28 @@ import { prefillMs } from '#attribution/predict-work.ts';
 import type { EngineProfile } from '#domain/engine-profile.ts';
 import type { TokenCounts } from '#domain/tokens.ts';
 import type { AttemptFeatures } from './attempt-features.ts';
-import type { QueueBounds } from './first-token-times.ts';
 import type { AttemptShape } from './work-timeline.ts';
 
 /** A prompt is taken for cached in part where its prefill needs this many times the time there was. */
 const CACHE_TOLERANCE = 1.25;
 
 /**
- * Where an engine hides how much of a prompt came from its prefix cache: what cannot have been prefilled between the request's turn and its
- * first token was cached. Only where the whole prompt misses that time by more than a quarter, so that a profile a little off or a lucky
- * network invents no cache. Prompt tokens computed, and cached ones.
+ * Where an engine hides how much of a prompt came from its prefix cache: what cannot have been prefilled between the request's dispatch and
+ * its first token was cached. Only where the whole prompt misses that time by more than a quarter, so that a profile a little off or a lucky
+ * network invents no cache; the wait in a queue is not subtracted, since requests let in together are computed together. Prompt tokens computed, and cached ones.
  */
 export function splitPrompt(
   shape: Pick<AttemptShape, 'stream' | 'sequences'>,
   features: Pick<AttemptFeatures, 'startMs' | 'firstContentMs'>,
-  known: { readonly profile: EngineProfile; readonly queue: QueueBounds | null; readonly tokens: TokenCounts },
+  known: { readonly profile: EngineProfile; readonly tokens: TokenCounts },
 ): { readonly prompt: number | null; readonly cached: number } {
-  const { profile, queue, tokens } = known;
+  const { profile, tokens } = known;
   const { input: prompt, cachedInput } = tokens;
   const firstMs = features.firstContentMs;
   if (cachedInput !== null || prompt === null || firstMs === null || !shape.stream || shape.sequences > 1) {
     return { prompt, cached: cachedInput ?? 0 };
   }
-  const turnMs = queue !== null && queue.beginsAfterMs < firstMs ? queue.beginsAfterMs : features.startMs;
-  const availableMs = Math.max(0, firstMs - turnMs - profile.iterationMs);
+  const availableMs = Math.max(0, firstMs - features.startMs - profile.iterationMs);
   if (prefillMs(profile, prompt, 0) <= CACHE_TOLERANCE * availableMs) return { prompt, cached: 0 };
   let computed = 0;
   for (let step = 2 ** Math.floor(Math.log2(Math.max(1, prompt))); step >= 1; step /= 2) {

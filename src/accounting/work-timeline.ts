@@ -77,21 +77,19 @@ export interface TimelineAids {
   readonly profile: EngineProfile;
   /** The pace of the engine by its streams; null where none is known. */
   readonly clock: StepClock | null;
-  /** What neighbours say about its time in the queue; null where nobody says anything. */
-  readonly queue: QueueBounds | null;
 }
 
 /** The timeline of a finished attempt (`features.endMs` is set). Source: settlement.md, "What a process collects". */
 export function finalTimeline(
   shape: AttemptShape,
   features: AttemptFeatures,
-  { profile, clock, queue }: TimelineAids,
+  { profile, clock }: TimelineAids,
   facts: FinalFacts,
 ): WorkTimeline {
   const endMs = features.endMs ?? features.startMs;
   const base = { ...commonPart(shape, features, endMs), gaps: features.gapsUntil(endMs) };
   const said = countsOf(facts.tokens);
-  const counted = { ...said, ...splitPrompt(shape, features, { profile, queue, tokens: facts.tokens }) };
+  const counted = { ...said, ...splitPrompt(shape, features, { profile, tokens: facts.tokens }) };
   const idle = !facts.worked && counted.prompt === null && counted.output === null && features.events === 0;
   if (shape.work === 'duration' || idle) return { ...base, memberFromMs: features.startMs };
   const promptTokens = counted.prompt ?? Math.max(0, facts.estimatedPromptTokens);

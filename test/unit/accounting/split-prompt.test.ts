@@ -17,7 +17,7 @@ const first = (afterMs: number | null) => ({
   startMs: START_MS,
   firstContentMs: afterMs === null ? null : START_MS + afterMs,
 });
-const NEIGHBOURLESS = { profile: PROFILE, queue: null };
+const NEIGHBOURLESS = { profile: PROFILE };
 
 describe('a prompt whose cached part is hidden', () => {
   test('what cannot have been prefilled before the first token was cached', () => {
@@ -36,17 +36,6 @@ describe('a prompt whose cached part is hidden', () => {
         cached: 0,
       });
     }
-  });
-
-  test('time before its turn in the queue is no time to compute in', () => {
-    const queue = { beginsAfterMs: START_MS + 980, firstTokenByMs: Infinity };
-    const features = first(1000);
-    expect(splitPrompt(STREAM, features, { ...NEIGHBOURLESS, tokens: tokens(8000) }).cached).toBe(0);
-    expect(splitPrompt(STREAM, features, { profile: PROFILE, queue, tokens: tokens(8000) }).cached).toBeGreaterThan(
-      6000,
-    );
-    const overtaken = { beginsAfterMs: START_MS + 1200, firstTokenByMs: Infinity };
-    expect(splitPrompt(STREAM, features, { profile: PROFILE, queue: overtaken, tokens: tokens(8000) }).cached).toBe(0);
   });
 
   test('what the engine said stays as it said, and without a first token or a count nothing is inferred', () => {

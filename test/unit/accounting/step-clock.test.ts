@@ -136,7 +136,7 @@ describe('a whole answer dated by the pace', () => {
   for (let bucket = 0; bucket < 300; bucket += 1) steady.put(START_MS / 100 + bucket, 10, 100);
 
   test('waited in the queue as long as its tokens do not account for', () => {
-    const timeline = finalTimeline(WHOLE, ended(20_000), { profile: PROFILE, clock: steady, queue: null }, facts(1001));
+    const timeline = finalTimeline(WHOLE, ended(20_000), { profile: PROFILE, clock: steady }, facts(1001));
     // 1000 steps at 10 ms take 10 s: the first token came at 10 s, and the wait before it is no work.
     expect(timeline.prefill?.toMs).toBeCloseTo(START_MS + 10_000, 3);
     expect(timeline.outputBefore(START_MS + 9_900)).toBe(0);
@@ -147,15 +147,15 @@ describe('a whole answer dated by the pace', () => {
   test('has more of its tokens where the engine stepped faster', () => {
     const uneven = new StepClock();
     for (let bucket = 0; bucket < 100; bucket += 1) uneven.put(START_MS / 100 + bucket, bucket < 50 ? 5 : 15, 100);
-    const timeline = finalTimeline(WHOLE, ended(10_000), { profile: PROFILE, clock: uneven, queue: null }, facts(990));
+    const timeline = finalTimeline(WHOLE, ended(10_000), { profile: PROFILE, clock: uneven }, facts(990));
     expect(timeline.outputBefore(START_MS + 5000)).toBeLessThan(260);
   });
 
   test('is not dated by a moment of pace: where most of its time shows none, its first token is assumed as without neighbours', () => {
     const moment = new StepClock();
     moment.put(START_MS / 100 + 3, 20, 100);
-    const alone = finalTimeline(WHOLE, ended(10_000), { profile: PROFILE, clock: null, queue: null }, facts(500));
-    const timeline = finalTimeline(WHOLE, ended(10_000), { profile: PROFILE, clock: moment, queue: null }, facts(500));
+    const alone = finalTimeline(WHOLE, ended(10_000), { profile: PROFILE, clock: null }, facts(500));
+    const timeline = finalTimeline(WHOLE, ended(10_000), { profile: PROFILE, clock: moment }, facts(500));
     expect(timeline.prefill?.toMs).toBe(alone.prefill?.toMs);
     // 20 of its steps fall into the bucket that is known, the others evenly into the rest.
     expect(timeline.outputBefore(START_MS + 400) - timeline.outputBefore(START_MS + 300)).toBeCloseTo(20, -0.5);
@@ -164,7 +164,7 @@ describe('a whole answer dated by the pace', () => {
 
   test('its windows add up to its whole work, and without a pace it is spread evenly', () => {
     for (const clock of [steady, null]) {
-      const timeline = finalTimeline(WHOLE, ended(7321), { profile: PROFILE, clock, queue: null }, facts(655));
+      const timeline = finalTimeline(WHOLE, ended(7321), { profile: PROFILE, clock }, facts(655));
       const { first, last } = windowsOf(timeline);
       const sums = { p: 0, q: 0, d: 0, k: 0, prefillSteps: 0 };
       for (let window = first; window <= last; window += 1) {

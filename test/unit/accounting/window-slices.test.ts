@@ -33,7 +33,7 @@ function finish(
   return finalTimeline(
     shape,
     features,
-    { profile: PROFILE, clock: null, queue: null },
+    { profile: PROFILE, clock: null },
     {
       tokens: { input: tokens.input, cachedInput: tokens.cached, output: tokens.output, reasoning: null },
       worked: true,
