@@ -19,11 +19,13 @@ export interface AttemptSight {
 
 /** At once where nothing long is to be counted, else when the thread has counted it (bounded by its wait limit). Never rejects. */
 export function resolveAttemptTokens(
-  options: Pick<ExchangeOptions, 'counting' | 'route' | 'request' | 'upstream'>,
+  options: Pick<ExchangeOptions, 'counting' | 'route' | 'request' | 'upstream' | 'pace'>,
   sight: AttemptSight,
 ): AttemptTokens | Promise<AttemptTokens> {
-  const { counting, route, request, upstream } = options;
+  const { counting, route, request, upstream, pace } = options;
   const { observer, engineStatus, isStream, outcome } = sight;
+  const { usage, count } = observer;
+  if (count !== undefined && outcome === 'completed') pace.learn(upstream, usage?.completion ?? 0, count.events);
   const resolve = (counted: CountedTokens | null): AttemptTokens => {
     const { tokens, source } = resolveTokens({
       usage: observer.usage,
@@ -31,7 +33,7 @@ export function resolveAttemptTokens(
       isStream,
       prefillOnly: route.prefillOnly,
       engineStatus,
-      contentEvents: observer.contentEvents,
+      contentEvents: count?.tokens(pace.read(upstream)) ?? observer.contentEvents,
       contentBytes: observer.contentBytes,
       work: route.work ?? upstream.deployment.work,
       counted,
@@ -40,7 +42,7 @@ export function resolveAttemptTokens(
   };
   const counted =
     counting?.finish({
-      isReported: observer.usage !== null,
+      isReported: usage !== null && (usage.completion !== null || !isStream),
       isAnswered: engineStatus !== null && engineStatus < 400,
       isWhole: outcome === 'completed',
       texts: observer.texts ?? null,

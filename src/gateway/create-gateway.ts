@@ -12,6 +12,7 @@ import { createTokenCounter, type TokenCounter } from '#tokenizer/count-tokens.t
 import type { CallerBooks } from './caller-books.ts';
 import { createAuthenticate } from './authenticate.ts';
 import { AnswerCounter, readTokenizers } from './count-answer.ts';
+import { StreamPace } from './count-stream.ts';
 import type { ConfigView, DataPlane, RetryResult } from './data-plane.ts';
 import { DeadlineSweep } from './deadline-sweep.ts';
 import { HealthChecks } from './health-checks.ts';
@@ -201,6 +202,7 @@ function createDataPlane(options: GatewayOptions, isRefusing: () => boolean): Da
     answerCounter: new AnswerCounter(
       options.tokenCounter ?? createTokenCounter({ tokenizers: readTokenizers(config.deployments), log }),
     ),
+    pace: new StreamPace(),
     deadlines,
     inFlight: new InFlight(),
     estimateCost: options.estimateCost ?? null,

@@ -6,6 +6,7 @@ import type { Admission } from '#tenancy/admission.ts';
 import type { Authenticate } from './authenticate.ts';
 import type { AnswerCounter } from './count-answer.ts';
 import type { CallerBooks } from './caller-books.ts';
+import type { StreamPace } from './count-stream.ts';
 import type { DeadlineSweep } from './deadline-sweep.ts';
 import type { HealthChecks } from './health-checks.ts';
 import type { InFlight } from './in-flight.ts';
@@ -33,6 +34,7 @@ export interface DataPlane extends MeterServices {
   readonly health: HealthChecks;
   readonly admission: Admission;
   readonly answerCounter: AnswerCounter;
+  readonly pace: StreamPace;
   readonly deadlines: DeadlineSweep;
   readonly inFlight: InFlight;
   /** Null where answers carry no estimate of their cost. */

@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http';
 import type { GatewayError } from '#domain/errors.ts';
 import type { Outcome } from '#domain/usage-record.ts';
 import type { AttemptCount } from './count-answer.ts';
+import type { StreamPace } from './count-stream.ts';
 import type { DeadlineSweep } from './deadline-sweep.ts';
 import type { MeteredRoute } from './metered-routes.ts';
 import type { ParsedRequest } from './parse-request.ts';
@@ -26,10 +27,12 @@ export interface ExchangeOptions {
   readonly removal: UsageRemoval;
   /** The attempt that goes on with this sending; undefined where it begins with it. */
   readonly span: AttemptSpan | undefined;
-  /** Whether a complete stream of this engine ends with `[DONE]`. */
+  /** Whether a complete stream of this engine and route ends with `[DONE]` or the last event of its protocol. */
   readonly endsWithDone: boolean;
   /** Counts what the engine does not report; null where its deployment has no tokenizer. */
   readonly counting: AttemptCount | null;
+  /** Tokens per event, where an engine says no usage. */
+  readonly pace: StreamPace;
   readonly deadlines: DeadlineSweep;
   /** Monotonic ms at which the whole request must have ended. */
   readonly mustEndByMs: number;

@@ -1,5 +1,6 @@
 // What an answer says about itself as its bytes pass: content, usage, errors, its end. One observer per kind of answer.
 import { type AnswerTexts, measureTexts, readAnswerTexts, StreamText } from './answer-text.ts';
+import { StreamCount } from './count-stream.ts';
 import { findEventUsage } from './event-usage.ts';
 import { listMembers } from './json-members.ts';
 import type { RouteShape } from './metered-routes.ts';
@@ -20,6 +21,8 @@ export interface AnswerObserver {
   readonly steps: number;
   /** Content-bearing events so far. */
   readonly contentEvents: number;
+  /** What they tell of the number of tokens; absent where the answer is no stream of an inference route. */
+  readonly count?: StreamCount;
   /** The event after which a client may hang up was seen. */
   readonly isLast: boolean;
   /** The engine said that a sequence ended as it should. */
@@ -53,7 +56,7 @@ const NULL = Buffer.from('null');
 /** Observes a server-sent event stream. */
 export class StreamObserver implements AnswerObserver {
   steps = 0;
-  contentEvents = 0;
+  readonly count = new StreamCount();
   isLast = false;
   isFinished = false;
   isFailed = false;
@@ -82,6 +85,10 @@ export class StreamObserver implements AnswerObserver {
     return this.#usage.read();
   }
 
+  get contentEvents(): number {
+    return this.count.events;
+  }
+
   get texts(): AnswerTexts | null {
     return this.#text === null ? null : this.#text.read();
   }
@@ -106,7 +113,7 @@ export class StreamObserver implements AnswerObserver {
     const hasContent = this.#reader.hasContent(text);
     if (hasContent) {
       this.steps += 1;
-      this.contentEvents += 1;
+      this.count.add(text, this.#reader.measureContent(text));
     }
     if (!this.isFinished && this.#reader.hasFinish(text)) this.isFinished = true;
     if (!this.isLast && this.#reader.isLast(text)) this.isLast = true;
@@ -218,11 +225,20 @@ export class OpaqueObserver implements AnswerObserver {
   }
 }
 
-/** OpenAI's and Anthropic's `error` member, or trtllm-serve's flat `object: "error"`. */
+const FAILURES: ReadonlySet<unknown> = new Set(['error', 'response.failed']);
+
+/**
+ * OpenAI's and Anthropic's `error` member, trtllm-serve's flat `object: "error"`, or the Responses API's events that say failure by their
+ * type.
+ */
 function isErrorPayload(payload: unknown): boolean {
   const answer = asObject(payload);
   if (answer === null) return false;
-  return (answer['error'] !== undefined && answer['error'] !== null) || answer['object'] === 'error';
+  return (
+    (answer['error'] !== undefined && answer['error'] !== null) ||
+    answer['object'] === 'error' ||
+    FAILURES.has(answer['type'])
+  );
 }
 
 function parseJson(text: string): unknown {

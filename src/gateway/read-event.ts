@@ -42,7 +42,7 @@ const SHAPES: Readonly<Record<RouteShape, EventShape>> = {
 };
 
 const USAGE = /"usage"\s*:\s*\{/;
-const ERROR = /"error"\s*:\s*[{"]|^event: ?error/m;
+const ERROR = /"error"\s*:\s*[{"]|^event: ?error|"type"\s*:\s*"(?:error|response\.failed)"/m;
 
 /** Judges the events of one route. `text` is an event as latin1, one character per byte, which is enough to find ASCII keys. */
 export class EventReader {
@@ -58,6 +58,17 @@ export class EventReader {
     if (at !== -1 && at + usualContent.length < text.length && text.charCodeAt(at + usualContent.length) !== 0x22)
       return true;
     return content.test(text);
+  }
+
+  /** Bytes of the usual content, escapes as they are written; 0 where it stands otherwise. */
+  measureContent(text: string): number {
+    const { usualContent } = this.#shape;
+    const start = text.indexOf(usualContent);
+    if (start === -1) return 0;
+    const from = start + usualContent.length;
+    let end = text.indexOf('"', from);
+    while (end > from && text.charCodeAt(end - 1) === 0x5c) end = text.indexOf('"', end + 1);
+    return end === -1 ? 0 : end - from;
   }
 
   hasFinish(text: string): boolean {

@@ -11,17 +11,28 @@ export interface ReportedUsage {
 
 /**
  * Finds usage in a parsed answer or event: at the top, or inside `response` (Responses API) or `message` (Anthropic's
- * message_start). Null where there is none, or it is null, or it is no object. Zero is a value.
+ * message_start, whose output count is a beginning and not said), or in `meta.tokens` (rerank in Cohere's words). Null where there is none, or it is null, or it is no object. Zero is a
+ * value.
  */
 export function readUsage(payload: unknown): ReportedUsage | null {
   const holder = asObject(payload);
   if (holder === null) return null;
-  const usage =
-    asObject(holder['usage']) ??
-    asObject(asObject(holder['response'])?.['usage']) ??
-    asObject(asObject(holder['message'])?.['usage']);
-  if (usage === null) return null;
-  return 'prompt_tokens' in usage || 'completion_tokens' in usage ? readOpenai(usage) : readInputOutput(usage);
+  const usage = asObject(holder['usage']) ?? asObject(asObject(holder['response'])?.['usage']);
+  if (usage === null) {
+    const billed = asObject(asObject(holder['meta'])?.['tokens']);
+    if (billed !== null) return readInputOutput(billed);
+    const started = asObject(asObject(holder['message'])?.['usage']);
+    const begun = started === null ? null : readInputOutput(started);
+    return begun === null ? null : { ...begun, completion: null };
+  }
+  if ('prompt_tokens' in usage || 'completion_tokens' in usage) return readOpenai(usage);
+  return readInputOutput(usage) ?? readTotal(usage);
+}
+
+/** Rerank of older vLLM servers says a total alone, all of it prompt. */
+function readTotal(usage: Record<string, unknown>): ReportedUsage | null {
+  const total = readCount(usage['total_tokens']);
+  return total === null ? null : { prompt: total, cached: null, completion: 0, reasoning: null };
 }
 
 /** Chat, completions and embeddings. Embeddings say no completion_tokens: what is left of the total is the completion, here 0. */

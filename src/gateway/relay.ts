@@ -23,6 +23,9 @@ const DECLINES: ReadonlySet<number> = new Set([502, 503]);
 /** Endings without an answer that speak against the engine. */
 const ENGINE_FAULTS: ReadonlySet<string> = new Set(['upstream_error', 'timed_out']);
 
+/** Protocols whose streams end with an event of their own on every engine. */
+const SAYS_ITS_END: ReadonlySet<string> = new Set(['response', 'message']);
+
 export interface RelayOptions {
   readonly plane: DataPlane;
   readonly meter: RequestMeter;
@@ -167,8 +170,11 @@ export class Relay {
         : answerHeaders,
       removal: body.removal,
       span: refused?.span,
-      endsWithDone: route.takesStreamOptions && plane.engines[deployment.engine]?.endsWithDone === true,
+      endsWithDone:
+        SAYS_ITS_END.has(route.shape) ||
+        (route.takesStreamOptions && plane.engines[deployment.engine]?.endsWithDone === true),
       counting: plane.answerCounter.open({ deployment, route, body: body.bytes, stream: request.stream }),
+      pace: plane.pace,
       deadlines: plane.deadlines,
       mustEndByMs: meter.receivedAtMs + config.server.requestTimeoutMs,
       accepts: (status) => {

@@ -25,7 +25,8 @@ export interface TokenEvidence {
 
 /**
  * Rules, first that applies:
- * 1. the engine reported usage → `reported`, whatever else happened;
+ * 1. the engine reported usage → `reported`, whatever else happened; a stream that ended before its output was said keeps the prompt
+ *    that was, and is counted otherwise;
  * 2. it refused the request (status ≥ 400) → `unknown`: nothing says that work was done; so is work metered by duration;
  * 3. a stream, cut or without usage → `counted`: its text by the model's tokenizer, else one token per content-bearing event;
  * 4. any other answer whose prompt and output the model's tokenizer counted → `counted`;
@@ -34,11 +35,16 @@ export interface TokenEvidence {
  */
 export function resolveTokens(evidence: TokenEvidence): { readonly tokens: TokenCounts; readonly source: TokenSource } {
   const { usage, engineStatus, contentBytes, counted = null } = evidence;
-  if (usage !== null) return { tokens: toTokenCounts(usage).tokens, source: 'reported' };
+  if (usage !== null && (usage.completion !== null || !evidence.isStream || evidence.prefillOnly))
+    return { tokens: toTokenCounts(usage).tokens, source: 'reported' };
   const isRefused = engineStatus !== null && engineStatus >= 400;
   if (isRefused || evidence.work === 'duration') return { tokens: UNKNOWN_TOKENS, source: 'unknown' };
   const input = counted?.prompt ?? Math.ceil(evidence.promptTextBytes / BYTES_PER_TOKEN);
-  if (evidence.isStream) return { tokens: { input, cachedInput: null, ...readStreamed(evidence) }, source: 'counted' };
+  if (evidence.isStream) {
+    const said = usage === null ? null : toTokenCounts(usage).tokens;
+    const prompt = { input: said?.input ?? input, cachedInput: said?.cachedInput ?? null };
+    return { tokens: { ...prompt, ...readStreamed(evidence) }, source: 'counted' };
+  }
   if (counted !== null && counted.prompt !== null && counted.output !== null) {
     const { output, reasoning } = counted;
     return { tokens: { input, cachedInput: null, output, reasoning }, source: 'counted' };
