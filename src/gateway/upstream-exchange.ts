@@ -90,12 +90,11 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
   }
 
   isDue(nowMs: number): boolean {
-    const { mustEndByMs, upstream } = this.#options;
-    const { connectMs, firstByteMs, idleMs } = upstream.deployment.timeouts;
-    if (nowMs > mustEndByMs) return true;
+    const { connectMs, firstByteMs, idleMs } = this.#options.upstream.deployment.timeouts;
+    if (nowMs > this.#options.mustEndByMs) return true;
     if (this.#writer.isPaused) return false;
-    if (this.#hasBodyBytes) return nowMs > this.#lastByteAtMs + idleMs;
-    return nowMs > this.#dispatchedAtMs + connectMs + firstByteMs;
+    const limitMs = this.#hasBodyBytes ? idleMs : firstByteMs;
+    return nowMs > this.#lastByteAtMs + limitMs + (this.#span === undefined ? connectMs : 0);
   }
 
   expire(): void {
@@ -104,6 +103,7 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
+    this.#lastByteAtMs = this.#now();
     if (this.#isOver) {
       controller.abort(new Error('the attempt is over'));
       return;

@@ -215,6 +215,15 @@ describe('time limits', () => {
     expect(metering.records).toMatchObject([{ outcome: 'upstream_error', status: 502, pool: null }]);
   });
 
+  it('time to connect is no part of the time to the first byte', async () => {
+    const timeouts = { connectMs: 60_000, firstByteMs: 1000, idleMs: 60_000 };
+    const { port, engine, clock, metering } = await start((url) => ({ url }), { timeouts });
+    engine.answerWith(() => clock.advance(1500));
+    const answer = await send(port);
+    expect([answer.status, JSON.parse(answer.text).error.code]).toEqual([504, 'upstream_timeout']);
+    expect(metering.records).toMatchObject([{ outcome: 'timed_out', status: 504 }]);
+  });
+
   it('a request that takes longer than the whole may is cut, however lively its stream', async () => {
     const { port, engine, clock, metering } = await start((url) => ({ url }), {}, 90_000);
     const [, event = ''] = chatEvents(['Hel', 'lo'], { usage: false });
