@@ -1,4 +1,4 @@
-// How many retries a deployment may add to its load: a fifth of the requests of the last ten seconds. Whether one makes sense is relay's.
+// How many retries a deployment may add to its load: a fifth of the requests it had lately. Whether one makes sense is relay's.
 
 const SLOT_MS = 1000;
 const SLOTS = 10;
@@ -18,10 +18,14 @@ export class RetryBudget {
     this.#requests[index] = (this.#requests[index] ?? 0) + 1;
   }
 
-  /** Takes one retry; false where the budget (a fifth of the requests in the last 10 s, at least 3) is spent. */
-  tryRetry(nowMs: number): boolean {
+  /**
+   * Takes one retry; false where the budget of the last 10 s is spent: a fifth of the requests that began in them or of those in flight,
+   * whichever are more (answers may take minutes), at least 3.
+   */
+  tryRetry(nowMs: number, inFlight: number): boolean {
     const index = this.#advance(nowMs);
-    const allowed = Math.max(RETRIES_MIN, Math.floor(sum(this.#requests) * RETRIES_PER_REQUEST));
+    const requests = Math.max(sum(this.#requests), inFlight);
+    const allowed = Math.max(RETRIES_MIN, Math.floor(requests * RETRIES_PER_REQUEST));
     if (sum(this.#retries) >= allowed) return false;
     this.#retries[index] = (this.#retries[index] ?? 0) + 1;
     return true;

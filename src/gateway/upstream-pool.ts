@@ -77,7 +77,8 @@ export class UpstreamPool implements EjectionListener {
   askRetry(deployment: string, excluded: ReadonlySet<Upstream>): 'granted' | 'spent' | 'alone' {
     const set = this.#sets.get(deployment);
     if (set === undefined || !set.hasOther(excluded)) return 'alone';
-    return set.budget.tryRetry(this.#options.clock.monotonicMs()) ? 'granted' : 'spent';
+    const inFlight = set.members.reduce((sum, member) => sum + member.inFlight, 0);
+    return set.budget.tryRetry(this.#options.clock.monotonicMs(), inFlight) ? 'granted' : 'spent';
   }
 
   /** Requests that wait, by deployment. */

@@ -52,7 +52,7 @@ async function sendMany(options: {
   const client = async (): Promise<void> => {
     while (sent < count) {
       onSent((sent += 1));
-      const answer = await send(stack.gatewayUrl, stack.keys['search'] ?? '', { max_tokens: 60 });
+      const answer = await send(stack.gatewayUrl, stack.keys['search'] ?? '', { max_tokens: 40 });
       const text = await answer.text().catch(() => 'broken');
       answers.push({ status: answer.status, isAnswer: text.includes('chat.completion') });
     }
@@ -73,7 +73,7 @@ it('an engine killed under traffic costs no unanswered request, and every attemp
   let killed: Promise<void> | undefined;
   const answers = await sendMany({
     stack,
-    clients: 12,
+    clients: 6,
     count: 240,
     onSent: (sent) => {
       if (sent === 120) killed = victim?.close();

@@ -3,9 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { RetryBudget } from '#gateway/retry-budget.ts';
 
 /** How many retries are granted one after the other. */
-function drain(budget: RetryBudget, nowMs: number): number {
+function drain(budget: RetryBudget, nowMs: number, inFlight = 1): number {
   let granted = 0;
-  while (granted < 10_000 && budget.tryRetry(nowMs)) granted += 1;
+  while (granted < 10_000 && budget.tryRetry(nowMs, inFlight)) granted += 1;
   return granted;
 }
 
@@ -20,6 +20,12 @@ describe('the retry budget', () => {
     const budget = new RetryBudget();
     for (let request = 0; request < 100; request += 1) budget.countRequest(request * 90);
     expect(drain(budget, 9000)).toBe(20);
+  });
+
+  it('is a fifth of the requests in flight where these are more: long answers began long ago', () => {
+    const budget = new RetryBudget();
+    for (let request = 0; request < 50; request += 1) budget.countRequest(0);
+    expect(drain(budget, 30_000, 50)).toBe(10);
   });
 
   it('forgets requests and retries after ten seconds', () => {
@@ -44,7 +50,7 @@ describe('the retry budget', () => {
           if (!asks) {
             budget.countRequest(nowMs);
             requests.push(nowMs);
-          } else if (budget.tryRetry(nowMs)) {
+          } else if (budget.tryRetry(nowMs, 0)) {
             retries.push(nowMs);
             // Slots are whole seconds: what is counted lies within the last ten of them.
             const from = (Math.floor(nowMs / 1000) - 9) * 1000;
