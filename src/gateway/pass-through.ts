@@ -11,7 +11,7 @@ import type { ParsedRequest } from './parse-request.ts';
 import { createPassRules, type FindPassRules, narrowPassRules, type PassRule } from './pass-rules.ts';
 import { PassThroughExchange } from './pass-through-exchange.ts';
 import { readBody } from './read-body.ts';
-import { canNameModel, readModel } from './read-model.ts';
+import { canNameModel, readModel, readQueryModel } from './read-model.ts';
 import { Relay } from './relay.ts';
 import { SentBodies } from './sent-body.ts';
 import { runRelay } from './serve-inference.ts';
@@ -185,11 +185,6 @@ function createUnreadRoute(path: string): MeteredRoute {
     prefillOnly: false,
     takesStreamOptions: false,
   };
-}
-
-function readQueryModel(url: string): string | null {
-  const query = url.indexOf('?');
-  return query === -1 ? null : new URLSearchParams(url.slice(query + 1)).get('model');
 }
 
 /** What every path that is no route answers. */

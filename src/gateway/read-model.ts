@@ -1,8 +1,14 @@
-// Finds the model that a body names, JSON or multipart form, for routes of which nothing else is known.
+// Finds the model that a query names, or a body, JSON or multipart form, of which nothing else is known.
 
 const HEADER_END = Buffer.from('\r\n\r\n');
 /** A model's name is short; a form that claims otherwise has none. */
 const MAX_NAME_BYTES = 1024;
+
+/** `model` of a URL's query; null where it has none or an empty one. */
+export function readQueryModel(url: string): string | null {
+  const query = url.indexOf('?');
+  return query === -1 ? null : new URLSearchParams(url.slice(query + 1)).get('model') || null;
+}
 
 /** Whether a body of this content type can name a model at all. */
 export function canNameModel(contentType: string | undefined): boolean {

@@ -9,6 +9,7 @@ import { type ParsedRequest, parseFields, readRequest } from './parse-request.ts
 import { planUsage } from './plan-usage.ts';
 import { hashPromptPrefix } from './prompt-prefix.ts';
 import { ClientGoneError, readBody } from './read-body.ts';
+import { readQueryModel } from './read-model.ts';
 import { Relay } from './relay.ts';
 import { SentBodies } from './sent-body.ts';
 import type { Exchange, RouteHandler } from './serve-request.ts';
@@ -33,13 +34,13 @@ async function serveInference(plane: DataPlane, route: MeteredRoute, exchange: E
   meter.waitedMs = plane.clock.monotonicMs() - meter.receivedAtMs;
   const sentFields = parseFields(body);
   const asked = readRequest(sentFields, route.shape);
-  meter.requestedModel = asked.model;
+  meter.requestedModel = asked.model ?? readQueryModel(req.url ?? '');
   meter.stream = asked.stream;
   meter.user = readUser(asked, config.privacy);
   const named = req.headers['x-inferometer-deployment'];
   const deployment = router.route({
     caller: meter.caller,
-    model: asked.model,
+    model: meter.requestedModel,
     deployment: typeof named === 'string' ? named : undefined,
   });
   meter.deployment = deployment.name;
