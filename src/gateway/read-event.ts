@@ -12,6 +12,8 @@ interface EventShape {
   readonly finish: RegExp;
   /** The last event of the stream, after which a client may hang up. */
   readonly last: RegExp;
+  /** Fixed text in it, looked for first. */
+  readonly lastMark: string;
 }
 
 const OPENAI_FINISH = /"finish_reason"\s*:\s*"/;
@@ -23,22 +25,43 @@ const SHAPES: Readonly<Record<RouteShape, EventShape>> = {
     content: /"(?:content|reasoning_content|reasoning|refusal|arguments)"\s*:\s*"[^"]|"tool_calls"\s*:\s*\[\s*\{/,
     finish: OPENAI_FINISH,
     last: DONE,
+    lastMark: '[DONE]',
   },
-  completion: { usualContent: '"text":"', content: /"text"\s*:\s*"[^"]/, finish: OPENAI_FINISH, last: DONE },
+  completion: {
+    usualContent: '"text":"',
+    content: /"text"\s*:\s*"[^"]/,
+    finish: OPENAI_FINISH,
+    last: DONE,
+    lastMark: '[DONE]',
+  },
   response: {
     usualContent: '"delta":"',
     content: /"delta"\s*:\s*"[^"]/,
     finish: /"type"\s*:\s*"response\.(?:completed|incomplete)"/,
     last: /"type"\s*:\s*"response\.(?:completed|incomplete|failed)"/,
+    lastMark: 'response.',
   },
   message: {
     usualContent: '"text":"',
     content: /"(?:text|thinking|partial_json)"\s*:\s*"[^"]/,
     finish: /"stop_reason"\s*:\s*"/,
     last: /"type"\s*:\s*"message_stop"/,
+    lastMark: 'message_stop',
   },
-  embedding: { usualContent: '"text":"', content: /"text"\s*:\s*"[^"]/, finish: OPENAI_FINISH, last: DONE },
-  rerank: { usualContent: '"text":"', content: /"text"\s*:\s*"[^"]/, finish: OPENAI_FINISH, last: DONE },
+  embedding: {
+    usualContent: '"text":"',
+    content: /"text"\s*:\s*"[^"]/,
+    finish: OPENAI_FINISH,
+    last: DONE,
+    lastMark: '[DONE]',
+  },
+  rerank: {
+    usualContent: '"text":"',
+    content: /"text"\s*:\s*"[^"]/,
+    finish: OPENAI_FINISH,
+    last: DONE,
+    lastMark: '[DONE]',
+  },
 };
 
 const USAGE = /"usage"\s*:\s*\{/;
@@ -76,18 +99,28 @@ export class EventReader {
   }
 
   isLast(text: string): boolean {
-    return this.#shape.last.test(text);
+    return text.includes(this.#shape.lastMark) && this.#shape.last.test(text);
   }
 
   /** True where the event may hold usage. */
   hasUsage(text: string): boolean {
-    return USAGE.test(text);
+    return text.includes('"usage"') && USAGE.test(text);
   }
 
   /** True where the event may hold usage or an error, and its JSON is worth parsing. */
   needsParsing(text: string): boolean {
-    return USAGE.test(text) || ERROR.test(text);
+    return this.hasUsage(text) || (mayHoldError(text) && ERROR.test(text));
   }
+}
+
+/** Searching for fixed text first costs a fraction of the expression: nearly no event has any of it. */
+function mayHoldError(text: string): boolean {
+  return (
+    text.includes('"error"') ||
+    text.includes('response.failed') ||
+    text.includes('event: error') ||
+    text.includes('event:error')
+  );
 }
 
 /** The JSON of an event's data lines, undefined where they hold none. */
