@@ -22,6 +22,15 @@ function parsePort(text: string): number {
   return port;
 }
 
+/** Five seconds to an hour, ms. */
+function parseDurationMs(text: string): number {
+  const match = /^(\d{1,7})(ms|s|m)$/.exec(text.trim());
+  const durationMs = Number(match?.[1]) * ({ ms: 1, s: 1000, m: 60_000 }[match?.[2] ?? ''] ?? Number.NaN);
+  if (!(durationMs >= 5000 && durationMs <= 3_600_000))
+    throw new InvalidArgumentError('expected a duration from 5s to 60m.');
+  return durationMs;
+}
+
 const configOption = () =>
   new Option('--config <file>', 'configuration file').env('INFEROMETER_CONFIG').default(DEFAULT_CONFIG);
 
@@ -131,6 +140,37 @@ function addDemo(program: Command): void {
     });
 }
 
+function addCalibrate(program: Command): void {
+  program
+    .command('calibrate')
+    .description('measure the engine profile of an idle engine through its own API')
+    .addOption(configOption())
+    .option('--deployment <name>', 'deployment of the config; may be left out where there is only one')
+    .option('--upstream <name>', 'one of its upstreams (default: the first)')
+    .option('--url <url>', 'base URL of an engine, without a config (key in UPSTREAM_API_KEY)')
+    .option('--model <name>', 'with --url: the model, where the engine serves several')
+    .option('--engine <name>', 'with --url: the engine, where it is not recognised')
+    .option('--gpu <name>', 'with --url: GPU model, such as H100-SXM')
+    .option('--gpus <count>', 'with --url: GPUs of the replica', parseNumber)
+    .option('--write', 'write the profile into the config file, comments kept')
+    .option('--json', 'print JSON')
+    .option('--seed <number>', 'seed of pauses and confidence intervals', parseNumber, 1)
+    .option('--duration <duration>', 'how long to measure, such as 60s', parseDurationMs, 60_000)
+    .option('--force', 'measure and print whatever speaks against it')
+    .action(async ({ config, write, json, force, duration, ...options }) => {
+      const { runCalibrate } = await import('./commands/calibrate.ts');
+      process.exitCode = await runCalibrate({
+        ...options,
+        path: config,
+        env: process.env,
+        write: write === true,
+        json: json === true,
+        force: force === true,
+        durationMs: duration,
+      });
+    });
+}
+
 function addUndelivered(program: Command): void {
   for (const { name, what } of UNDELIVERED_COMMANDS) {
     program
@@ -156,6 +196,7 @@ async function main(): Promise<void> {
   addDemo(program);
   addSimulate(program);
   addReport(program);
+  addCalibrate(program);
   addUndelivered(program);
   for (const command of [program, ...program.commands, ...program.commands.flatMap((child) => child.commands)])
     command.exitOverride();

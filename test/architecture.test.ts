@@ -21,6 +21,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   admin: ['domain', 'config', 'reports', 'observe'],
   simulator: ['domain'],
   tokenizer: ['domain'],
+  calibrate: ['domain'],
 };
 
 /** Packages that only one folder may know. */

@@ -2,7 +2,6 @@
 
 export const UNDELIVERED_COMMANDS: readonly { readonly name: string; readonly what: string }[] = [
   { name: 'keys', what: 'virtual keys' },
-  { name: 'calibrate', what: 'measuring an engine profile' },
   { name: 'compare', what: 'comparing two engines' },
   { name: 'what-if', what: 'what-if pricing' },
   { name: 'month', what: 'closing a month' },

@@ -1,7 +1,7 @@
 // The demo's traffic: three teams that use the optimised engine in their own ways, and a trickle to the engine before optimisation.
 import { type TrafficTeam, runTraffic } from '#simulator/traffic.ts';
 import { BASELINE_MODEL, DEMO_TEAMS, type DemoStage, OPTIMISED_MODEL } from './demo-config.ts';
-import { drawProgress } from './draw-progress.ts';
+import { drawProgress } from '../commands/draw-progress.ts';
 
 export interface DemoTraffic {
   /** By the gateway's request id. */

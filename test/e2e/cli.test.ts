@@ -30,7 +30,7 @@ afterAll(async () => {
 
 describe('inferometer', () => {
   it('every command has help', async () => {
-    for (const command of [[], ['serve'], ['init'], ['config', 'check'], ['demo'], ['simulate'], ['report']]) {
+    for (const command of [[], ['serve'], ['init'], ['config', 'check'], ['demo'], ['simulate'], ['report'], ['calibrate']]) {
       const { code, out } = await runCli([...command, '--help']);
       expect(code, command.join(' ')).toBe(0);
       expect(out).toContain('Usage:');
@@ -158,7 +158,7 @@ describe('inferometer', () => {
   });
 
   it('what this version does not deliver says so with exit 2', async () => {
-    const { code, err } = await runCli(['calibrate']);
+    const { code, err } = await runCli(['what-if']);
     expect(code).toBe(2);
     expect(err).toContain('not part of this version');
   });

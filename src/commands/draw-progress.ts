@@ -1,4 +1,4 @@
-// Progress of the demo: a bar on a terminal, a line now and then elsewhere.
+// Progress of commands that take a while: a bar on a terminal, a line now and then elsewhere.
 import { SingleBar } from 'cli-progress';
 
 export interface Progress {
