@@ -212,7 +212,8 @@ export class Relay {
 
   #logFailure(upstream: Upstream, result: Failure): void {
     const { plane, meter } = this.#options;
-    plane.log.warn(
+    // Changes of an upstream's state are told as such, each request's end by its record.
+    plane.log.debug(
       { requestId: meter.requestId, upstream: upstream.name, code: result.error.code, reason: readReason(result) },
       'no engine answered a request',
     );
