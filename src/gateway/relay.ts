@@ -96,7 +96,7 @@ export class Relay {
   }
 
   async #acquire(urgency: Urgency, tried: ReadonlySet<Upstream>): Promise<Lease> {
-    const { plane, meter, res, deployment, route, request, prefix } = this.#options;
+    const { plane, meter, res, deployment, route, request, prefix, bodies } = this.#options;
     const { promptTextBytes: promptBytes, maxTokens, sequences } = request;
     const work = estimateWork({ promptBytes, maxTokens, sequences, prefillOnly: route.prefillOnly });
     this.#isWaiting = true;
@@ -106,7 +106,7 @@ export class Relay {
         meter,
         res,
         deployment: deployment.name,
-        wish: { urgency, work, prefix: prefix ?? null, excluded: tried },
+        wish: { urgency, work, prefix: prefix ?? null, excluded: tried, bytes: bodies.asking.bytes.length },
       });
     } finally {
       this.#isWaiting = false;

@@ -20,6 +20,8 @@ export interface LeaseRequest {
   readonly excluded: ReadonlySet<Upstream>;
   /** Monotonic ms at which the whole request must have ended: it waits no longer, whatever `queue.timeout` says. */
   readonly mustEndByMs?: number;
+  /** Memory that the request holds while it waits; default 0. */
+  readonly bytes?: number;
 }
 
 /** A place in the line. `leave` gives it up: `granted` rejects with the error given. */
@@ -38,6 +40,8 @@ export interface ReplicaSetOptions {
 
 /** Where `queue` is not configured. */
 const QUEUE = { size: 1000, timeoutMs: 30_000 };
+/** Bodies that wait take no more than this together, however long the line may be. */
+const QUEUE_BYTES_MAX = 256 * 1024 * 1024;
 const RETRY_AFTER_MIN_MS = 1000;
 const RETRY_AFTER_MAX_MS = 60_000;
 
@@ -48,6 +52,7 @@ export class ReplicaSet implements UpstreamListener {
   readonly #line = new WaitingLine<WaitingRequest>();
   #members: readonly Upstream[] = [];
   #queue = QUEUE;
+  #waitingBytes = 0;
   /** How long the last one who got through had waited. */
   #lastWaitMs = 0;
   #isLeaving = false;
@@ -101,7 +106,9 @@ export class ReplicaSet implements UpstreamListener {
     const nowMs = this.#options.clock.monotonicMs();
     const untilMs = Math.min(nowMs + this.#queue.timeoutMs, request.mustEndByMs ?? Number.POSITIVE_INFINITY);
     const waiter = new WaitingRequest(request, { sinceMs: nowMs, untilMs, set: this });
-    if (!this.#line.join(waiter, this.#queue.size)) throw this.#refuse(request);
+    const bytes = this.#waitingBytes + waiter.bytes;
+    if (bytes > QUEUE_BYTES_MAX || !this.#line.join(waiter, this.#queue.size)) throw this.#refuse(request);
+    this.#waitingBytes = bytes;
     this.#options.deadlines.add(waiter);
     return waiter;
   }
@@ -115,7 +122,7 @@ export class ReplicaSet implements UpstreamListener {
         return lease !== undefined;
       });
       if (served === undefined || lease === undefined) break;
-      this.#options.deadlines.delete(served);
+      this.#forget(served);
       this.#lastWaitMs = this.#options.clock.monotonicMs() - served.sinceMs;
       served.grant(lease);
     }
@@ -138,7 +145,7 @@ export class ReplicaSet implements UpstreamListener {
   /** Takes a waiter out of the line; false where it has left already. */
   dismiss(waiter: WaitingRequest): boolean {
     const hasLeft = this.#line.leave(waiter);
-    if (hasLeft) this.#options.deadlines.delete(waiter);
+    if (hasLeft) this.#forget(waiter);
     this.#letGo();
     return hasLeft;
   }
@@ -150,6 +157,11 @@ export class ReplicaSet implements UpstreamListener {
     waiter.leave(
       this.hasOther(waiter.request.excluded) ? this.#refuse(waiter.request) : new GatewayError('no_healthy_upstream'),
     );
+  }
+
+  #forget(waiter: WaitingRequest): void {
+    this.#waitingBytes -= waiter.bytes;
+    this.#options.deadlines.delete(waiter);
   }
 
   #tryLease({ work, prefix, excluded }: LeaseRequest): Lease | undefined {
@@ -215,6 +227,10 @@ class WaitingRequest implements Waiter, Turn, Deadline {
 
   get urgency(): Urgency {
     return this.request.urgency;
+  }
+
+  get bytes(): number {
+    return this.request.bytes ?? 0;
   }
 
   get granted(): Promise<Lease> {

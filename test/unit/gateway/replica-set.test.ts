@@ -169,6 +169,23 @@ describe('a replica set', () => {
     }
   });
 
+  it('keeps no more bodies waiting than memory allows, whatever the queue’s size, and counts those that left', async () => {
+    open(1, { maxInFlight: 1 });
+    const MIB = 1024 * 1024;
+    const held = lease();
+    const turns = [1, 2, 3, 4].map(() => wait({ bytes: 64 * MIB }));
+    expect(refusalOf({ bytes: 1 })).toBe('overloaded');
+    expect(wait({ bytes: 0 })).toBeDefined();
+    const left = turns[1]?.granted.catch((error: Error) => error.message);
+    turns[1]?.leave(new Error('gone'));
+    expect(await left).toBe('gone');
+    turns.push(wait({ bytes: 64 * MIB }));
+    expect(refusalOf({ bytes: 1 })).toBe('overloaded');
+    held.release();
+    await turns[0]?.granted;
+    expect(wait({ bytes: 64 * MIB })).toBeDefined();
+  });
+
   it('that is retired lets its engines go when the last one who waits was served', async () => {
     open(1, { maxInFlight: 1 });
     const held = lease();
