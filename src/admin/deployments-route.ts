@@ -9,6 +9,7 @@ import { factsInForce } from '#domain/pool-facts.ts';
 import type { MetricsSources } from '#observe/metrics.ts';
 import { readDeploymentFigures } from '#reports/deployment-figures.ts';
 import type { DeploymentFigures } from '#reports/deployment-figures.ts';
+import { isPooled } from '#reports/report-pools.ts';
 import { toUnitPricesJson } from '#reports/render-json.ts';
 import type { RequestHandler } from 'express';
 
@@ -36,6 +37,7 @@ export function createDeploymentsRoute({ books, clock, sources, config }: Deploy
         models: deployment.models,
         engine: deployment.engine,
         gpu: deployment.gpu,
+        ...(isPooled(deployment) ? { pooled: true } : {}),
         upstreams: upstreams
           .filter((status) => status.deployment === deployment.name)
           .map(({ upstream, healthy, inFlight }) => ({ name: upstream, healthy, inFlight })),

@@ -7,7 +7,7 @@ import type { ReportSource } from './read-report.ts';
 import { toRecordSources } from './record-sources.ts';
 import { ceilHour } from './report-period.ts';
 import type { ReportPeriod } from './report-period.ts';
-import { hashPrices, sumPools } from './report-pools.ts';
+import { hashPrices, isPooled, sumPools } from './report-pools.ts';
 import { sumRows } from './report-rows.ts';
 import type { RowSource } from './report-rows.ts';
 import { dayOf } from './time-zone.ts';
@@ -40,7 +40,8 @@ export function computeChargeback(request: ChargebackRequest): ChargebackReport 
     idleShares: shares,
     idleShared: idlePolicy !== 'separate',
   });
-  const pools = sumPools(source.books, source.facts, hours);
+  const pooled = new Set(config.deployments.filter(isPooled).map(({ name }) => name));
+  const pools = sumPools(source.books, source.facts, { ...hours, pooled });
   const kept = team === null ? rows : keepTeam(request, rows);
   const settledThrough = source.status.frontier === null ? null : source.status.frontier + 1;
   return {

@@ -99,6 +99,7 @@ function toPoolJson(pool: ReportPool): Readonly<Record<string, unknown>> {
   return {
     deployment: pool.deployment,
     gpu: pool.gpu,
+    ...(pool.pooled ? { pooled: true } : {}),
     prices: pool.prices.map(({ name, nanoUsdPerGpuHour, from }) => ({
       name,
       usdPerGpuHour: formatUsdShortest(nanoUsdPerGpuHour),

@@ -125,7 +125,12 @@ function renderBill({ pools, totals }: ChargebackReport, options: TableOptions):
     money('pending $', ({ pendingNanoUsd }) => pendingNanoUsd),
   ].filter(({ read }) => pools.some((pool) => read(pool) !== formatFine(0n)));
   const columns: readonly Column<ReportPool>[] = [
-    { head: 'deployment', text: true, read: ({ deployment }) => clean(deployment), total: 'total' },
+    {
+      head: 'deployment',
+      text: true,
+      read: ({ deployment, pooled }) => `${clean(deployment)}${pooled ? ' (pooled)' : ''}`,
+      total: 'total',
+    },
     { head: 'GPU', text: true, read: ({ gpu }) => clean(gpu) },
     {
       head: '$/GPU h',

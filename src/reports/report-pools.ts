@@ -1,18 +1,31 @@
 // The capacity side of a report: pools with their prices and profiles, and the booked totals.
 import type { BookCell } from '#domain/books.ts';
+import type { DeploymentConfig } from '#config/config.ts';
 import type { FactBook, PoolFacts } from '#domain/pool-facts.ts';
 import type { Period } from '#domain/books.ts';
 import { createHash } from 'node:crypto';
 import type { ReportPool, ReportPrice } from './report-shape.ts';
 
-/** One line per deployment (or joined deployments) and GPU model, sorted by both; only what was booked in the period. */
-export function sumPools(books: readonly BookCell[], facts: FactBook, period: Period): readonly ReportPool[] {
+/** A URL of the deployment hides several engines (contract §3 `replicas`), so its figures are marked. */
+export function isPooled({ upstreams }: Pick<DeploymentConfig, 'upstreams'>): boolean {
+  return upstreams.some(({ replicas }) => replicas > 1);
+}
+
+/**
+ * One line per deployment (or joined deployments) and GPU model, sorted by both; only what was booked in the period. `pooled` names the
+ * deployments that are.
+ */
+export function sumPools(
+  books: readonly BookCell[],
+  facts: FactBook,
+  { pooled = new Set(), ...period }: Period & { readonly pooled?: ReadonlySet<string> },
+): readonly ReportPool[] {
   const groups = Map.groupBy(books, ({ deployments, gpu }) => JSON.stringify([deployments, gpu]));
   const keys = [...groups.keys()].sort();
   return keys.flatMap((key) => {
     const group = groups.get(key) ?? [];
     const first = group[0];
-    return first === undefined ? [] : [sumPool(first, group, { facts, period })];
+    return first === undefined ? [] : [sumPool(first, group, { facts, period, pooled })];
   });
 }
 
@@ -31,7 +44,7 @@ export function hashPrices(pools: readonly ReportPool[]): string {
 function sumPool(
   first: BookCell,
   books: readonly BookCell[],
-  { facts, period }: { facts: FactBook; period: Period },
+  { facts, period, pooled }: { facts: FactBook; period: Period; pooled: ReadonlySet<string> },
 ): ReportPool {
   const sum = (metric: keyof BookCell['metrics']) => books.reduce((total, book) => total + book.metrics[metric], 0n);
   const versions = versionsOf(books, facts, period);
@@ -44,6 +57,7 @@ function sumPool(
   return {
     deployment: first.deployments,
     gpu: first.gpu,
+    pooled: first.deployments.split('+').some((name) => pooled.has(name)),
     prices: pricesOf(versions),
     profileSource:
       newest.length === 0 ? null : [...new Set(newest.map(({ profileSource }) => profileSource))].sort().join('+'),

@@ -37,6 +37,8 @@ export interface ReportPool {
   /** Deployment name; several that share GPUs are joined by `+`. */
   readonly deployment: string;
   readonly gpu: string;
+  /** A URL of one of its deployments hides several engines (`replicas`): how requests met in each of them is not seen. */
+  readonly pooled: boolean;
   /** In force at some moment of the period, ascending by `from`. */
   readonly prices: readonly ReportPrice[];
   readonly profileSource: string | null;

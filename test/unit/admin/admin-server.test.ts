@@ -240,6 +240,16 @@ describe('deployments', () => {
     });
   });
 
+  test('behind a URL that hides several engines are marked as pooled', async () => {
+    const sample = createSampleConfig();
+    const [deployment] = sample.deployments;
+    if (deployment === undefined) throw new Error('the sample has a deployment');
+    const upstreams = deployment.upstreams.map((upstream) => ({ ...upstream, replicas: 4 }));
+    const config = { ...sample, deployments: [{ ...deployment, upstreams }] };
+    const get = await start({ config });
+    expect((await get('/api/deployments')).body.deployments[0]).toMatchObject({ name: 'llama-70b', pooled: true });
+  });
+
   test('without traffic nothing is known, which is null', async () => {
     const get = await start({ books: createFixedBooks({ cells: [], books: [] }) });
     const { body } = await get('/api/deployments');

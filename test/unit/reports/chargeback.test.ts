@@ -5,6 +5,7 @@ import type { ChargebackRequest } from '#reports/chargeback.ts';
 import { parseGroupBy } from '#reports/dimensions.ts';
 import { renderCsv } from '#reports/render-csv.ts';
 import { toReportJson } from '#reports/render-json.ts';
+import { renderTable } from '#reports/render-table.ts';
 import { parseTimeZone } from '#reports/time-zone.ts';
 import { parseNanoUsd } from '#domain/nano-usd.ts';
 import type { IdlePolicy } from '#reports/report-shape.ts';
@@ -37,6 +38,29 @@ function compute(
     ...request,
   });
 }
+
+describe('a pool behind a URL that hides several engines', () => {
+  const ofReplicas = (...replicas: readonly number[]) =>
+    compute({
+      config: createReportConfig({
+        deployments: [
+          { name: 'llama-70b', models: ['llama-3.1-70b'], upstreams: replicas.map((count) => ({ replicas: count })) },
+        ],
+      }),
+    });
+
+  test('is marked as pooled, in JSON and in the table', () => {
+    const report = ofReplicas(1, 4);
+    expect(toReportJson(report)).toMatchObject({ pools: [{ deployment: 'llama-70b', pooled: true }] });
+    expect(renderTable(report, { color: false })).toContain('llama-70b (pooled)');
+  });
+
+  test('is not marked where every URL is one engine', () => {
+    const report = ofReplicas(1, 1);
+    expect(JSON.stringify(toReportJson(report))).not.toContain('pooled');
+    expect(renderTable(report, { color: false })).not.toContain('pooled');
+  });
+});
 
 describe('the example of the contract', () => {
   test('comes out in its exact shape, unit prices included', () => {

@@ -106,6 +106,7 @@ export function createReportConfig(
       name: string;
       models: readonly string[];
       baseline?: Config['deployments'][number]['baseline'];
+      upstreams?: readonly { replicas: number }[];
     }[];
   } = {},
 ): Pick<Config, 'teams' | 'deployments'> {
@@ -119,7 +120,10 @@ export function createReportConfig(
       models: ['*'],
       ...team,
     })),
-    deployments: (overrides.deployments ?? [{ name: 'llama-70b', models: ['llama-3.1-70b'] }]) as Config['deployments'],
+    deployments: (overrides.deployments ?? [{ name: 'llama-70b', models: ['llama-3.1-70b'] }]).map((deployment) => ({
+      upstreams: [],
+      ...deployment,
+    })) as unknown as Config['deployments'],
   };
 }
 
