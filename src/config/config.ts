@@ -215,6 +215,8 @@ export interface DeploymentConfig {
   readonly work: 'tokens' | 'duration';
   /** Globs over request paths that are forwarded unread and metered by duration. */
   readonly passThrough: readonly string[];
+  /** Globs over paths that control an engine, forwarded for keys with the scope `operator`; absent or empty: none. */
+  readonly allowControl?: readonly string[];
   readonly errors: 'passthrough' | 'openai';
   /** True: running counts are asked of the engine in streams, so that cut ones have exact tokens too. */
   readonly continuousUsage?: boolean;
@@ -244,6 +246,8 @@ export interface TeamKeyConfig {
   readonly name: string;
   /** `''` when the key belongs to no project. */
   readonly project: string;
+  /** What the key may do besides inference; absent or empty: nothing. */
+  readonly scopes?: readonly string[];
 }
 
 /** A spending limit per calendar period of `timezone`. */

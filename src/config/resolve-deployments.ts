@@ -63,6 +63,7 @@ export function resolveDeployment(entry: Entry<DeploymentInput>, context: PriceC
     engineStatistics: value.engineStatistics,
     work: value.work,
     passThrough: value.passThrough,
+    ...(value.allowControl.length === 0 ? {} : { allowControl: value.allowControl }),
     errors: value.errors,
     dropFields: value.dropFields,
     defaults: unwrapScalars(value.defaults) as Readonly<Record<string, unknown>>,

@@ -23,10 +23,11 @@ export function resolveTeam(entry: Entry<TeamInput>, findings: ProblemList): Tea
     name: value.name,
     displayName: value.displayName === '' ? value.name : value.displayName,
     costCenter: value.costCenter,
-    keys: value.keys.map(({ key, name, project }, position) => ({
+    keys: value.keys.map(({ key, name, project, scopes }, position) => ({
       key,
       name: name === '' ? `key-${position + 1}` : name,
       project,
+      ...(scopes.length === 0 ? {} : { scopes }),
     })),
     reservedGpuMillionths: value.reservedGpus,
     models: value.models,

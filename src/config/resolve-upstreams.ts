@@ -53,6 +53,9 @@ interface UpstreamPlace extends Pick<UpstreamConfig, 'url' | 'discovery' | 'name
 function completeUpstream(written: UpstreamInput, known: UpstreamPlace): UpstreamConfig {
   const { url, discovery, name, deployment, place, findings } = known;
   const tls = resolveTls(written, known);
+  if (written.grpcUrl !== '' && !URL.canParse(written.grpcUrl)) {
+    findings.add([...place, 'grpcUrl'], 'expected a URL such as grpc://triton:8001 or grpcs://triton:8001');
+  }
   const proxy = resolveProxy(written, known);
   if (written.dcgm !== '' && parseUrl(written.dcgm) === undefined) {
     findings.add([...place, 'dcgm'], 'expected the http:// or https:// URL of a DCGM exporter');

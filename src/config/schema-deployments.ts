@@ -137,6 +137,7 @@ export const deploymentSchema = section({
   passThrough: list(text({ pattern: /^\/[^\s?#]*$/, expected: 'a path glob that begins with /' })).default([
     ...DEFAULT_PASS_THROUGH,
   ]),
+  allowControl: list(text({ pattern: /^\/[^\s?#]*$/, expected: 'a path glob that begins with /' })).default([]),
   errors: oneOf(['passthrough', 'openai']).default('passthrough'),
   continuousUsage: flag().default(false),
   dropFields: list(requestField()).default([]),

@@ -27,6 +27,7 @@ const key = section({
   }),
   name: label().default(''),
   project: label().default(''),
+  scopes: list(oneOf(['operator'])).default([]),
 });
 
 export const teamSchema = section({

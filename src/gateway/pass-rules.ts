@@ -2,7 +2,8 @@
 import type { Config, DeploymentConfig } from '#config/config.ts';
 import type { Caller } from '#domain/caller.ts';
 import { GatewayError } from '#domain/errors.ts';
-import { createPathFilter, readForwardablePath } from './forwardable-path.ts';
+import { isControlPath, OPERATOR_SCOPE } from './control-routes.ts';
+import { createPathFilter, readSafePath } from './forwardable-path.ts';
 import type { ModelRouter } from './route-model.ts';
 
 /** One deployment that forwards a path, by the glob that says so. */
@@ -11,23 +12,34 @@ export interface PassRule {
   readonly glob: string;
 }
 
-/** Returns the rules that let a path through, in the config's order; none for a path that must never be forwarded. */
-export type FindPassRules = (path: string) => readonly PassRule[];
+/**
+ * Returns the rules that let a path through, in the config's order. A path that controls an engine goes by `allowControl`, and for keys with
+ * the scope `operator` alone; a spelling that could mean another path never goes.
+ */
+export type FindPassRules = (path: string, scopes: readonly string[]) => readonly PassRule[];
 
-/** Compiles a config's `passThrough` globs. */
+/** Compiles a config's `passThrough` and `allowControl` globs. */
 export function createPassRules(config: Config): FindPassRules {
   const rules = config.deployments.map((deployment) => ({
     deployment,
-    globs: deployment.passThrough.map((glob) => ({ glob, matches: createPathFilter([glob]) })),
+    globs: compileGlobs(deployment.passThrough),
+    controlGlobs: compileGlobs(deployment.allowControl ?? []),
   }));
-  return (path) => {
-    const forwardable = readForwardablePath(path);
-    if (forwardable === null) return [];
-    return rules.flatMap(({ deployment, globs }) => {
-      const found = globs.find(({ matches }) => matches(forwardable));
+  return (path, scopes) => {
+    const safe = readSafePath(path);
+    if (safe === null) return [];
+    const controls = isControlPath(safe);
+    if (controls && !scopes.includes(OPERATOR_SCOPE)) return [];
+    return rules.flatMap(({ deployment, globs, controlGlobs }) => {
+      const found = (controls ? controlGlobs : globs).find(({ matches }) => matches(safe));
       return found === undefined ? [] : [{ deployment, glob: found.glob }];
     });
   };
+}
+
+/** Globs with their patterns. */
+function compileGlobs(globs: readonly string[]) {
+  return globs.map((glob) => ({ glob, matches: createPathFilter([glob]) }));
 }
 
 /** What a request says about the deployment it means. */

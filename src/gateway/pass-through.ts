@@ -38,19 +38,19 @@ const TAKES_CHUNKED = new Set(['POST', 'PUT', 'PATCH']);
 /** Creates the handler of last resort. */
 export function createPassThroughHandler(plane: DataPlane): RouteHandler {
   const compiled = new WeakMap<Config, FindPassRules>();
-  const findRules = (path: string): readonly PassRule[] => {
+  const findRules = (path: string, scopes: readonly string[]): readonly PassRule[] => {
     const { config } = plane.view;
     let find = compiled.get(config);
     if (find === undefined) {
       find = createPassRules(config);
       compiled.set(config, find);
     }
-    return find(path);
+    return find(path, scopes);
   };
   return {
     route: 'other',
     serve(exchange) {
-      const rules = findRules(exchange.path);
+      const rules = findRules(exchange.path, exchange.meter.caller.scopes);
       if (rules.length === 0) throw createRouteNotFound(exchange.path);
       return servePassThrough(plane, rules, exchange);
     },

@@ -9,7 +9,8 @@ const KEEPALIVE_TIMEOUT_MS = 20_000;
 const DEFAULT_PORT = 8001;
 
 interface Channel {
-  readonly address: string;
+  /** Everything that, changed, needs a new channel. */
+  readonly key: string;
   readonly client: Client;
 }
 
@@ -27,13 +28,14 @@ export class GrpcUpstreams {
 
   /** The engine's client, made on first use. */
   get(upstream: Upstream): Client {
-    const url = readGrpcUrl(upstream);
+    const address = readAddress(upstream);
+    const key = JSON.stringify([address, upstream.config.tls]);
     const known = this.#channels.get(upstream);
-    if (known?.address === url.href) return known.client;
+    if (known?.key === key) return known.client;
     known?.client.close();
     if (known === undefined) this.#closeOrphans();
-    const client = new Client(url.host, createCredentials(upstream, url), this.#createOptions(upstream));
-    this.#channels.set(upstream, { address: url.href, client });
+    const client = new Client(address.host, createCredentials(upstream, address), this.#createOptions(address));
+    this.#channels.set(upstream, { key, client });
     return client;
   }
 
@@ -52,8 +54,8 @@ export class GrpcUpstreams {
     }
   }
 
-  #createOptions(upstream: Upstream) {
-    const serverName = upstream.config.tls?.serverName ?? '';
+  #createOptions({ serverName, isEncrypted }: GrpcAddress) {
+    const isNamed = isEncrypted && serverName !== '';
     return {
       'grpc.max_receive_message_length': this.#maxMessageBytes,
       'grpc.max_send_message_length': -1,
@@ -66,24 +68,35 @@ export class GrpcUpstreams {
       'grpc.service_config_disable_resolution': 1,
       'grpc.enable_http_proxy': 0,
       'grpc.use_local_subchannel_pool': 1,
-      ...(serverName === ''
-        ? {}
-        : { 'grpc.ssl_target_name_override': serverName, 'grpc.default_authority': serverName }),
+      ...(isNamed ? { 'grpc.ssl_target_name_override': serverName, 'grpc.default_authority': serverName } : {}),
     };
   }
 }
 
-/** `grpcUrl` of the config, else the engine's host at Triton's gRPC port, encrypted as its HTTP is. */
-function readGrpcUrl({ config }: Upstream): URL {
-  if (config.grpcUrl !== undefined) return new URL(config.grpcUrl);
-  const url = new URL(config.url);
-  const address = config.address ?? url.hostname;
-  const host = address.includes(':') && !address.startsWith('[') ? `[${address}]` : address;
-  return new URL(`${url.protocol === 'https:' ? 'grpcs' : 'grpc'}://${host}:${DEFAULT_PORT}`);
+/** Where an engine's gRPC is, and the name that its certificate must hold. */
+interface GrpcAddress {
+  readonly host: string;
+  readonly serverName: string;
+  readonly isEncrypted: boolean;
 }
 
-function createCredentials({ config }: Upstream, url: URL): ChannelCredentials {
-  if (url.protocol !== 'grpcs:') return credentials.createInsecure();
+/** `grpcUrl` of the config, else Triton's gRPC port, encrypted as HTTP is; of a name with several addresses the one that is meant. */
+function readAddress({ config }: Upstream): GrpcAddress {
+  const http = new URL(config.url);
+  const scheme = http.protocol === 'https:' ? 'grpcs' : 'grpc';
+  const url = new URL(config.grpcUrl ?? `${scheme}://${http.hostname}:${DEFAULT_PORT}`);
+  const address = config.address ?? url.hostname;
+  const host = address.includes(':') && !address.startsWith('[') ? `[${address}]` : address;
+  const named = config.tls?.serverName ?? '';
+  return {
+    host: `${host}:${url.port}`,
+    serverName: named === '' && config.address !== undefined ? url.hostname : named,
+    isEncrypted: url.protocol === 'grpcs:',
+  };
+}
+
+function createCredentials({ config }: Upstream, { isEncrypted }: GrpcAddress): ChannelCredentials {
+  if (!isEncrypted) return credentials.createInsecure();
   const { ca = '', cert = '', key = '' } = config.tls ?? {};
   const toBuffer = (pem: string): Buffer | null => (pem === '' ? null : Buffer.from(pem));
   return credentials.createSsl(toBuffer(ca), toBuffer(key), toBuffer(cert));

@@ -18,12 +18,13 @@ export type KeyLookup = (presented: string) => Caller | undefined;
 export function createKeyLookup(teams: readonly TeamConfig[]): KeyLookup {
   const entries = new Map<string, Entry>();
   for (const team of teams) {
-    for (const { key, project } of team.keys) {
+    for (const { key, project, scopes = [] } of team.keys) {
       const digest = hash('sha256', key, 'buffer');
       const caller: Caller = {
         ...createTeamCaller(team),
         project: project === '' ? null : project,
         keyId: renderKeyId(key),
+        scopes,
       };
       entries.set(digest.toString('latin1'), { digest, caller });
     }
