@@ -9,6 +9,7 @@ export interface RawExchange {
   until(part: string): Promise<void>;
   /** Resolves with everything that came when the connection has ended, whoever ended it. */
   readonly closed: Promise<string>;
+  isClosed(): boolean;
   /** Sends no more; the other side may go on. */
   halfClose(): void;
   hangUp(): void;
@@ -39,6 +40,7 @@ export function openRaw(port: number, bytes: string | Buffer): RawExchange {
   return {
     socket,
     closed,
+    isClosed: () => isClosed,
     text: () => received,
     write: (data) => void socket.write(toBytes(data)),
     async until(part) {
