@@ -14,7 +14,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   engines: ['domain'],
   store: ['domain'],
   tenancy: ['domain', 'config'],
-  gateway: ['domain', 'config', 'tenancy', 'tokenizer'],
+  gateway: ['domain', 'attribution', 'accounting', 'config', 'tenancy', 'tokenizer'],
   grpc: ['domain', 'config', 'tenancy', 'gateway'],
   observe: ['domain', 'config'],
   reports: ['domain', 'config'],
