@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { FakeEngine } from '#test/support/fake-engine.ts';
 import { ADS_KEY, type Answer, chatBody, createConfig, send } from './harness.ts';
-import { answerAll, asked, configure, engines, harness, start, stop, until } from './several-engines.ts';
+import { answerAll, asked, clock, configure, engines, harness, start, stop, until } from './several-engines.ts';
 
 afterEach(stop);
 
@@ -63,7 +63,7 @@ describe('full engines', () => {
     await until(() => asked()[0] === 1);
     const queued = send(harness.port);
     await until(() => waiting() === 1);
-    harness.clock.advance(5001);
+    clock.advance(5001);
     const late = await queued;
     expect([late.status, JSON.parse(late.text).error.code]).toEqual([503, 'overloaded']);
     expect(Number(late.headers['retry-after'])).toBeGreaterThanOrEqual(5);
@@ -80,7 +80,7 @@ describe('full engines', () => {
     await until(() => asked()[0] === 1);
     const queued = send(harness.port);
     await until(() => waiting() === 1);
-    harness.clock.advance(3100);
+    clock.advance(3100);
     expect([(await queued).status, (await running).status]).toEqual([503, 504]);
   });
 
@@ -115,7 +115,7 @@ describe('full engines', () => {
     await until(() => asked()[0] === 1);
     const queued = send(harness.port);
     await until(() => waiting() === 1);
-    harness.clock.advance(20_000);
+    clock.advance(20_000);
     release[0]?.();
     await until(() => release.length > 1);
     release[1]?.();

@@ -2,6 +2,7 @@
 import type { DeploymentConfig, UpstreamConfig } from '#config/config.ts';
 import type { GatewayOptions } from '#gateway/create-gateway.ts';
 import { type FakeEngine, type Script, startFakeEngine } from '#test/support/fake-engine.ts';
+import { createVirtualClock, type VirtualClock } from '#test/support/virtual-clock.ts';
 import {
   type Answer,
   createConfig,
@@ -16,6 +17,8 @@ import {
 export let harness: Harness;
 /** Its engines, `trt-1` first. */
 export let engines: FakeEngine[] = [];
+/** Stands still unless told otherwise, so that no ejection ends because the machine is slow. */
+export let clock: VirtualClock;
 /** Results of retries, oldest first. */
 export let retries: string[] = [];
 /** Names of ejected engines, oldest first. */
@@ -52,6 +55,8 @@ export async function start(setting: Setting = {}, options: Partial<GatewayOptio
   ejections = [];
   for (let index = 1; index < (setting.count ?? 2); index += 1) engines.push(await startFakeEngine());
   const others = engines;
+  const still = createVirtualClock();
+  clock = still;
   harness = await startHarness(
     (url) => {
       // The harness has the first engine; what the config needs of it is its URL.
@@ -59,6 +64,7 @@ export async function start(setting: Setting = {}, options: Partial<GatewayOptio
       return configure(setting);
     },
     {
+      clock: { ...still, toEpochMs: (monotonicMs) => still.epochMs() - still.monotonicMs() + monotonicMs },
       onRetry: (_deployment, result) => void retries.push(result),
       onEjection: ({ upstream }) => void ejections.push(upstream),
       ...options,

@@ -4,6 +4,7 @@ import { type Answer, chatBody, send } from './harness.ts';
 import {
   answerAll,
   asked,
+  clock,
   configure,
   ejections,
   engines,
@@ -123,7 +124,7 @@ describe('an engine whose requests fail', () => {
       await gate.opened;
       res.end('{}');
     });
-    harness.clock.advance(1300);
+    clock.advance(1300);
     const trying: Promise<Answer>[] = [];
     while (engines[0]?.requests.length === 3) {
       trying.push(send(harness.port));
@@ -142,13 +143,13 @@ describe('an engine whose requests fail', () => {
     await start();
     engines[0]?.answerWith(reset);
     await sendMany(40);
-    harness.clock.advance(1300);
+    clock.advance(1300);
     await sendMany(40);
     expect([asked()[0], ejections.length]).toEqual([4, 2]);
-    harness.clock.advance(1300);
+    clock.advance(1300);
     await sendMany(20);
     expect(asked()[0]).toBe(4);
-    harness.clock.advance(1300);
+    clock.advance(1300);
     await sendMany(40);
     expect(asked()[0]).toBe(5);
   });
