@@ -30,11 +30,12 @@ export function findChunkSize({ promptTokens, baseMs, gapsMs }: CompanionGaps): 
   // The last chunk is the rest; the others are equally long, though later ones read more context.
   const full = chunks.slice(0, -1);
   const mean = full.reduce((sum, ms) => sum + ms, 0) / full.length;
-  const bounds = { min: promptTokens / chunks.length, max: promptTokens / (chunks.length - 1) };
+  // A rest shorter than the least share goes unseen.
+  const bounds = { min: promptTokens / (chunks.length + CHUNK_EXCESS_SHARE), max: promptTokens / (chunks.length - 1) };
   const estimate = Math.min(Math.max((promptTokens * mean) / total, bounds.min), bounds.max);
   const power = 2 ** Math.round(Math.log2(estimate));
   const ratio = Math.max(power / estimate, estimate / power);
   // The companion's own token may count against the limit of an iteration.
-  const fits = power >= bounds.min * 0.97 && power <= bounds.max * 1.03;
+  const fits = power >= bounds.min * 0.99 && power <= bounds.max * 1.03;
   return ratio <= POWER_RATIO_MAX && fits ? power : Math.round(estimate);
 }

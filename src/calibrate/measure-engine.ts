@@ -47,7 +47,7 @@ const SHORT_PROMPT_TOKENS = 100;
 const CHUNK_PROMPT_TOKENS = 7200;
 const LONG_BATCH = 8;
 const LONG_LENGTHS = [7200, 3600, 1800, 900] as const;
-const TINY = { probes: 20, promptTokens: 16, outputTokens: 96, streams: 2 };
+const TINY = { probes: 48, promptTokens: 16, outputTokens: 96, streams: 2 };
 const STEPS = { min: 40, max: 256 };
 /** Parts of the whole time that one long prompt, the long batch's prompts and one decode window may take. */
 const LONG_PROMPT_SHARE = 1 / 12;

@@ -89,7 +89,9 @@ export function renderCalibrationText(report: CalibrationReport, { color }: { re
     if (written === null)
       lines.push(
         '',
-        `For deployment ${subject.deployment ?? 'entries of this engine'} in the config (or run with --write):`,
+        subject.deployment === null
+          ? 'For the deployment of this engine in the config:'
+          : `For deployment ${subject.deployment} in the config (--write does it):`,
         `    ${configLine}`,
       );
     else lines.push(paint('green', `Written to ${written}. A running gateway takes it over on SIGHUP.`));
