@@ -1,5 +1,6 @@
 // The command line: which commands there are and their options. What a command does lives in commands, demo and config.
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { readVersion } from './commands/read-version.ts';
 import { REPORT_OPTIONS } from './commands/report-options.ts';
 import { UNDELIVERED_COMMANDS } from './commands/undelivered.ts';
 
@@ -126,6 +127,7 @@ function addDemo(program: Command): void {
   program
     .command('demo')
     .description('the main job end to end on simulated engines: traffic, chargeback, check against the truth')
+    .option('--json', 'print the chargeback and the check as one JSON object')
     .option('--once', 'exit after the check: 0, or 1 if the books differ or a team is off by more than 5 %')
     .option('--seconds <seconds>', 'length of the traffic', parseNumber, 24)
     .option('--seed <number>', 'seed of engines and traffic', parseNumber, 7)
@@ -133,6 +135,7 @@ function addDemo(program: Command): void {
       const { runDemo } = await import('./demo/run-demo.ts');
       process.exitCode = await runDemo({
         once: options.once === true,
+        json: options.json === true,
         seconds: options.seconds,
         seed: options.seed,
         env: process.env,
@@ -171,24 +174,47 @@ function addCalibrate(program: Command): void {
     });
 }
 
+function addLedger(program: Command): void {
+  const ledger = program.command('ledger').description('prove the books, archive the records');
+  ledger
+    .command('verify')
+    .description('recompute the books from every claim; names the first thing that does not add up')
+    .addOption(configOption())
+    .option('--from <instant>', 'first UTC day or hour, inclusive (default: all that is kept)')
+    .option('--to <instant>', 'last UTC day or hour, exclusive')
+    .option('--json', 'print JSON')
+    .action(async (options) => {
+      const { runLedgerVerify } = await import('./commands/ledger.ts');
+      process.exitCode = await runLedgerVerify({ path: options.config, env: process.env, options });
+    });
+  for (const [name, what] of [
+    ['rebuild', 'rebuilding a lost store from archive and journals'],
+    ['adjust', 'corrections with a reason and an author'],
+  ] as const)
+    addAbsent(ledger, `ledger ${name}`, what);
+}
+
+/** A command of the contract that answers with a clear error. */
+function addAbsent(parent: Command, name: string, what: string): void {
+  parent
+    .command(name.split(' ').at(-1) ?? name, { hidden: false })
+    .description(`${what} (not part of this version)`)
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .action(() => {
+      process.stderr.write(`inferometer ${name}: ${what} is not part of this version; see CHANGELOG.md for what is.\n`);
+      process.exitCode = EXIT.usage;
+    });
+}
+
 function addUndelivered(program: Command): void {
-  for (const { name, what } of UNDELIVERED_COMMANDS) {
-    program
-      .command(name, { hidden: false })
-      .description(`${what} (not part of this version)`)
-      .allowUnknownOption()
-      .allowExcessArguments()
-      .action(() => {
-        process.stderr.write(
-          `inferometer ${name}: ${what} is not part of this version; see CHANGELOG.md for what is.\n`,
-        );
-        process.exitCode = EXIT.usage;
-      });
-  }
+  for (const { name, what } of UNDELIVERED_COMMANDS) addAbsent(program, name, what);
 }
 
 async function main(): Promise<void> {
-  const program = new Command('inferometer').description('Measures what GPU inference really costs.').exitOverride();
+  const program = new Command('inferometer')
+    .description('Measures what GPU inference really costs.')
+    .version(readVersion());
   program.configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'inferometer: ')) });
   addServe(program);
   addInit(program);
@@ -197,9 +223,15 @@ async function main(): Promise<void> {
   addSimulate(program);
   addReport(program);
   addCalibrate(program);
+  addLedger(program);
   addUndelivered(program);
-  for (const command of [program, ...program.commands, ...program.commands.flatMap((child) => child.commands)])
+  for (const command of [program, ...program.commands, ...program.commands.flatMap((child) => child.commands)]) {
     command.exitOverride();
+    // Scripts pass --config to every command alike; those that need no file take it all the same.
+    const runs = command.commands.length === 0;
+    if (runs && !command.options.some((option) => option.long === '--config'))
+      command.addOption(configOption().hideHelp());
+  }
   try {
     await program.parseAsync(process.argv);
   } catch (error) {

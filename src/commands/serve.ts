@@ -1,6 +1,4 @@
 // `inferometer serve`: loads the configuration, runs the gateway, reloads it on SIGHUP, drains it on SIGTERM.
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Config } from '#config/config.ts';
 import { loadConfig } from '#config/load-config.ts';
 import { formatProblem } from '#config/problem.ts';
@@ -8,6 +6,7 @@ import { ConfigReloader } from '#config/watch-config.ts';
 import type { Log } from '#domain/log.ts';
 import { createLogging } from '#observe/logging.ts';
 import { composeGateway, type RunningGateway } from '../compose.ts';
+import { readVersion } from './read-version.ts';
 import { waitForSignal } from './wait-for-signal.ts';
 
 export interface ServeOptions {
@@ -90,9 +89,4 @@ function failStart(error: unknown): number {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-function readVersion(): string {
-  const text = readFileSync(join(import.meta.dirname, '..', '..', 'package.json'), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }

@@ -19,6 +19,8 @@ import { findFreePort } from './free-port.ts';
 export interface DemoOptions {
   /** Exit after the check instead of staying up. */
   readonly once: boolean;
+  /** One JSON object instead of tables. */
+  readonly json: boolean;
   readonly seconds: number;
   readonly seed: number;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -52,10 +54,15 @@ export async function runDemo(options: DemoOptions): Promise<number> {
       isTerminal: process.stderr.isTTY,
     });
     await waitUntilSettled(stage, traffic.endedAtMs);
-    await runReport({ path: configPath, env: options.env, options: { groupBy: 'team,model' } });
+    if (!options.json) await runReport({ path: configPath, env: options.env, options: { groupBy: 'team,model' } });
     const verdict = await compareWithTruth(stage, traffic);
-    process.stdout.write(renderVerdict(verdict));
-    process.stdout.write(renderUrls(stage, configPath));
+    if (options.json) {
+      const chargeback = await readReport(stage, 'team,model');
+      process.stdout.write(`${JSON.stringify({ ...verdict, chargeback })}\n`);
+    } else {
+      process.stdout.write(renderVerdict(verdict));
+      process.stdout.write(renderUrls(stage, configPath));
+    }
     if (!options.once) await waitForSignal(['SIGINT', 'SIGTERM']);
     return verdict.differenceNanoUsd === '0' && verdict.checks.every(isWithin) ? 0 : 1;
   } finally {
@@ -94,8 +101,8 @@ interface ReportJson {
   readonly totals: { readonly differenceNanoUsd: string };
 }
 
-async function readReport(stage: DemoStage): Promise<ReportJson> {
-  const response = await fetch(`http://127.0.0.1:${stage.adminPort}/api/reports/chargeback?groupBy=team`, {
+async function readReport(stage: DemoStage, groupBy: 'team' | 'team,model' = 'team'): Promise<ReportJson> {
+  const response = await fetch(`http://127.0.0.1:${stage.adminPort}/api/reports/chargeback?groupBy=${groupBy}`, {
     headers: { authorization: `Bearer ${stage.adminToken}` },
   });
   if (!response.ok) throw new Error(`the report of the demo failed: ${response.status} ${await response.text()}`);

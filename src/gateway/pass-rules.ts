@@ -51,7 +51,8 @@ export interface PassRequest {
 }
 
 /**
- * Narrows rules to what the request means and its caller may use; never empty. Throws `model_not_found` or `model_not_allowed`.
+ * Narrows rules to what the request means and its caller may use; never empty. Throws `route_not_found`, `model_not_found` or
+ * `model_not_allowed`.
  */
 export function narrowPassRules(
   rules: readonly PassRule[],
@@ -64,7 +65,11 @@ export function narrowPassRules(
       ? request.deployment === undefined || deployment.name === request.deployment
       : deployment.models.includes(model),
   );
-  if (meant.length === 0) throw new GatewayError('model_not_found', { param: 'model' });
+  if (meant.length === 0) {
+    // The model may well exist; it is the route that its deployment does not forward.
+    if (router.isKnown({ model, deployment: request.deployment })) throw new GatewayError('route_not_found');
+    throw new GatewayError('model_not_found', { param: 'model' });
+  }
   const [first, ...others] = meant.filter(({ deployment }) => router.isAllowed(caller, deployment, model ?? undefined));
   if (first === undefined) throw new GatewayError('model_not_allowed', { param: 'model' });
   return [first, ...others];

@@ -62,6 +62,11 @@ export class ModelRouter {
     return entries;
   }
 
+  /** Whether the configuration has what a request names: its model, or without one its deployment. */
+  isKnown({ model, deployment }: { readonly model: string | null; readonly deployment: string | undefined }): boolean {
+    return model === null ? this.#deployments.some(({ name }) => name === deployment) : this.#byModel.has(model);
+  }
+
   /** Whether the caller's globs cover the sent, the canonical or the deployment's name. */
   isAllowed(caller: Caller, deployment: DeploymentConfig, sent?: string): boolean {
     if (caller.models === null) return true;

@@ -105,7 +105,9 @@ function refuse(
   }
   plane.onRejection(meter?.caller.team ?? null, known.code);
   meter?.endUnsent({ outcome: 'rejected', status: known.status });
-  sendError(res, known, { protocol: protocolOf(path), headers: idHeaders });
+  const chosen = meter?.deployment ?? null;
+  const headers = chosen === null ? idHeaders : { ...idHeaders, 'x-inferometer-deployment': chosen };
+  sendError(res, known, { protocol: protocolOf(path), headers });
   if (!req.complete) discardRest(req, plane.view.config.server.maxBodyBytes);
 }
 

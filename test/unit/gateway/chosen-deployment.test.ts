@@ -1,0 +1,57 @@
+// What a refusal says of the deployment that the request meant: its name once it was chosen, and the route where only that is missing.
+import { afterEach, describe, expect, it } from 'vitest';
+import {
+  createConfig,
+  createDeploymentConfig,
+  createUpstreamConfig,
+  type Harness,
+  send,
+  startHarness,
+} from './harness.ts';
+
+let harness: Harness | undefined;
+
+afterEach(async () => {
+  await harness?.close();
+  harness = undefined;
+});
+
+async function start(): Promise<Harness> {
+  harness = await startHarness((url) =>
+    createConfig([
+      createDeploymentConfig([createUpstreamConfig(url)], { name: 'text', models: ['writer'], passThrough: [] }),
+      createDeploymentConfig([createUpstreamConfig(url, { name: 'b', pool: 'image/b' })], {
+        name: 'image',
+        models: ['painter'],
+        passThrough: ['/v1/images/*'],
+      }),
+      createDeploymentConfig([createUpstreamConfig('http://127.0.0.1:9', { name: 'c', pool: 'gone/c' })], {
+        name: 'gone',
+        models: ['nobody-home'],
+      }),
+    ]),
+  );
+  return harness;
+}
+
+describe('a refusal', () => {
+  it('of a route that a known model does not forward says that the route is missing, not the model', async () => {
+    const { port } = await start();
+    const codes = [];
+    for (const path of ['/v1/images/generations?model=writer', '/v1/images/generations?model=stranger']) {
+      const answer = await send(port, { path, body: { prompt: 'a cat' } });
+      codes.push([answer.status, JSON.parse(answer.text).error.code]);
+    }
+    expect(codes).toEqual([
+      [404, 'route_not_found'],
+      [404, 'model_not_found'],
+    ]);
+  });
+
+  it('after a deployment was chosen names it', async () => {
+    const { port } = await start();
+    const body = { model: 'nobody-home', messages: [{ role: 'user', content: 'x' }] };
+    const answer = await send(port, { path: '/v1/chat/completions', body });
+    expect([answer.status, answer.headers['x-inferometer-deployment']]).toEqual([502, 'gone']);
+  });
+});
