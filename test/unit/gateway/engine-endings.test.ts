@@ -2,15 +2,15 @@
 import type { ServerResponse } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openRaw } from '#test/support/raw-http.ts';
-import { EACH, watchEngine } from './ending-kinds.ts';
-import { type Harness, send, startHarness } from './harness.ts';
+import { answerPosts, EACH, startEndingHarness, watchEngine } from './ending-kinds.ts';
+import { type Harness, send } from './harness.ts';
 
 let harness: Harness;
 beforeEach(async () => {
-  harness = await startHarness();
+  harness = await startEndingHarness();
 });
 afterEach(async () => {
-  expect(harness.gateway.upstreamStatus()).toMatchObject([{ inFlight: 0 }]);
+  expect(harness.gateway.upstreamStatus().map(({ inFlight }) => inFlight)).toEqual([0, 0]);
   // Nothing late may add a second record.
   const before = harness.metering.records.length;
   expect((await send(harness.port, { method: 'GET', path: '/healthz' })).status).toBe(200);
@@ -66,7 +66,7 @@ describe.each(EACH)('an engine of %s that', (name, kind) => {
     ],
   ];
   it.each(breaks)('%s: one record, and the client never takes it for an end', async (_how, script, record, start) => {
-    harness.engine.answerWith(script);
+    answerPosts(harness, script);
     const client = openRaw(harness.port, kind.request);
     await harness.metering.whenRecorded(1);
     if (!client.text().startsWith('HTTP/1.1 5')) await Promise.race([client.closed, client.until('HTTP/1.1 5')]);
@@ -80,7 +80,7 @@ describe.each(EACH)('an engine of %s that', (name, kind) => {
   });
 
   it('sends more than its content-length: the client gets what was promised, and the connection is not used again', async () => {
-    harness.engine.answerWith((res) => {
+    answerPosts(harness, (res) => {
       const promised = `HTTP/1.1 200 OK\r\ncontent-type: ${kind.headers['content-type']}\r\ncontent-length: ${kind.part.length}\r\n\r\n`;
       res.socket?.end(`${promised}${kind.part}HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nSTOLE`);
     });
@@ -89,7 +89,7 @@ describe.each(EACH)('an engine of %s that', (name, kind) => {
     await harness.metering.whenRecorded(1);
     expect(harness.metering.records).toHaveLength(1);
     client.hangUp();
-    harness.engine.answerWith((res) => void res.end('{"mine":1}'));
+    answerPosts(harness, (res) => res.end('{"mine":1}'));
     expect((await send(harness.port)).text).toBe('{"mine":1}');
   });
 
@@ -111,7 +111,7 @@ describe.each(EACH)('an engine of %s that', (name, kind) => {
     await harness.metering.whenRecorded(1);
     expect(harness.metering.records).toMatchObject([record]);
     if (begins) expect(await client.closed).not.toMatch(/\r\n0\r\n\r\n$/);
-    else await client.until('upstream_timeout');
+    else await client.until('The engine did not answer in time.');
     client.hangUp();
   });
 
