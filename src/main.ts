@@ -100,7 +100,7 @@ function addSimulate(program: Command): void {
     .option('--host <host>', 'address to listen on', '127.0.0.1')
     .addOption(
       new Option('--flavor <flavor>', 'server to imitate')
-        .choices(['trtllm', 'triton', 'vllm', 'transformers'])
+        .choices(['trtllm', 'triton', 'vllm', 'transformers', 'kserve'])
         .default('trtllm'),
     )
     .option('--model <name>', 'model name', 'llama-3.1-8b')

@@ -5,7 +5,7 @@ import { waitForSignal } from './wait-for-signal.ts';
 export interface SimulateOptions {
   readonly host: string;
   readonly port: number;
-  readonly flavor: 'trtllm' | 'triton' | 'vllm' | 'transformers';
+  readonly flavor: 'trtllm' | 'triton' | 'vllm' | 'transformers' | 'kserve';
   readonly model: string;
   readonly seed: number;
   /** commander turns `--no-usage` into false. */

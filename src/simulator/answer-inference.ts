@@ -48,7 +48,8 @@ export async function answerInference(
   const { flavor, engine } = context;
   try {
     const faults = readFaults(context, req);
-    const body = await readJsonBody(req);
+    const sent = await readJsonBody(req);
+    const body = flavor.translate?.(sent) ?? sent;
     await sleep(context.networkOverheadMs + (faults.delayHeadersMs ?? 0));
     if (res.destroyed || sendSpoiledAnswer(res, { flavor, faults, stream: body['stream'] === true })) return;
     const problem = flavor.check({ route, body, servedModel: context.model });
@@ -135,7 +136,7 @@ function planAnswer(context: InferenceContext, checked: CheckedRequest): AnswerP
     ),
   );
   const reportsUsage = !context.noUsage && faults.noUsage !== true;
-  const asked = request.stream ? flavor.streamUsage(body) : { atEnd: true, continuous: false };
+  const asked = request.stream ? flavor.streamUsage(body) : { atEnd: flavor.wholeUsage?.(body) ?? true, continuous: false };
   return {
     flavor,
     request,

@@ -7,6 +7,7 @@ import type { InferenceContext } from './answer-inference.ts';
 import { sendJson } from './answer-whole.ts';
 import type { FlavorName } from './flavors/flavor.ts';
 import type { InferenceRoute } from './inference-request.ts';
+import { answerKserve } from './kserve-routes.ts';
 
 /** What the server needs besides the inference routes. */
 export interface EngineServerContext extends InferenceContext {
@@ -50,6 +51,9 @@ const plainRoutes: Readonly<Record<FlavorName, Readonly<Record<string, PlainRout
     '/version': (_context, res) => sendJson(res, 200, { version: '0.28.0' }),
     '/metrics': ({ engine, model }, res) => sendText(res, engine.log.renderVllm(model, engine.core)),
   },
+  kserve: {
+    '/metrics': ({ engine, model }, res) => sendText(res, engine.log.renderTriton(model, engine.core)),
+  },
   transformers: {
     '/health': (context, res) =>
       context.isReady() ? sendJson(res, 200, { status: 'ok' }) : sendJson(res, 503, { status: 'loading' }),
@@ -66,6 +70,7 @@ export function createEngineServer(context: EngineServerContext): Server {
       else sendJson(res, 405, { detail: 'Method Not Allowed' });
       return;
     }
+    if (context.flavor.name === 'kserve' && answerKserve(context, url.pathname, { req, res })) return;
     // Nothing else reads a body; whatever comes is let through so that the connection can be used again.
     req.resume();
     if (req.method === 'GET') answerGet(context, url, res);
@@ -77,7 +82,7 @@ function answerGet(context: EngineServerContext, url: URL, res: ServerResponse):
   const plain = plainRoutes[context.flavor.name][url.pathname];
   if (url.pathname === '/truth') sendTruth(context, url, res);
   else if (plain !== undefined) plain(context, res);
-  else if (url.pathname.startsWith('/v1/models')) sendModels(context, url.pathname, res);
+  else if (url.pathname.startsWith('/v1/models') && context.flavor.name !== 'kserve') sendModels(context, url.pathname, res);
   else sendJson(res, 404, { detail: 'Not Found' });
 }
 

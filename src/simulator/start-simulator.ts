@@ -8,6 +8,7 @@ import { findEngineModel, slowToBaseline } from './engine-models.ts';
 import { createEngineServer } from './engine-server.ts';
 import { parseFaultSwitches } from './fault-switches.ts';
 import type { Flavor, FlavorName } from './flavors/flavor.ts';
+import { createKserveFlavor } from './flavors/kserve.ts';
 import { transformersFlavor } from './flavors/transformers.ts';
 import { tritonFlavor } from './flavors/triton.ts';
 import { trtllmFlavor } from './flavors/trtllm.ts';
@@ -159,7 +160,9 @@ function createFlavor(options: SimulatorOptions): Flavor {
       return createVllmFlavor({ promptTokensDetails: options.promptTokensDetails === true });
     case 'transformers':
       return transformersFlavor;
+    case 'kserve':
+      return createKserveFlavor('generate', options.noUsage !== true);
     default:
-      throw new RangeError(`unknown flavor "${String(options.flavor)}"; known: trtllm, triton, vllm, transformers`);
+      throw new RangeError(`unknown flavor "${String(options.flavor)}"; known: trtllm, triton, vllm, transformers, kserve`);
   }
 }

@@ -54,6 +54,7 @@ const ENGINE_OF_FLAVOR = {
   triton: 'triton-openai',
   vllm: 'vllm',
   transformers: 'transformers',
+  kserve: 'triton',
 } as const;
 
 /** Resolves when `check` returns true; polls every `everyMs`, rejects with `what` after `limitMs`. */

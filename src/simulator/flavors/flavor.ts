@@ -3,7 +3,7 @@
 import type { EndReason } from '../choice-script.ts';
 import type { InferenceRoute, JsonObject } from '../inference-request.ts';
 
-export type FlavorName = 'trtllm' | 'triton' | 'vllm' | 'transformers';
+export type FlavorName = 'trtllm' | 'triton' | 'vllm' | 'transformers' | 'kserve';
 
 /** An answer without generation, in the flavour's own envelope. */
 export interface HttpProblem {
@@ -77,12 +77,16 @@ export interface Flavor {
   readonly usageInLastToken: boolean;
   /** Extra headers of every answer. */
   headers(requestId: string | null): Readonly<Record<string, string>>;
+  /** The body in the form of the simulator's own routes; absent where it has that form. */
+  translate?(body: JsonObject): JsonObject;
   /** Why the request is refused, or undefined. */
   check(request: RequestToCheck): HttpProblem | undefined;
   /** A refusal or failure in the flavour's envelope. */
   problem(status: number, message: string, field?: string): HttpProblem;
   /** Whether the stream is to end with usage, and whether every chunk is to carry it. */
   streamUsage(body: JsonObject): { readonly atEnd: boolean; readonly continuous: boolean };
+  /** Whether an answer that is not streamed has usage; absent means always. */
+  wholeUsage?(body: JsonObject): boolean;
   /** Id of an answer. `engineId` counts the engine's requests, `uuid` is 32 hexadecimal digits. */
   answerId(request: { route: InferenceRoute; requestId: string | null; engineId: number; uuid: string }): string;
   /** The `model` an answer names. */
