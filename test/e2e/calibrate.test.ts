@@ -81,12 +81,13 @@ describe('inferometer calibrate', () => {
       reasons: [],
       deployment: 'under-test',
       upstream: 'first',
-      prefillTokensPerIteration: 2048,
     });
     for (const term of Object.values(answer.terms) as { low: number; high: number; source: string }[]) {
       expect(term.source).toBe('measured');
       expect(term.high).toBeGreaterThan(term.low);
     }
+    // The engine's limit is 2048; a machine that is late may blur the gaps it is read from.
+    expect(Math.abs(answer.prefillTokensPerIteration / 2048 - 1)).toBeLessThan(0.2);
     // Tokenising and HTTP are no iteration: the simulator adds 5 ms, the sockets and timers a little.
     expect(answer.overheadMs.value).toBeGreaterThan(3);
     const text = readFileSync(path, 'utf8');
