@@ -1,0 +1,208 @@
+// What a deployment's own keys do to requests on their way, seen from the engine; and which deployment gets a request where several could.
+import { afterEach, describe, expect, it } from 'vitest';
+import type { DeploymentConfig } from '#config/config.ts';
+import { type FakeEngine, startFakeEngine } from '#test/support/fake-engine.ts';
+import {
+  chatBody,
+  createConfig,
+  createDeploymentConfig,
+  createUpstreamConfig,
+  type Harness,
+  send,
+  startHarness,
+} from './harness.ts';
+
+let harness: Harness;
+let other: FakeEngine | undefined;
+afterEach(async () => {
+  await harness.close();
+  await other?.close();
+  other = undefined;
+});
+
+const startWith = async (change: Partial<DeploymentConfig>): Promise<void> => {
+  harness = await startHarness((url) => createConfig([createDeploymentConfig([createUpstreamConfig(url)], change)]));
+};
+
+describe('field rules', () => {
+  it('a request is changed where the rules say so and nowhere else, and metered as it was sent', async () => {
+    await startWith({
+      dropFields: ['user', 'metadata'],
+      defaults: { temperature: 0.2 },
+      caps: { maxTokens: 64, n: 2 },
+    });
+    const body =
+      '{"model":"llama-3.1-70b", "user": "u-1","messages":[ {"role":"user","content":"a"} ],"n":9,"max_tokens":1e3}';
+    await send(harness.port, { body });
+    expect(harness.engine.requests[0]?.body.toString()).toBe(
+      '{"temperature":0.2,"model":"served", "messages":[ {"role":"user","content":"a"} ],"n":2,"max_tokens":64}',
+    );
+    expect(harness.metering.starts).toMatchObject([{ maxTokens: 64, sequences: 2 }]);
+    expect(harness.metering.records).toMatchObject([{ user: 'u-1', requestedModel: 'llama-3.1-70b' }]);
+  });
+
+  it('a dropped stream is no stream, a dropped stream_options is not put back by us, a dropped model not renamed', async () => {
+    await startWith({ dropFields: ['stream'] });
+    await send(harness.port, { body: chatBody({ stream: true }) });
+    expect(harness.metering.records).toMatchObject([{ stream: false, outcome: 'completed' }]);
+    await harness.close();
+    await startWith({ dropFields: ['stream_options', 'model'] });
+    await send(harness.port, { body: chatBody({ stream: true, stream_options: { include_usage: true } }) });
+    const sent = JSON.parse(String(harness.engine.requests[0]?.body)) as object;
+    expect(Object.keys(sent)).toEqual(['messages', 'stream']);
+  });
+});
+
+describe('several deployments of one model', () => {
+  const startTwo = async (first: Partial<DeploymentConfig>, second: Partial<DeploymentConfig>): Promise<void> => {
+    const engine = await startFakeEngine();
+    other = engine;
+    const health = { path: '/health', intervalMs: 20, timeoutMs: 1000, unhealthyAfter: 1 };
+    harness = await startHarness((url) =>
+      createConfig([
+        createDeploymentConfig([createUpstreamConfig(url)], { ...first, health }),
+        createDeploymentConfig([createUpstreamConfig(engine.url, { name: 'trt-2' })], {
+          name: 'spare',
+          models: ['other-name', 'llama-3.1-70b'],
+          servedModel: 'spare-model',
+          ...second,
+          health,
+        }),
+      ]),
+    );
+  };
+  const ask = async (count: number): Promise<Record<string, number>> => {
+    const seen: Record<string, number> = {};
+    for (let index = 0; index < count; index += 1) {
+      const { headers } = await send(harness.port);
+      const name = String(headers['x-inferometer-deployment']);
+      seen[name] = (seen[name] ?? 0) + 1;
+    }
+    return seen;
+  };
+  const untilHealthy = async (deployment: string, healthy: boolean): Promise<void> => {
+    const read = () => harness.gateway.upstreamStatus().find((status) => status.deployment === deployment)?.healthy;
+    while (read() !== healthy) await new Promise((resolve) => setTimeout(resolve, 5));
+  };
+
+  it('the higher priority has them all, the lower takes over while it is down, under its own model name', async () => {
+    await startTwo({ priority: 1 }, { priority: 0 });
+    await untilHealthy('llama-70b', true);
+    expect(await ask(5)).toEqual({ 'llama-70b': 5 });
+    harness.engine.healthStatus = 503;
+    await untilHealthy('llama-70b', false);
+    expect(await ask(5)).toEqual({ spare: 5 });
+    expect(JSON.parse(String(other?.requests[0]?.body))).toMatchObject({ model: 'spare-model' });
+    expect(harness.metering.records.at(-1)).toMatchObject({
+      deployment: 'spare',
+      model: 'other-name',
+      requestedModel: 'llama-3.1-70b',
+    });
+    harness.engine.healthStatus = 200;
+    await untilHealthy('llama-70b', true);
+    expect(await ask(3)).toEqual({ 'llama-70b': 3 });
+  });
+
+  it('equal priorities share by weight', async () => {
+    await startTwo({ weight: 3 }, { weight: 1 });
+    const { 'llama-70b': first = 0, spare = 0 } = await ask(400);
+    expect(first + spare).toBe(400);
+    // Binomial of 400 at 3/4: 300 ± 8.7; seven deviations.
+    expect(Math.abs(first - 300)).toBeLessThan(61);
+  });
+
+  it('weight 0 gets nothing while the other serves, and a header still finds it', async () => {
+    await startTwo({ weight: 1 }, { weight: 0 });
+    expect(await ask(30)).toEqual({ 'llama-70b': 30 });
+    const { headers } = await send(harness.port, { headers: { 'x-inferometer-deployment': 'spare' } });
+    expect(headers['x-inferometer-deployment']).toBe('spare');
+  });
+
+  it('every alias finds its deployment, and the record has both names', async () => {
+    await startTwo({}, {});
+    for (const model of ['meta-llama/Llama-3.1-70B-Instruct', 'other-name']) {
+      await send(harness.port, { body: chatBody({ model }) });
+    }
+    expect(harness.metering.records).toMatchObject([
+      { requestedModel: 'meta-llama/Llama-3.1-70B-Instruct', model: 'llama-3.1-70b', deployment: 'llama-70b' },
+      { requestedModel: 'other-name', model: 'other-name', deployment: 'spare' },
+    ]);
+  });
+});
+
+describe('estimate of the cost', () => {
+  const start = (estimate: (question: { concurrency: number; completion: number }) => string | null) =>
+    startHarness(undefined, { estimateCost: estimate });
+
+  it('stands in the headers of a small whole answer whose body is unchanged', async () => {
+    harness = await start(({ completion, concurrency }) => `0.00000000${completion * concurrency}`);
+    const answer = await send(harness.port);
+    expect(answer.headers['x-inferometer-cost-estimate-usd']).toBe('0.000000003');
+    expect(Number(answer.headers['content-length'])).toBe(answer.body.length);
+    expect(harness.metering.records).toMatchObject([{ outcome: 'completed', tokens: { output: 3 } }]);
+  });
+
+  it.each<[string, (harness: Harness) => void, object]>([
+    [
+      'a stream',
+      ({ engine }) =>
+        engine.answerWith(
+          (res) => void res.writeHead(200, { 'content-type': 'text/event-stream' }).end('data: [DONE]\n\n'),
+        ),
+      { stream: true },
+    ],
+    [
+      'an answer without usage',
+      ({ engine }) =>
+        engine.answerWith(
+          (res) => void res.writeHead(200, { 'content-type': 'application/json', 'content-length': 2 }).end('{}'),
+        ),
+      {},
+    ],
+    [
+      'an answer of unknown length',
+      ({ engine }) =>
+        engine.answerWith(
+          (res) =>
+            void res
+              .writeHead(200, { 'content-type': 'application/json' })
+              .end('{"usage":{"prompt_tokens":1,"completion_tokens":1}}'),
+        ),
+      {},
+    ],
+    [
+      'an error',
+      ({ engine }) =>
+        engine.answerWith(
+          (res) => void res.writeHead(500, { 'content-type': 'application/json', 'content-length': 2 }).end('{}'),
+        ),
+      {},
+    ],
+    [
+      'an answer beyond 256 KiB',
+      ({ engine }) =>
+        engine.answerWith((res) => {
+          const body = JSON.stringify({ x: 'y'.repeat(256 * 1024), usage: { prompt_tokens: 1, completion_tokens: 1 } });
+          res.writeHead(200, { 'content-type': 'application/json', 'content-length': body.length }).end(body);
+        }),
+      {},
+    ],
+  ])('%s has none', async (_name, arrange, body) => {
+    harness = await start(() => '0.000000001');
+    arrange(harness);
+    const answer = await send(harness.port, { body: chatBody(body) });
+    expect(answer.headers['x-inferometer-cost-estimate-usd']).toBeUndefined();
+    expect(answer.complete).toBe(true);
+  });
+
+  it('an answer broken off while it was held is broken off for the client', async () => {
+    harness = await start(() => '0.000000001');
+    harness.engine.answerWith((res) => {
+      res.writeHead(200, { 'content-type': 'application/json', 'content-length': 100 });
+      res.write('{"usage":', () => res.destroy());
+    });
+    const answer = await send(harness.port);
+    expect([answer.status, answer.complete, answer.text]).toEqual([200, false, '{"usage":']);
+    expect(harness.metering.records).toMatchObject([{ outcome: 'upstream_error' }]);
+  });
+});
