@@ -18,6 +18,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   grpc: ['domain', 'config', 'tenancy', 'gateway'],
   observe: ['domain', 'config'],
   reports: ['domain', 'config'],
+  ledger: ['domain', 'attribution', 'accounting', 'config', 'reports'],
   admin: ['domain', 'config', 'reports', 'observe'],
   simulator: ['domain'],
   tokenizer: ['domain'],

@@ -1,6 +1,6 @@
 // Moves the frontier: computes the next freeze from a snapshot (pure) and commits it by compare-and-set.
 // Not here: one pool's sums (pool-books.ts), one window's arithmetic (attribution/freeze-window.ts), when to call (compose).
-import { hashFreeze } from '#attribution/freeze-chain.ts';
+import { chainFreeze, digestFreeze } from '#attribution/freeze-chain.ts';
 import type { JournalPublication } from '#attribution/freeze-window.ts';
 import type { SettlementListener } from '#domain/settlement-listener.ts';
 import type {
@@ -62,7 +62,8 @@ export function computeFreeze(input: FreezeInput, options: FreezeOptions): Freez
     }
   }
   const shares = totalShares(sharesByJournal);
-  const hash = hashFreeze(input.hash, { to, books, shares });
+  const contentDigest = digestFreeze({ to, books, shares });
+  const hash = chainFreeze(input.hash, contentDigest);
   return {
     expected: {
       frontier,
@@ -72,6 +73,7 @@ export function computeFreeze(input: FreezeInput, options: FreezeOptions): Freez
     },
     to,
     hash,
+    contentDigest,
     books,
     shares: Object.fromEntries(
       Object.entries(shares).map(([journal, share]) => [journal, { k: input.k + 1, to, hash, ...share }]),

@@ -5,6 +5,5 @@ export const UNDELIVERED_COMMANDS: readonly { readonly name: string; readonly wh
   { name: 'compare', what: 'comparing two engines' },
   { name: 'what-if', what: 'what-if pricing' },
   { name: 'month', what: 'closing a month' },
-  { name: 'ledger', what: 'verifying, exporting and rebuilding the ledger' },
   { name: 'store', what: 'copying and migrating stores' },
 ];

@@ -250,8 +250,10 @@ export interface FreezeCommit {
     readonly factsVersion: number;
   };
   readonly to: number;
-  /** Hash of freeze k+1: SHA-256 over the previous hash and the JSON of books and shares. */
+  /** Hash of freeze k+1: SHA-256 over the previous hash and `contentDigest`. */
   readonly hash: string;
+  /** Hex SHA-256 of the canonical JSON of end, books and shares: what the chain is recomputed from once they are gone. */
+  readonly contentDigest: string;
   readonly books: readonly BookIncrement[];
   /** By journal. */
   readonly shares: Readonly<Record<string, ShareEntry>>;

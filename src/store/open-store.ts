@@ -1,10 +1,12 @@
 // Chooses the store by the URL of the config. The only file outside the adapters that knows there are two.
 import { StoreSchemaError, type SettlementStore } from '#domain/settlement.ts';
 import type { BooksReader } from '#domain/books.ts';
+import type { LedgerReader } from '#domain/ledger.ts';
 import type { Log } from '#domain/log.ts';
 import { describeRedisUrl, parseRedisUrl } from './redis/redis-url.ts';
 import { RedisConnection } from './redis/redis-connection.ts';
 import { RedisBooksReader } from './redis/redis-books-reader.ts';
+import { RedisLedgerReader } from './redis/redis-ledger-reader.ts';
 import { RedisSettlementStore } from './redis/redis-settlement-store.ts';
 import { SqliteStore } from './sqlite/sqlite-store.ts';
 import type { StoreRetention } from './store-options.ts';
@@ -27,6 +29,7 @@ export interface OpenStoreOptions {
 export interface OpenedStore {
   readonly settlement: SettlementStore;
   readonly books: BooksReader;
+  readonly ledger: LedgerReader;
   /** Kind and address without user and password, for logs. */
   describe(): string;
 }
@@ -40,7 +43,7 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
   if (options.url.startsWith('sqlite:')) {
     const path = options.url.slice('sqlite:'.length).replace(/^\/\/(?=\/)/, '');
     const store = new SqliteStore({ ...shared, path });
-    return { settlement: store, books: store, describe: () => `sqlite:${path}` };
+    return { settlement: store, books: store, ledger: store, describe: () => `sqlite:${path}` };
   }
   const address = parseRedisUrl(options.url);
   if (address === null) {
@@ -52,6 +55,7 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
   return {
     settlement: new RedisSettlementStore(connection),
     books: new RedisBooksReader(connection),
+    ledger: new RedisLedgerReader(connection),
     describe: () => describeRedisUrl(address),
   };
 }

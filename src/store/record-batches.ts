@@ -1,6 +1,6 @@
 // Settled records as a store keeps them: deflated batches, one per claim and ten minutes of endings. No paging (read-record-page.ts).
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
-import type { Claim, ChargeLine, SettledRecordJson } from '#domain/settlement.ts';
+import type { SettledRecordJson } from '#domain/settlement.ts';
 
 /** Batches span at most this, so that a page in the middle of a day need not look at the whole day. */
 export const BATCH_SPAN_MS = 600_000;
@@ -35,19 +35,4 @@ export function packRecords(records: readonly SettledRecordJson[]): RecordBatch[
 /** Inverse of one batch's body. */
 export function unpackRecords(body: Uint8Array): SettledRecordJson[] {
   return JSON.parse(inflateRawSync(body).toString()) as SettledRecordJson[];
-}
-
-/** A claim's charge lines as `ledger verify` will read them back: deflated JSON of {k0, k, hash, lines}. */
-export function packLines(claim: Claim): Buffer {
-  return deflateRawSync(JSON.stringify({ k0: claim.k0, k: claim.k, hash: claim.hash, lines: claim.lines }));
-}
-
-/** Inverse of `packLines`. */
-export function unpackLines(body: Uint8Array): {
-  k0: number;
-  k: number;
-  hash: string;
-  lines: readonly ChargeLine[];
-} {
-  return JSON.parse(inflateRawSync(body).toString()) as ReturnType<typeof unpackLines>;
 }

@@ -2,7 +2,7 @@
 import type { Log } from '#domain/log.ts';
 
 /** Number of the layout both stores write. Older is migrated at open, newer refused with StoreSchemaError. */
-export const STORE_SCHEMA = 1;
+export const STORE_SCHEMA = 2;
 
 /** How long rows stay; hour cells always stay HOUR_CELLS_KEPT_MS. */
 export interface StoreRetention {
@@ -36,6 +36,9 @@ export const HASHES_PER_JOURNAL = 256;
 
 /** Freezes whose chain hash is kept at most; an older claim is skipped and priced again. */
 export const CHAIN_KEPT = 200_000;
+
+/** The digest of a freeze is kept this long after its hour, or as long as records are if that is less: about 3 MB a day in Redis. */
+export const FREEZE_DIGESTS_KEPT_MS = 8 * 86_400_000;
 
 /** Windows later than the store's now + this are refused (settlement.md, Terms). */
 export const FUTURE_SECONDS = 2;

@@ -8,6 +8,7 @@ import { RedisBooksReader } from '#store/redis/redis-books-reader.ts';
 import { RedisConnection } from '#store/redis/redis-connection.ts';
 import { RedisSettlementStore } from '#store/redis/redis-settlement-store.ts';
 import { parseRedisUrl } from '#store/redis/redis-url.ts';
+import { STORE_SCHEMA } from '#store/store-options.ts';
 import { startRedis } from '#test/support/redis-server.ts';
 import { describeSettledBooks } from './settled-books.case.ts';
 import { describeSettlementStore } from './settlement-store.case.ts';
@@ -117,7 +118,7 @@ describe('redis only', () => {
     const { settlement } = create('absent', { url: first.url, timeoutMs: 500 });
     await expect(settlement.open()).rejects.toThrow(StoreUnavailableError);
     const server = await startRedis([], first.port);
-    expect((await settlement.open()).schema).toBe(1);
+    expect((await settlement.open()).schema).toBe(STORE_SCHEMA);
     await settlement.close();
     await server.stop();
   });
@@ -187,7 +188,7 @@ describe('redis only', () => {
     );
     await settlement.commitFreeze(freezeOf(await settlement.readFreezeInput(), at + 2, { [author.journal]: 3n }));
     const keys = (await admin.keys(`${prefix}*`)).map((key) => key.replace(`${prefix}:{s0}:`, ''));
-    const kept = keys.filter((key) => !/^(?:books|cells|batches|bodies|lines|hashes):/.test(key)).sort();
+    const kept = keys.filter((key) => !/^(?:books|cells|batches|bodies|entries|freezes|hashes):/.test(key)).sort();
     expect(kept).toEqual([
       'board',
       'board-index',
@@ -201,7 +202,7 @@ describe('redis only', () => {
       `pending:${author.journal}`,
     ]);
     const growing = keys.filter((key) => !kept.includes(key));
-    expect(growing).toHaveLength(8);
+    expect(growing).toHaveLength(9);
     for (const key of growing) expect(await admin.ttl(`${prefix}:{s0}:${key}`), key).toBeGreaterThan(DAY_MS / 2000);
     await settlement.close();
   });

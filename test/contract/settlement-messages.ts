@@ -1,5 +1,6 @@
 // Builds the messages, freezes and records of the store contract suite. Not a double: only data.
 import { createHash, randomUUID } from 'node:crypto';
+import { chainFreeze } from '#attribution/freeze-chain.ts';
 import type {
   Claim,
   CellIncrement,
@@ -68,7 +69,8 @@ export function publicationAt(window: number, pool = POOL): Publication {
 export function freezeOf(input: FreezeInput, to: number, shares: Readonly<Record<string, bigint>>): FreezeCommit {
   if (input.frontier === null) throw new Error('nobody has joined');
   const charged = Object.values(shares).reduce((sum, share) => sum + share, 0n);
-  const hash = digest([input.hash, to, charged.toString()]);
+  const contentDigest = digest([to, charged.toString()]);
+  const hash = chainFreeze(input.hash, contentDigest);
   const entries = Object.entries(shares).map(([journal, share]): [string, ShareEntry] => [
     journal,
     {
@@ -97,6 +99,7 @@ export function freezeOf(input: FreezeInput, to: number, shares: Readonly<Record
     },
     to,
     hash,
+    contentDigest,
     books: [
       {
         hour: hourOf(to),

@@ -2,6 +2,7 @@
 import { describe, expect } from 'vitest';
 import { StoreUnavailableError, type FreezeCommit } from '#domain/settlement.ts';
 import { windowOf } from '#domain/window.ts';
+import { STORE_SCHEMA } from '#store/store-options.ts';
 import { claimOf, digest, freezeOf, JournalAuthor, POOL, publicationAt } from './settlement-messages.ts';
 import { StoreRig, type StoreSuite } from './store-rig.ts';
 
@@ -326,7 +327,7 @@ export function describeSettlementStore(suite: StoreSuite): void {
       const status = await rig.books.readStatus();
       expect(status).toMatchObject({
         epoch: rig.author.epoch,
-        schema: 1,
+        schema: STORE_SCHEMA,
         frontier: rig.frontier + 1,
         k: 1,
         freezeHash: commit.hash,

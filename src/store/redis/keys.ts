@@ -69,8 +69,12 @@ export class RedisKeys {
   batchBodies(day: number): string {
     return `${this.#start}bodies:${day}`;
   }
-  /** Hash `<journal>.<seq>` → deflated charge lines of the claim. */
-  lines(day: number): string {
-    return `${this.#start}lines:${day}`;
+  /** Hash `<journal>.<seq>` → link of the journal's entry before, a newline, the deflated claim message. */
+  entries(day: number): string {
+    return `${this.#start}entries:${day}`;
+  }
+  /** List: `<k of the hour's first freeze>|<chain hash before it>`, then 32 bytes of digest per freeze. */
+  freezes(hour: number): string {
+    return `${this.#start}freezes:${hour}`;
   }
 }

@@ -17,7 +17,7 @@ export const SCRIPTS = {
   joinSettlement: { file: 'join-settlement', keyCount: 5, moreKeys: false, argCount: 4, moreArgs: false },
   syncMessage: { file: 'sync-message', keyCount: 10, moreKeys: true, argCount: 12, moreArgs: true },
   readFreezeInput: { file: 'read-freeze-input', keyCount: 6, moreKeys: false, argCount: 0, moreArgs: false },
-  commitFreeze: { file: 'commit-freeze', keyCount: 7, moreKeys: true, argCount: 8, moreArgs: false },
+  commitFreeze: { file: 'commit-freeze', keyCount: 8, moreKeys: true, argCount: 9, moreArgs: false },
   putFacts: { file: 'put-facts', keyCount: 2, moreKeys: false, argCount: 2, moreArgs: false },
 } as const satisfies Record<string, ScriptBinding>;
 

@@ -1,9 +1,18 @@
 // Lays out the keys and arguments of sync-message.lua and commit-freeze.lua. Pure: no connection.
 import { BOOK_METRICS, type Claim, type FreezeCommit, type SyncMessage } from '#domain/settlement.ts';
+import { hourOf } from '#domain/window.ts';
 import { claimBalances } from '../check-claim.ts';
-import { packLines, packRecords } from '../record-batches.ts';
+import { formatLink, leavesEntry, packEntry } from '../claim-entries.ts';
+import { packRecords } from '../record-batches.ts';
 import { cellStart, spreadIncrements } from '../rollup-cells.ts';
-import { CHAIN_KEPT, HASHES_PER_JOURNAL, HOUR_CELLS_KEPT_MS, type StoreRetention } from '../store-options.ts';
+
+import {
+  CHAIN_KEPT,
+  FREEZE_DIGESTS_KEPT_MS,
+  HASHES_PER_JOURNAL,
+  HOUR_CELLS_KEPT_MS,
+  type StoreRetention,
+} from '../store-options.ts';
 import type { RedisKeys } from './keys.ts';
 import { SCRIPTS } from './scripts.ts';
 
@@ -107,22 +116,23 @@ interface ClaimLayout {
 function layOutClaim(message: SyncMessage, claim: Claim, { keys, retention, numbers, bodies }: ClaimLayout): unknown {
   const head = { k0: claim.k0, k: claim.k, hash: claim.hash, total: claim.totalNanoUsd };
   if (!claimBalances(claim)) {
-    return { ...head, negated: '0', balances: false, books: [], cells: [], batches: [], lines: [] };
+    return { ...head, negated: '0', balances: false, books: [], cells: [], batches: [], entry: [] };
   }
   const bodyNumber = (body: Buffer) => SCRIPTS.syncMessage.argCount + bodies.push(body);
   const recordsExpiry = (day: number) => day + DAY_SECONDS + Math.ceil(retention.recordsMs / 1000);
-  const batches = packRecords(claim.records).map((batch, part) => {
+  const packed = packRecords(claim.records);
+  const batches = packed.map((batch, part) => {
     const day = cellStart('day', Math.floor(batch.lastEndedMs / 1000));
     const name = `${batch.firstEndedMs}|${message.journal}.${message.seq}.${part}`;
     const [index, store] = [numbers.numberOf(keys.batchIndex(day)), numbers.numberOf(keys.batchBodies(day))];
     return [index, store, recordsExpiry(day), String(batch.lastEndedMs), name, bodyNumber(batch.body)];
   });
-  const firstHour = claim.lines[0]?.hour;
-  const lines: unknown[] = [];
-  if (firstHour !== undefined) {
-    const day = cellStart('day', firstHour);
-    const field = `${message.journal}.${message.seq}`;
-    lines.push([numbers.numberOf(keys.lines(day)), recordsExpiry(day), field, bodyNumber(packLines(claim))]);
+  const entry: unknown[] = [];
+  if (leavesEntry(claim)) {
+    const { day, body } = packEntry(message, claim, packed);
+    const { journal, seq, hash } = message;
+    const key = numbers.numberOf(keys.entries(day));
+    entry.push(key, recordsExpiry(day), `${journal}.${seq}`, bodyNumber(body), formatLink({ day, seq, hash }));
   }
   return {
     ...head,
@@ -144,7 +154,7 @@ function layOutClaim(message: SyncMessage, claim: Claim, { keys, retention, numb
       return [numbers.numberOf(keys.cells(granularity, start)), expiry, dims, ...amounts];
     }),
     batches,
-    lines,
+    entry,
   };
 }
 
@@ -162,6 +172,7 @@ export function layOutCommit(commit: FreezeCommit, { keys, retention, runId }: L
     keys.boardIndex,
     keys.health,
     keys.chain,
+    keys.freezes(hourOf(commit.to)),
   ]);
   const books = commit.books.map((book) => [
     numbers.numberOf(keys.books(book.hour)),
@@ -181,7 +192,12 @@ export function layOutCommit(commit: FreezeCommit, { keys, retention, runId }: L
     JSON.stringify(entry),
   ]);
   const { frontier, k, boardVersion, factsVersion } = commit.expected;
-  const parts = { books, shares, drop: commit.dropMembers, chainKept: CHAIN_KEPT };
+  const digestsKeptMs = Math.min(FREEZE_DIGESTS_KEPT_MS, retention.recordsMs);
+  const digestsExpiry = hourOf(commit.to) + CELL_SPAN_SECONDS.hour + Math.ceil(digestsKeptMs / 1000);
+  const parts = { books, shares, drop: commit.dropMembers, chainKept: CHAIN_KEPT, digestsExpiry };
   const args = [frontier, k, boardVersion, factsVersion, commit.to].map(String);
-  return { keys: numbers.keys, args: [...args, commit.hash, runId, JSON.stringify(parts)] };
+  return {
+    keys: numbers.keys,
+    args: [...args, commit.hash, runId, JSON.stringify(parts), Buffer.from(commit.contentDigest, 'hex')],
+  };
 }

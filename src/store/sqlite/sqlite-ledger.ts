@@ -1,25 +1,33 @@
 // A claim's effects in SQLite: books, rollups, records, charge lines; and their expiry. The caller holds the transaction.
-import { BOOK_METRICS, type BookIncrement, type Claim } from '#domain/settlement.ts';
-import { packLines, packRecords } from '../record-batches.ts';
+import type { EntryLink } from '#domain/ledger.ts';
+import { BOOK_METRICS, type BookIncrement, type Claim, type SyncMessage } from '#domain/settlement.ts';
+import { formatLink, leavesEntry, packEntry } from '../claim-entries.ts';
+import { packRecords } from '../record-batches.ts';
 import { cellStart, spreadIncrements } from '../rollup-cells.ts';
-import { HOUR_CELLS_KEPT_MS, type StoreRetention } from '../store-options.ts';
+import { FREEZE_DIGESTS_KEPT_MS, HOUR_CELLS_KEPT_MS, type StoreRetention } from '../store-options.ts';
 import { ADD_CLAIMED, ADD_TO_BOOKS, ADD_TO_CELL } from './sql-columns.ts';
 import type { Statements } from './statements.ts';
 
 const ADD_DIMS = 'INSERT OR IGNORE INTO dims (dims) VALUES (?)';
 const READ_DIMS_ID = 'SELECT id FROM dims WHERE dims = ?';
-const ADD_BATCH = 'INSERT INTO record_batches (first_ended_ms, last_ended_ms, body) VALUES (?, ?, ?)';
-const ADD_LINES = 'INSERT INTO claim_lines (journal, seq, day, body) VALUES (?, ?, ?, ?)';
+const ADD_BATCH = `INSERT INTO record_batches (first_ended_ms, last_ended_ms, journal, seq, part, body)
+  VALUES (?, ?, ?, ?, ?, ?)`;
+const ADD_ENTRY = 'INSERT INTO claim_entries (journal, seq, day, previous, body) VALUES (?, ?, ?, ?, ?)';
 const EXPIRE_CELLS = 'DELETE FROM rollups WHERE granularity = ? AND start < ?';
 const EXPIRE_BOOKS = 'DELETE FROM books WHERE hour < ?';
 // Bounded: a store that was closed for weeks must not block a freeze while it forgets them.
 const EXPIRE_BATCHES = `DELETE FROM record_batches WHERE id IN
   (SELECT id FROM record_batches WHERE last_ended_ms < ? ORDER BY last_ended_ms LIMIT 5000)`;
-const EXPIRE_LINES = `DELETE FROM claim_lines WHERE (journal, seq) IN
-  (SELECT journal, seq FROM claim_lines WHERE day < ? ORDER BY day LIMIT 5000)`;
+const EXPIRE_ENTRIES = `DELETE FROM claim_entries WHERE (journal, seq) IN
+  (SELECT journal, seq FROM claim_entries WHERE day < ? ORDER BY day LIMIT 5000)`;
+const EXPIRE_DIGESTS = 'DELETE FROM freeze_digests WHERE hour < ?';
+const EXPIRE_FREEZE_HOURS = 'DELETE FROM freeze_hours WHERE hour < ?';
 
-/** Moves the claim's amounts and keeps its records and lines. Neither checked nor repeatable here. */
-export function applyClaim(statements: Statements, claim: Claim, author: { journal: string; seq: number }): void {
+/** Moves the claim's amounts, keeps its records and the claim itself; returns the journal's last entry. Neither checked nor repeatable here. */
+export function applyClaim(
+  statements: Statements,
+  { message, claim, previous }: { message: SyncMessage; claim: Claim; previous: EntryLink | null },
+): EntryLink | null {
   for (const part of claim.pools) statements.run(ADD_CLAIMED, part.hour, part.pool, BigInt(part.nanoUsd));
   const ids = new Map<string, number>();
   for (const sum of spreadIncrements(claim.increments)) {
@@ -27,12 +35,15 @@ export function applyClaim(statements: Statements, claim: Claim, author: { journ
     ids.set(sum.dims, id);
     statements.run(ADD_TO_CELL, sum.granularity, sum.start, id, ...sum.values);
   }
-  for (const batch of packRecords(claim.records)) {
-    statements.run(ADD_BATCH, batch.firstEndedMs, batch.lastEndedMs, batch.body);
+  const { journal, seq, hash } = message;
+  const batches = packRecords(claim.records);
+  for (const [part, batch] of batches.entries()) {
+    statements.run(ADD_BATCH, batch.firstEndedMs, batch.lastEndedMs, journal, seq, part, batch.body);
   }
-  const first = claim.lines[0];
-  if (first === undefined) return;
-  statements.run(ADD_LINES, author.journal, author.seq, cellStart('day', first.hour), packLines(claim));
+  if (!leavesEntry(claim)) return previous;
+  const { day, body } = packEntry(message, claim, batches);
+  statements.run(ADD_ENTRY, journal, seq, day, formatLink(previous), body);
+  return { day, seq, hash };
 }
 
 function internDims(statements: Statements, dims: string): number {
@@ -51,12 +62,16 @@ export function addToBooks(statements: Statements, books: readonly BookIncrement
 /** Deletes what its retention no longer covers. Cheap when there is nothing; called once per hour crossed by the frontier. */
 export function expireRows(statements: Statements, retention: StoreRetention, nowMs: number): void {
   const rollupsFrom = Math.floor((nowMs - retention.rollupsMs) / 1000);
-  const recordsFromMs = nowMs - retention.recordsMs;
+  // Records and entries leave by whole UTC days.
+  const recordsFrom = cellStart('day', Math.floor((nowMs - retention.recordsMs) / 1000));
+  const digestsFrom = Math.floor((nowMs - Math.min(FREEZE_DIGESTS_KEPT_MS, retention.recordsMs)) / 1000) - 3600;
   statements.run(EXPIRE_CELLS, 'hour', Math.floor((nowMs - HOUR_CELLS_KEPT_MS) / 1000));
   // A cell goes when all of it is older than the retention.
   statements.run(EXPIRE_CELLS, 'day', rollupsFrom - 86_400);
   statements.run(EXPIRE_CELLS, 'month', rollupsFrom - 31 * 86_400);
   statements.run(EXPIRE_BOOKS, rollupsFrom - 31 * 86_400);
-  statements.run(EXPIRE_BATCHES, recordsFromMs);
-  statements.run(EXPIRE_LINES, Math.floor(recordsFromMs / 1000) - 86_400);
+  statements.run(EXPIRE_BATCHES, recordsFrom * 1000);
+  statements.run(EXPIRE_ENTRIES, recordsFrom);
+  statements.run(EXPIRE_DIGESTS, digestsFrom);
+  statements.run(EXPIRE_FREEZE_HOURS, digestsFrom);
 }

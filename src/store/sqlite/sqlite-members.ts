@@ -1,6 +1,8 @@
 // The store's own row and the rows of members in SQLite, and the reply every settlement call ends with.
+import type { EntryLink } from '#domain/ledger.ts';
 import type { Member, ShareEntry, SyncReply, SyncStatus } from '#domain/settlement.ts';
 import { windowOf } from '#domain/window.ts';
+import { formatLink, parseLink } from '../claim-entries.ts';
 import type { WindowRange } from '../member-blind.ts';
 import { ALIVE_STEP_MS, MEMBER_FORGOTTEN_MS, SHARES_PER_REPLY } from '../store-options.ts';
 import type { Row, Statements } from './statements.ts';
@@ -28,6 +30,8 @@ export interface MemberState {
   claimed: number;
   latePublications: number;
   blind: readonly WindowRange[];
+  /** Last claim kept as an entry. */
+  entry: EntryLink | null;
 }
 
 const READ_STORE = 'SELECT * FROM store WHERE id = 1';
@@ -36,8 +40,8 @@ const WRITE_BOARD_STATE = 'UPDATE store SET frontier = ?, board_version = ? WHER
 const READ_MEMBER = 'SELECT * FROM members WHERE journal = ?';
 const READ_LIVE = "SELECT * FROM members WHERE state = 'live' ORDER BY journal";
 const WRITE_MEMBER = `INSERT OR REPLACE INTO members
-  (journal, state, incarnation, seq, hash, sealed_through, seen_alive_ms, claimed, late_publications, blind)
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+  (journal, state, incarnation, seq, hash, sealed_through, seen_alive_ms, claimed, late_publications, blind, entry)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 const READ_SHARES = 'SELECT entry FROM shares WHERE journal = ? ORDER BY k LIMIT ?';
 const READ_FORGOTTEN = `SELECT journal FROM members WHERE state <> 'live' AND seen_alive_ms < ?
   AND NOT EXISTS (SELECT 1 FROM shares WHERE shares.journal = members.journal)`;
@@ -98,6 +102,7 @@ function toMemberState(row: Row): MemberState {
     claimed: Number(row['claimed']),
     latePublications: Number(row['late_publications']),
     blind: JSON.parse(String(row['blind'])) as readonly WindowRange[],
+    entry: parseLink(String(row['entry'])),
   };
 }
 
@@ -115,6 +120,7 @@ export function writeMember(statements: Statements, member: MemberState): void {
     member.claimed,
     member.latePublications,
     JSON.stringify(member.blind),
+    formatLink(member.entry),
   );
 }
 
@@ -142,6 +148,7 @@ export function registerMember(
     claimed: store.k,
     latePublications: 0,
     blind: author.by === 'join' && sealedThrough > store.frontier ? [[0, sealedThrough]] : [],
+    entry: null,
   };
 }
 

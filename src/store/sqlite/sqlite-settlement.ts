@@ -34,6 +34,8 @@ const READ_FACTS = 'SELECT facts_version, facts FROM store WHERE id = 1';
 const WRITE_FACTS = 'UPDATE store SET facts = ?, facts_version = facts_version + 1 WHERE id = 1 AND facts_version = ?';
 const ADD_SHARE = 'INSERT INTO shares (journal, k, total_nano_usd, entry) VALUES (?, ?, ?, ?)';
 const ADD_FREEZE = 'INSERT INTO freezes (k, hash) VALUES (?, ?)';
+const ADD_DIGEST = 'INSERT INTO freeze_digests (k, hour, digest) VALUES (?, ?, ?)';
+const ADD_FREEZE_HOUR = 'INSERT OR IGNORE INTO freeze_hours (hour, first_k, previous_hash) VALUES (?, ?, ?)';
 const MOVE_FRONTIER = 'UPDATE store SET frontier = ?, freeze_count = ?, freeze_hash = ? WHERE id = 1';
 const CLEAR_BOARD = 'DELETE FROM board WHERE window <= ?';
 const TRIM_HEALTH = `DELETE FROM health WHERE window < (SELECT max(later.window) FROM health AS later
@@ -125,7 +127,7 @@ export class SqliteSettlement {
     member.seq = message.seq;
     member.hash = message.hash;
     member.latePublications += lateCount;
-    const claimApplied = message.claim === null ? null : this.#claim(message.claim, store, member);
+    const claimApplied = message.claim === null ? null : this.#claim(message, message.claim, { store, member });
     if (message.leave) member.state = 'left';
     const answered = claimApplied === null ? null : Number(claimApplied);
     this.#statements.run(ADD_MESSAGE, message.journal, message.seq, message.hash, answered, lateCount);
@@ -147,13 +149,13 @@ export class SqliteSettlement {
   }
 
   /** Moves the claim's money when it is exactly what this journal is due, else leaves everything as it is. */
-  #claim(claim: Claim, store: StoreState, member: MemberState): boolean {
+  #claim(message: SyncMessage, claim: Claim, { store, member }: { store: StoreState; member: MemberState }): boolean {
     if (claim.k0 !== member.claimed || claim.k > store.k || !claimBalances(claim)) return false;
     const chain = claim.k === store.k ? store.freezeHash : this.#statements.get(READ_CHAIN, claim.k)?.['hash'];
     if (chain !== claim.hash) return false;
     const due = this.#statements.allExact(SUM_SHARES, member.journal, claim.k0, claim.k)[0]?.['due'];
     if (due !== BigInt(claim.totalNanoUsd)) return false;
-    applyClaim(this.#statements, claim, member);
+    member.entry = applyClaim(this.#statements, { message, claim, previous: member.entry });
     this.#statements.run(DROP_SHARES, member.journal, claim.k);
     member.claimed = claim.k;
     return true;
@@ -213,6 +215,8 @@ export class SqliteSettlement {
         this.#statements.run(ADD_SHARE, journal, k, BigInt(entry.totalNanoUsd), JSON.stringify(entry));
       }
       this.#statements.run(ADD_FREEZE, k, commit.hash);
+      this.#statements.run(ADD_FREEZE_HOUR, hourOf(commit.to), k, store.freezeHash);
+      this.#statements.run(ADD_DIGEST, k, hourOf(commit.to), Buffer.from(commit.contentDigest, 'hex'));
       this.#statements.run(MOVE_FRONTIER, commit.to, k, commit.hash);
       this.#statements.run(CLEAR_BOARD, commit.to);
       this.#statements.run(TRIM_HEALTH, commit.to);

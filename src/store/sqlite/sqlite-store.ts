@@ -1,4 +1,4 @@
-// Both store ports on one SQLite file, as a client of the worker thread that owns it. No SQL here.
+// All store ports on one SQLite file, as a client of the worker thread that owns it. No SQL here.
 import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
@@ -11,6 +11,7 @@ import type {
   RecordQuery,
   RollupCell,
 } from '#domain/books.ts';
+import type { EntryName, FreezeHour, LedgerEntry, LedgerHeads, LedgerReader } from '#domain/ledger.ts';
 import type { FactBook } from '#domain/pool-facts.ts';
 import {
   StoreSchemaError,
@@ -19,6 +20,7 @@ import {
   type FreezeInput,
   type SettledRecordJson,
   type SettlementStore,
+  type ShareEntry,
   type StoreIdentity,
   type SyncMessage,
   type SyncReply,
@@ -46,7 +48,7 @@ interface WaitingCall {
 }
 
 /** Settlement and reports on one SQLite file (WAL, synchronous=FULL). Several processes may open the same file. */
-export class SqliteStore implements SettlementStore, BooksReader {
+export class SqliteStore implements SettlementStore, BooksReader, LedgerReader {
   readonly #options: SqliteStoreOptions;
   readonly #waiting = new Map<number, WaitingCall>();
   #worker: Worker | null = null;
@@ -104,6 +106,26 @@ export class SqliteStore implements SettlementStore, BooksReader {
 
   readRecords(query: RecordQuery): Promise<{ records: readonly SettledRecordJson[]; next: string | null }> {
     return this.#call('readRecords', [query], this.#options.readTimeoutMs);
+  }
+
+  readHeads(): Promise<LedgerHeads> {
+    return this.#call('readHeads', [], this.#options.readTimeoutMs);
+  }
+
+  listEntries(day: number): Promise<readonly EntryName[]> {
+    return this.#call('listEntries', [day], this.#options.readTimeoutMs);
+  }
+
+  readEntries(day: number, names: readonly EntryName[]): Promise<readonly (LedgerEntry | null)[]> {
+    return this.#call('readEntries', [day, names], this.#options.readTimeoutMs);
+  }
+
+  readFreezeHour(hour: number): Promise<FreezeHour | null> {
+    return this.#call('readFreezeHour', [hour], this.#options.readTimeoutMs);
+  }
+
+  readUnclaimed(journal: string, afterK: number): Promise<readonly ShareEntry[]> {
+    return this.#call('readUnclaimed', [journal, afterK], this.#options.readTimeoutMs);
   }
 
   /** Safe to repeat; afterwards the process can exit and every call is refused until `open`. */

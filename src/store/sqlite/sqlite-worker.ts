@@ -2,10 +2,12 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Granularity, Period, RecordQuery } from '#domain/books.ts';
+import type { EntryName } from '#domain/ledger.ts';
 import type { FactBook } from '#domain/pool-facts.ts';
 import { StoreSchemaError, type FreezeCommit, type SyncMessage } from '#domain/settlement.ts';
 import { openDatabase, readSchema } from './open-database.ts';
 import { readBooks, readRecords, readRollups, readStatus } from './sqlite-books.ts';
+import { listEntries, readEntries, readFreezeHour, readHeads, readUnclaimed } from './sqlite-ledger-reader.ts';
 import { readStore } from './sqlite-members.ts';
 import { SqliteSettlement } from './sqlite-settlement.ts';
 import { Statements } from './statements.ts';
@@ -49,6 +51,11 @@ const CALLS: Record<CallName, Call> = {
     readRollups(useStore().statements, period as Period, granularity as Granularity),
   readBooks: (_, [period]) => readBooks(useStore().statements, period as Period),
   readRecords: (_, [query]) => readRecords(useStore().statements, query as RecordQuery),
+  readHeads: (nowMs) => readHeads(useStore().statements, nowMs),
+  listEntries: (_, [day]) => listEntries(useStore().statements, day as number),
+  readEntries: (_, [day, names]) => readEntries(useStore().statements, day as number, names as readonly EntryName[]),
+  readFreezeHour: (_, [hour]) => readFreezeHour(useStore().statements, hour as number),
+  readUnclaimed: (_, [journal, afterK]) => readUnclaimed(useStore().statements, journal as string, afterK as number),
   close: () => {
     opened?.db.close();
     opened = null;

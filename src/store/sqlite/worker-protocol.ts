@@ -1,10 +1,11 @@
 // The messages between the SQLite client and its worker thread. No behaviour.
 import type { BooksReader } from '#domain/books.ts';
+import type { LedgerReader } from '#domain/ledger.ts';
 import type { SettlementStore } from '#domain/settlement.ts';
 import type { StoreRetention } from '../store-options.ts';
 
-/** What the worker answers, by the names of the two ports' methods. */
-export type StoreCalls = SettlementStore & BooksReader;
+/** What the worker answers, by the names of the three ports' methods. */
+export type StoreCalls = SettlementStore & BooksReader & LedgerReader;
 export type CallName = keyof StoreCalls;
 
 export interface WorkerSettings {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { silentLog } from '#domain/log.ts';
 import { openStore } from '#store/open-store.ts';
+import { STORE_SCHEMA } from '#store/store-options.ts';
 
 const retention = { recordsMs: 86_400_000, rollupsMs: 86_400_000 };
 const options = { prefix: 'inferometer', timeoutMs: 50, retention, log: silentLog };
@@ -14,7 +15,7 @@ test('a SQLite URL opens a file whose folder is made', async () => {
   const store = openStore({ ...options, url: `sqlite:${path}` });
   expect(store.describe()).toBe(`sqlite:${path}`);
   const { epoch, schema } = await store.settlement.open();
-  expect(schema).toBe(1);
+  expect(schema).toBe(STORE_SCHEMA);
   expect((await store.books.readStatus()).epoch).toBe(epoch);
   expect(existsSync(path)).toBe(true);
   await store.settlement.close();

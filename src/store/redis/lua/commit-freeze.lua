@@ -7,7 +7,8 @@
 -- KEYS[5] board index
 -- KEYS[6] health
 -- KEYS[7] chain
--- KEYS[8..] books of the hours, then pending of the journals, by the key numbers in ARGV[8]
+-- KEYS[8] freezes of the hour
+-- KEYS[9..] books of the hours, then pending of the journals, by the key numbers in ARGV[8]
 -- ARGV[1] expected frontier
 -- ARGV[2] expected k
 -- ARGV[3] expected board version
@@ -16,7 +17,8 @@
 -- ARGV[6] hash of the freeze
 -- ARGV[7] run id of the master, or empty
 -- ARGV[8] JSON { books: [[key number, expiry in epoch seconds, pool, deployments, gpu, metric number, amount, …]],
---   shares: [[key number, journal, nanodollars, JSON of the entry]], drop: [journal], chainKept }; amounts as strings
+--   shares: [[key number, journal, nanodollars, JSON of the entry]], drop: [journal], chainKept, digestsExpiry }; amounts as strings
+-- ARGV[9] digest of the freeze's content, 32 bytes
 -- Returns: 1 committed, 0 stale and nothing changed
 -- Atomic because: the frontier passes each second once, and that alone accrues capacity.
 
@@ -48,6 +50,12 @@ for _, share in ipairs(parts.shares) do
   redis.call('HINCRBY', journals, sum, share[3])
   redis.call('ZADD', KEYS[share[1]], text(k), redis.call('HGET', journals, sum) .. '|' .. share[4])
 end
+local freezes = KEYS[8]
+if redis.call('EXISTS', freezes) == 0 then
+  redis.call('RPUSH', freezes, text(k) .. '|' .. store.freezeHash)
+end
+redis.call('RPUSH', freezes, ARGV[9])
+redis.call('EXPIREAT', freezes, text(math.max(parts.digestsExpiry, math.floor(store.nowMs / 1000) + 86400)))
 redis.call('HSET', chain, text(k), ARGV[6])
 redis.call('HSET', meta, 'frontier', text(to), 'k', text(k), 'freezeHash', ARGV[6])
 for _, field in ipairs(redis.call('ZRANGEBYSCORE', boardIndex, '-inf', text(to))) do

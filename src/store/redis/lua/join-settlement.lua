@@ -35,7 +35,7 @@ local function forgetMembers()
     if other and state ~= 'live'
       and store.aliveMs - tonumber(values[other .. '|seen']) > tonumber(ARGV[4])
       and (values[other .. '|sharesNanoUsd'] or '0') == (values[other .. '|claimedNanoUsd'] or '0') then
-      for _, name in ipairs({ 'state', 'incarnation', 'seq', 'hash', 'sealed', 'seen', 'claimed', 'blind', 'late', 'sharesNanoUsd', 'claimedNanoUsd' }) do
+      for _, name in ipairs({ 'state', 'incarnation', 'seq', 'hash', 'sealed', 'seen', 'claimed', 'blind', 'late', 'sharesNanoUsd', 'claimedNanoUsd', 'entry' }) do
         redis.call('HDEL', journals, other .. '|' .. name)
       end
       for _, change in ipairs(redis.call('HKEYS', health)) do

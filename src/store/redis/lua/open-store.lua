@@ -1,4 +1,4 @@
--- Purpose: creates the store's own row if there is none, and tells whose it is.
+-- Purpose: creates the store's own row if there is none, brings an older one up to this program, and tells whose it is.
 -- KEYS[1] meta
 -- ARGV[1] schema number of this program
 -- ARGV[2] epoch to give a new store
@@ -7,6 +7,13 @@
 
 if redis.call('HSETNX', KEYS[1], 'schema', ARGV[1]) == 1 then
   redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'aliveMs', '0', 'lastCallMs', '0', 'k', '0', 'freezeHash', '',
-    'boardVersion', '0', 'factsVersion', '0', 'chainFrom', '1')
+    'boardVersion', '0', 'factsVersion', '0', 'chainFrom', '1', 'entriesFrom', '0')
+end
+-- Schema 2 keeps applied claims: hours from the one after the frontier on have all of theirs.
+local stored = tonumber(redis.call('HGET', KEYS[1], 'schema') or '')
+if stored and stored < 2 and tonumber(ARGV[1]) >= 2 then
+  local frontier = tonumber(redis.call('HGET', KEYS[1], 'frontier') or '')
+  local from = frontier and frontier - frontier % 3600 + 3600 or 0
+  redis.call('HSET', KEYS[1], 'schema', '2', 'entriesFrom', string.format('%.0f', from))
 end
 return redis.call('HMGET', KEYS[1], 'schema', 'epoch')

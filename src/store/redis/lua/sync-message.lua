@@ -25,8 +25,8 @@
 -- ARGV[12] JSON of the claim, or empty: { k0, k, hash, balances, total, negated: nanodollars as strings,
 --   books: [[key number, expiry, field, nanodollars]], cells: [[key number, expiry, dims, metric number, amount, …]],
 --   batches: [[index key number, body key number, expiry, score in epoch ms, member, ARGV number]],
---   lines: [[key number, expiry, field, ARGV number]] }; expiries in epoch seconds, amounts as strings
--- ARGV[13..] deflated records and lines
+--   entry: [key number, expiry, field, ARGV number, link] or []}; expiries in epoch seconds, amounts as strings
+-- ARGV[13..] deflated records and the claim itself
 -- Returns: the reply of `buildReply`; status ok, already, behind, fenced or foreign
 -- Atomic because: number, publications, money, records and cursor move together or a replay would bill twice.
 
@@ -159,9 +159,12 @@ local function applyClaim(claim)
     expire(KEYS[batch[1]], batch[3])
     expire(KEYS[batch[2]], batch[3])
   end
-  for _, line in ipairs(claim.lines) do
-    redis.call('HSET', KEYS[line[1]], line[3], ARGV[line[4]])
-    expire(KEYS[line[1]], line[2])
+  local entry = claim.entry
+  if entry[1] then
+    local previous = redis.call('HGET', journals, journal .. '|entry') or ''
+    redis.call('HSET', KEYS[entry[1]], entry[3], previous .. '\n' .. ARGV[entry[4]])
+    redis.call('HSET', journals, journal .. '|entry', entry[5])
+    expire(KEYS[entry[1]], entry[2])
   end
   redis.call('ZREMRANGEBYSCORE', pending, '-inf', text(claim.k))
   member.claimed = claim.k

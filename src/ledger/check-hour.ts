@@ -1,0 +1,86 @@
+// Checks the books and cells of one UTC hour against what was frozen and claimed. Pure: the caller reads.
+import type { BookCell, RollupCell } from '#domain/books.ts';
+import { type Breakage, createBreakage } from './breakage.ts';
+import { findDifference } from './cell-sums.ts';
+import { sumCells } from './check-cells.ts';
+import type { HourSums } from './increment-spool.ts';
+
+export interface HourFacts {
+  readonly hour: number;
+  readonly books: readonly BookCell[];
+  readonly cells: readonly RollupCell[];
+  /** What the entries moved; null where not all of them are kept. */
+  readonly claimed: HourSums | null;
+  /** Nanodollars of unclaimed shares by pool; null while the hour is being frozen. */
+  readonly unclaimed: ReadonlyMap<string, bigint> | null;
+}
+
+/** First identity of settlement.md that does not hold, or null. */
+export function checkHour(facts: HourFacts): Breakage | null {
+  for (const book of facts.books.toSorted((left, right) => (left.pool < right.pool ? -1 : 1))) {
+    const broken = checkBook(book, facts);
+    if (broken !== null) return broken;
+  }
+  const missing = [...(facts.claimed?.claimed.keys() ?? []), ...(facts.unclaimed?.keys() ?? [])].find(
+    (pool) => !facts.books.some((book) => book.pool === pool),
+  );
+  if (missing !== undefined) return tell(facts.hour, missing, 'books of the pool', 'none');
+  return checkCells(facts);
+}
+
+function checkBook({ pool, metrics }: BookCell, { hour, claimed, unclaimed }: HourFacts): Breakage | null {
+  const { capacityNanoUsd, chargedNanoUsd, idleNanoUsd, unmeteredNanoUsd, claimedNanoUsd } = metrics;
+  const sum = chargedNanoUsd + idleNanoUsd + unmeteredNanoUsd;
+  if (sum !== capacityNanoUsd) {
+    return tell(
+      hour,
+      pool,
+      `capacityNanoUsd ${sum} = charged + idle + unmetered`,
+      `capacityNanoUsd ${capacityNanoUsd}`,
+    );
+  }
+  const pending = chargedNanoUsd - claimedNanoUsd;
+  if (pending < 0n) return tell(hour, pool, `claimedNanoUsd ≤ ${chargedNanoUsd}`, `claimedNanoUsd ${claimedNanoUsd}`);
+  if (claimed !== null && (claimed.claimed.get(pool) ?? 0n) !== claimedNanoUsd) {
+    const expected = `claimedNanoUsd ${claimed.claimed.get(pool) ?? 0n}`;
+    return tell(hour, pool, `${expected} by the claims`, `claimedNanoUsd ${claimedNanoUsd}`);
+  }
+  if (unclaimed !== null && (unclaimed.get(pool) ?? 0n) !== pending) {
+    const expected = `chargedNanoUsd ${claimedNanoUsd + (unclaimed.get(pool) ?? 0n)}`;
+    return tell(hour, pool, `${expected} = claimed + unclaimed shares`, `chargedNanoUsd ${chargedNanoUsd}`);
+  }
+  return null;
+}
+
+function checkCells({ hour, cells, books, claimed }: HourFacts): Breakage | null {
+  const found = sumCells(cells);
+  const wrong = claimed === null ? null : findDifference(claimed.cells, found);
+  if (wrong !== null) {
+    return createBreakage(
+      'cell',
+      { id: `hour ${wrong.cell}`, hour },
+      { expected: `${wrong.metric} ${wrong.expected} by the claims`, found: `${wrong.metric} ${wrong.found}` },
+    );
+  }
+  const cost = cells.reduce((sum, cell) => sum + cell.metrics.costNanoUsd, 0n);
+  const moved = books.reduce((sum, book) => sum + book.metrics.claimedNanoUsd, 0n);
+  if (cost === moved) return null;
+  return createBreakage(
+    'cell',
+    { id: 'hour, all cells', hour },
+    { expected: `costNanoUsd ${moved} claimed in the books`, found: `costNanoUsd ${cost}` },
+  );
+}
+
+/** capacity − idle − unmetered − pending − what the teams' cells hold, in nanodollars: 0 unless the books are wrong. */
+export function differenceOf({ books, cells }: Pick<HourFacts, 'books' | 'cells'>): bigint {
+  const booked = books.reduce((sum, { metrics }) => {
+    const pending = metrics.chargedNanoUsd - metrics.claimedNanoUsd;
+    return sum + metrics.capacityNanoUsd - metrics.idleNanoUsd - metrics.unmeteredNanoUsd - pending;
+  }, 0n);
+  return booked - cells.reduce((sum, cell) => sum + cell.metrics.costNanoUsd, 0n);
+}
+
+function tell(hour: number, pool: string, expected: string, found: string): Breakage {
+  return createBreakage('book', { id: pool, hour }, { expected, found });
+}

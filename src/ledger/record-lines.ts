@@ -1,0 +1,62 @@
+// The charge lines of attempts whose record has not come yet, and what a record must say about its lines. Bounded by the attempts in flight.
+import type { ChargeLine, SettledRecordJson } from '#domain/settlement.ts';
+import { type Breakage, createBreakage } from './breakage.ts';
+
+/** Sums of one record's lines in one hour. */
+export interface LineSums {
+  gpuMicros: bigint;
+  prefill: bigint;
+  decode: bigint;
+  other: bigint;
+}
+
+export type LinesByHour = ReadonlyMap<number, LineSums>;
+
+const NOTHING: LineSums = { gpuMicros: 0n, prefill: 0n, decode: 0n, other: 0n };
+
+/** Lines by record until the record takes them. */
+export class RecordLines {
+  readonly #open = new Map<string, Map<number, LineSums>>();
+
+  /** Throws SyntaxError where an amount is no integer. */
+  add(line: ChargeLine): void {
+    const hours = this.#open.get(line.recordId) ?? new Map<number, LineSums>();
+    this.#open.set(line.recordId, hours);
+    const sums = hours.get(line.hour) ?? { ...NOTHING };
+    hours.set(line.hour, sums);
+    sums[line.phase] += BigInt(line.costNanoUsd);
+    sums.gpuMicros += BigInt(line.gpuMicros);
+  }
+
+  /** The lines of a record, which are then forgotten. */
+  take(recordId: string): LinesByHour {
+    const lines = this.#open.get(recordId) ?? new Map<number, LineSums>();
+    this.#open.delete(recordId);
+    return lines;
+  }
+}
+
+/** Null when a record's charges are exactly the sums of its lines; else the first hour that differs. */
+export function compareLines(record: SettledRecordJson, lines: LinesByHour): Breakage | null {
+  const charged = new Map(record.charges.map((charge) => [charge.hour, charge]));
+  const hours = [...new Set([...lines.keys(), ...charged.keys()])].toSorted((a, b) => a - b);
+  for (const hour of hours) {
+    const sums = lines.get(hour) ?? NOTHING;
+    const charge = charged.get(hour);
+    const cost = sums.prefill + sums.decode + sums.other;
+    const pairs: readonly (readonly [string, bigint, string])[] = [
+      ['costNanoUsd', cost, charge?.costNanoUsd ?? '0'],
+      ['prefillNanoUsd', sums.prefill, charge?.prefillNanoUsd ?? '0'],
+      ['decodeNanoUsd', sums.decode, charge?.decodeNanoUsd ?? '0'],
+      ['otherNanoUsd', sums.other, charge?.otherNanoUsd ?? '0'],
+      ['gpuMicros', sums.gpuMicros, charge?.gpuMicros ?? '0'],
+    ];
+    const wrong = pairs.find(([, sum, said]) => sum.toString() !== said);
+    if (wrong !== undefined) {
+      const [name, sum, said] = wrong;
+      const what = { expected: `${name} ${said} of the record`, found: `${name} ${sum} in its lines` };
+      return createBreakage('line', { id: record.recordId, hour }, what);
+    }
+  }
+  return null;
+}

@@ -1,0 +1,49 @@
+// `inferometer ledger verify`: flags to a verdict in words or JSON. Opening the store is the caller's (commands/ledger.ts).
+import type { BooksReader } from '#domain/books.ts';
+import type { LedgerReader } from '#domain/ledger.ts';
+import type { Breakage } from './breakage.ts';
+import { LedgerFlagError, parseHour } from './ledger-period.ts';
+import { verifyLedger, type VerifyResult } from './verify-ledger.ts';
+
+export interface VerifyArguments {
+  readonly from?: string | undefined;
+  readonly to?: string | undefined;
+  readonly json?: boolean | undefined;
+}
+
+export interface VerifyCommandRequest {
+  readonly ledger: LedgerReader;
+  readonly books: BooksReader;
+  readonly recordsMs: number;
+  readonly args: VerifyArguments;
+  readonly write: (text: string) => void;
+  readonly onProgress: (share: number, text: string) => void;
+}
+
+/** Writes the verdict; exit code 0 everything adds up, 1 it does not. Rejects with LedgerFlagError for flags that make no period. */
+export async function runVerifyCommand(request: VerifyCommandRequest): Promise<0 | 1> {
+  const { args, write, ...rest } = request;
+  const period = { from: parseHour('--from', args.from), to: parseHour('--to', args.to) };
+  if (period.from !== null && period.to !== null && period.from >= period.to) {
+    throw new LedgerFlagError('--from must be before --to');
+  }
+  const result = await verifyLedger({ ...rest, period });
+  write(args.json === true ? renderJson(result) : renderText(result));
+  return result.ok ? 0 : 1;
+}
+
+function renderJson(result: VerifyResult): string {
+  const { ok, records, hours, differenceNanoUsd, firstBroken } = result;
+  return `${JSON.stringify({ ok, records, hours, differenceNanoUsd: differenceNanoUsd.toString(), firstBroken })}\n`;
+}
+
+function renderText({ ok, records, hours, differenceNanoUsd, firstBroken }: VerifyResult): string {
+  const scope = `${records} records and ${hours} hours recomputed, difference ${differenceNanoUsd} nanodollars`;
+  if (ok) return `The ledger adds up: ${scope}.\n`;
+  return `The ledger does not add up: ${scope}.\n${firstBroken === null ? '' : describe(firstBroken)}`;
+}
+
+function describe({ kind, id, hour, expected, found }: Breakage): string {
+  const where = hour === null ? '' : `, hour ${hour}`;
+  return `First broken: ${kind} ${id}${where}\n  expected ${expected}\n  found    ${found}\n`;
+}

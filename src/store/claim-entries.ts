@@ -1,0 +1,106 @@
+// An applied claim as a store keeps it: the message as it was sent, deflated, its records left to their batches. Not here: where it is kept.
+import { createHash } from 'node:crypto';
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import type { EntryLink, KeptRecord, LedgerEntry } from '#domain/ledger.ts';
+import type { Claim, SettledRecordJson, SyncMessage } from '#domain/settlement.ts';
+import { unpackRecords, type RecordBatch } from './record-batches.ts';
+import { cellStart } from './rollup-cells.ts';
+
+export interface BatchPlace {
+  /** First epoch second of the UTC day of its last ending. */
+  readonly day: number;
+  readonly firstEndedMs: number;
+}
+
+export interface PackedEntry {
+  /** See EntryLink.day. */
+  readonly day: number;
+  readonly body: Buffer;
+}
+
+interface EntryBody {
+  readonly message: SyncMessage;
+  /** By the number of the part, as `packRecords` divides them. */
+  readonly batches: readonly BatchPlace[];
+  /** In the order of the message: number of the part, digest. */
+  readonly records: readonly (readonly [part: number, digest: string])[];
+}
+
+/** First 8 hex digits of SHA-256 of a record's JSON: tells a changed record from its neighbours; the message's hash is the proof. */
+export function digestRecord(record: SettledRecordJson): string {
+  return createHash('sha256').update(JSON.stringify(record)).digest('hex').slice(0, 8);
+}
+
+/** False for a claim that moved no cell, no money and no record: it leaves no entry. */
+export function leavesEntry(claim: Claim): boolean {
+  return claim.lines.length > 0 || claim.increments.length > 0 || claim.records.length > 0;
+}
+
+/** The entry of a message with a claim. The message's text can be restored from it and the batches byte by byte, so its hash can be recomputed. */
+export function packEntry(message: SyncMessage, claim: Claim, batches: readonly RecordBatch[]): PackedEntry {
+  const parts = new Map<string, number>();
+  for (const [part, batch] of batches.entries()) {
+    for (const { recordId } of unpackRecords(batch.body)) parts.set(recordId, part);
+  }
+  const body: EntryBody = {
+    message: { ...message, claim: { ...claim, records: [] } },
+    batches: batches.map((batch) => ({ day: dayOfMs(batch.lastEndedMs), firstEndedMs: batch.firstEndedMs })),
+    records: claim.records.map((record) => [parts.get(record.recordId) ?? 0, digestRecord(record)]),
+  };
+  return { day: cellStart('day', message.sealedThrough), body: deflateRawSync(JSON.stringify(body)) };
+}
+
+function dayOfMs(epochMs: number): number {
+  return cellStart('day', Math.floor(epochMs / 1000));
+}
+
+/** Where the batches of an entry are, so that the store can read them. Throws on a damaged body. */
+export function readEntryBody(body: Uint8Array): EntryBody {
+  const parsed = JSON.parse(inflateRawSync(body).toString()) as EntryBody;
+  if (parsed.message.claim === null || !Array.isArray(parsed.batches) || !Array.isArray(parsed.records)) {
+    throw new SyntaxError('the store holds a damaged ledger entry');
+  }
+  return parsed;
+}
+
+/** Puts an entry together; `bodies` by the number of the part, undefined where a batch is not there. */
+export function restoreEntry(
+  { message, batches, records }: EntryBody,
+  previous: EntryLink | null,
+  bodies: readonly (Uint8Array | undefined)[],
+): LedgerEntry {
+  const queues = bodies.map(tryUnpack);
+  const taken = bodies.map(() => 0);
+  return {
+    message,
+    previous,
+    records: records.map(([part, digest]): KeptRecord => {
+      const at = taken[part] ?? 0;
+      taken[part] = at + 1;
+      const record = queues[part]?.[at] ?? null;
+      const digestNow = record === null ? null : digestRecord(record);
+      return { record, digest, digestNow, batchDay: batches[part]?.day ?? 0 };
+    }),
+  };
+}
+
+function tryUnpack(body: Uint8Array | undefined): readonly SettledRecordJson[] {
+  if (body === undefined) return [];
+  try {
+    return unpackRecords(body);
+  } catch {
+    // A batch that cannot be read is as good as missing, which is what its reader is told.
+    return [];
+  }
+}
+
+/** `day|seq|hash`, or empty for none. */
+export function formatLink(link: EntryLink | null): string {
+  return link === null ? '' : `${link.day}|${link.seq}|${link.hash}`;
+}
+
+/** Inverse of `formatLink`; anything else is null. */
+export function parseLink(text: string): EntryLink | null {
+  const match = /^(\d+)\|(\d+)\|(.*)$/s.exec(text);
+  return match === null ? null : { day: Number(match[1]), seq: Number(match[2]), hash: match[3] ?? '' };
+}
