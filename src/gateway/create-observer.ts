@@ -26,7 +26,10 @@ export function isJson(headers: IncomingHttpHeaders): boolean {
 export function createObserver(headers: IncomingHttpHeaders, options: ExchangeOptions): AnswerObserver {
   const { route, request, removal, upstream, counting } = options;
   if (!isPlain(headers) || route.work === 'duration') return new OpaqueObserver();
-  if (route.createObserver !== undefined) return route.createObserver(headers) ?? new OpaqueObserver();
+  if (route.createObserver !== undefined) {
+    const keepsText = counting?.expectsSilence === true;
+    return route.createObserver(headers, { keepsText }) ?? new OpaqueObserver();
+  }
   if (!isEventStream(headers))
     return isJson(headers) ? new JsonObserver({ keepsText: counting !== null }) : new OpaqueObserver();
   const { promptCount, sequences } = request;

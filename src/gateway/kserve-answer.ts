@@ -1,6 +1,8 @@
 // What KServe answers say about themselves as their bytes pass: token counts, generated text, errors. The counts that the gateway itself
 // asked for are taken out again; every other byte passes as it came.
+import type { AnswerTexts } from './answer-text.ts';
 import type { AnswerObserver } from './observe-answer.ts';
+import { readRawIntegers } from './raw-integers.ts';
 import { addUsage, asObject, type ReportedUsage } from './read-usage.ts';
 import { flatten, type JsonTensor, readTensors } from './kserve-request.ts';
 import { MAX_EVENT_BYTES } from './sse-scanner.ts';
@@ -69,15 +71,25 @@ export class GenerateStreamObserver implements AnswerObserver {
   readonly contentBytes = null;
   usage: ReportedUsage | null = null;
   readonly #switches: readonly string[];
+  readonly #keepsText: boolean;
+  #text = '';
   #pending: Buffer = Buffer.alloc(0);
+  /** The unfinished event was too long to be kept: what is left of it passes unread. */
+  #isOversize = false;
 
-  /** `switches`: what the gateway added to the request, and takes out of every event. */
-  constructor(switches: readonly string[]) {
+  /** `switches`: what the gateway added to the request, and takes out of every event. `keepsText`: it will have to be counted. */
+  constructor(switches: readonly string[], keepsText = false) {
     this.#switches = switches;
+    this.#keepsText = keepsText;
+  }
+
+  /** The text so far where it is kept; null too for one too long to keep. */
+  get texts(): AnswerTexts | null {
+    return this.#keepsText && this.#text.length <= JSON_BYTES_MAX ? { output: [this.#text], reasoning: [] } : null;
   }
 
   get atBoundary(): boolean {
-    return this.#switches.length > 0 || this.#pending.length === 0;
+    return (this.#switches.length > 0 || this.#pending.length === 0) && !this.#isOversize;
   }
 
   observe(chunk: Buffer): Buffer | null {
@@ -86,13 +98,16 @@ export class GenerateStreamObserver implements AnswerObserver {
     const passed: Buffer[] = [];
     let start = 0;
     for (let end = findEventEnd(bytes, start); end !== -1; end = findEventEnd(bytes, start)) {
-      passed.push(this.#readEvent(bytes.subarray(start, end)));
+      const event = bytes.subarray(start, end);
+      passed.push(this.#isOversize ? event : this.#readEvent(event));
+      this.#isOversize = false;
       start = end;
     }
     this.#pending = bytes.subarray(start);
     if (this.#pending.length > MAX_EVENT_BYTES) {
       passed.push(this.#pending);
       this.#pending = Buffer.alloc(0);
+      this.#isOversize = true;
     }
     if (this.#switches.length === 0) return chunk;
     return passed.length === 0 ? null : Buffer.concat(passed);
@@ -114,6 +129,9 @@ export class GenerateStreamObserver implements AnswerObserver {
       const completion = addCounts(this.usage?.completion ?? null, counts.completion);
       this.usage = { prompt: counts.prompt ?? this.usage?.prompt ?? null, cached: null, completion, reasoning: null };
     }
+    if (hasText && this.#keepsText && this.#text.length <= JSON_BYTES_MAX) {
+      this.#text += readTexts(bytes.subarray(bytes.indexOf('{')))?.join('') ?? '';
+    }
     if (hasText || (counts?.completion ?? 0) > 0) {
       this.steps += Math.max(1, counts?.completion ?? 1);
       this.contentEvents += 1;
@@ -132,6 +150,8 @@ export class GenerateObserver implements AnswerObserver {
   isFailed = false;
   usage: ReportedUsage | null = null;
   contentBytes: number | null = null;
+  /** What was generated, where the answer does not count it itself. */
+  texts: AnswerTexts | null = null;
   /** Whether the answer may get shorter on its way. */
   readonly changesLength: boolean;
   readonly #switches: readonly string[];
@@ -162,7 +182,11 @@ export class GenerateObserver implements AnswerObserver {
     const text = bytes.toString('latin1');
     this.isFailed = ERROR.test(text);
     this.usage = readCounts(text);
-    this.contentBytes = this.usage === null ? measureText(bytes) : null;
+    const texts = this.usage === null ? readTexts(bytes) : null;
+    if (texts !== null) {
+      this.texts = { output: texts, reasoning: [] };
+      this.contentBytes = texts.reduce((sum, one) => sum + Buffer.byteLength(one), 0);
+    }
     if (this.changesLength && bytes.length > 0) {
       this.#rest = this.usage === null ? bytes : stripCounts(bytes, this.#switches);
     }
@@ -234,34 +258,12 @@ function readTensorCounts(outputs: readonly JsonTensor[], binary: Buffer): Repor
   return usage;
 }
 
-/** Bytes per element of the integer types that counts come in. */
-const INTEGER_BYTES: Readonly<Record<string, number>> = {
-  INT8: 1,
-  UINT8: 1,
-  INT16: 2,
-  UINT16: 2,
-  INT32: 4,
-  UINT32: 4,
-  INT64: 8,
-  UINT64: 8,
-};
-
-/** Little-endian elements without padding, as KServe's raw contents are; none for another datatype or a broken length. */
-export function readRawIntegers(raw: Buffer, datatype: string): number[] {
-  const size = INTEGER_BYTES[datatype];
-  if (size === undefined || raw.length % size !== 0) return [];
-  const numbers: number[] = [];
-  for (let at = 0; at < raw.length; at += size) {
-    numbers.push(size === 8 ? Number(raw.readBigUInt64LE(at)) : raw.readUIntLE(at, size));
-  }
-  return numbers;
-}
-
-function measureText(bytes: Buffer): number | null {
+/** The texts of `text_output` in a JSON document; null where it has none. */
+function readTexts(bytes: Buffer): readonly string[] | null {
   try {
     const texts = flatten(asObject(JSON.parse(bytes.toString('utf8')))?.['text_output']);
     const strings = texts.filter((text) => typeof text === 'string');
-    return strings.length === 0 ? null : strings.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+    return strings.length === 0 ? null : strings;
   } catch {
     return null;
   }

@@ -124,18 +124,18 @@ function createRoute(options: {
     prefillOnly: false,
     takesStreamOptions: false,
     ...(work === undefined ? {} : { work }),
-    createObserver: (headers) => createObserver(headers, path.action, switches),
+    createObserver: (headers, { keepsText }) => createObserver(headers, { action: path.action, switches, keepsText }),
   };
 }
 
 /** The observer of a KServe answer; null for a type that none can read. An error of `generate_stream` may come as plain JSON. */
 function createObserver(
   headers: IncomingHttpHeaders,
-  action: InferenceAction,
-  switches: readonly string[],
+  options: { readonly action: InferenceAction; readonly switches: readonly string[]; readonly keepsText: boolean },
 ): AnswerObserver | null {
+  const { action, switches, keepsText } = options;
   const type = String(headers['content-type'] ?? '').toLowerCase();
-  if (type.startsWith('text/event-stream')) return new GenerateStreamObserver(switches);
+  if (type.startsWith('text/event-stream')) return new GenerateStreamObserver(switches, keepsText);
   const headerLength = readHeaderLength(headers['inference-header-content-length']);
   if (action === 'infer') return new InferObserver(headerLength);
   return type.includes('json') || type === '' ? new GenerateObserver(switches) : null;

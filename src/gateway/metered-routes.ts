@@ -9,6 +9,12 @@ export type Protocol = 'openai' | 'anthropic' | 'kserve';
 /** Which fields a request has and how its answer says usage and content. */
 export type RouteShape = 'chat' | 'completion' | 'embedding' | 'response' | 'message' | 'rerank';
 
+/** How closely an answer is to be read. */
+export interface ReadingOptions {
+  /** Keep a stream's text, because it will have to be counted. */
+  readonly keepsText: boolean;
+}
+
 export interface MeteredRoute {
   /** Path as sent upstream; for metered routes the template at once, since none of them has parameters. */
   readonly path: string;
@@ -21,7 +27,7 @@ export interface MeteredRoute {
   /** True where `stream_options` belongs to the request's schema. */
   readonly takesStreamOptions: boolean;
   /** Reads the route's answers where they are in no shape of OpenAI's; null for an answer that none can read. */
-  readonly createObserver?: (headers: IncomingHttpHeaders) => AnswerObserver | null;
+  readonly createObserver?: (headers: IncomingHttpHeaders, options: ReadingOptions) => AnswerObserver | null;
 }
 
 /** Metered `POST` routes (contract §4). */

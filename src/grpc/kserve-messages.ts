@@ -1,6 +1,6 @@
 // What the gateway reads of KServe's inference messages and the few it writes itself. Field numbers are the published interface
 // (triton-inference-server/common, protobuf/grpc_service.proto); what is not named here passes unread.
-import { readRawIntegers } from '#gateway/kserve-answer.ts';
+import { readRawIntegers } from '#gateway/raw-integers.ts';
 import { addUsage, type ReportedUsage } from '#gateway/read-usage.ts';
 import {
   BYTES,

@@ -21,6 +21,8 @@ const ROUTES = [
   '/v2/models/{m}/infer',
   '/v2/models/{m}/generate',
   '/v2/models/{m}/generate_stream',
+  '/inference.GRPCInferenceService/ModelInfer',
+  '/inference.GRPCInferenceService/ModelStreamInfer',
 ] as const;
 
 /** GPUs that deployments share, as the books name them. */

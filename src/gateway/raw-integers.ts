@@ -1,0 +1,24 @@
+// Integers in the raw contents of KServe tensors, over HTTP and gRPC alike.
+
+/** Bytes per element of the integer types that counts come in. */
+const INTEGER_BYTES: Readonly<Record<string, number>> = {
+  INT8: 1,
+  UINT8: 1,
+  INT16: 2,
+  UINT16: 2,
+  INT32: 4,
+  UINT32: 4,
+  INT64: 8,
+  UINT64: 8,
+};
+
+/** Little-endian elements without padding, as KServe's raw contents are; none for another datatype or a broken length. */
+export function readRawIntegers(raw: Buffer, datatype: string): number[] {
+  const size = INTEGER_BYTES[datatype];
+  if (size === undefined || raw.length % size !== 0) return [];
+  const numbers: number[] = [];
+  for (let at = 0; at < raw.length; at += size) {
+    numbers.push(size === 8 ? Number(raw.readBigUInt64LE(at)) : raw.readUIntLE(at, size));
+  }
+  return numbers;
+}
