@@ -165,12 +165,14 @@ function judge({ fuzzCase, text, answers, ended }: PlayedCase, { problems, statu
   const name = `--seed ${fuzzCase.seed} --case ${fuzzCase.number}`;
   if (!ended) problems.push(`${name}: neither answered nor closed in ${HANG_MS} ms`);
   if (text !== '' && answers.length === 0) problems.push(`${name}: an answer that is no HTTP: ${text.slice(0, 80)}`);
+  const asksBooks = Buffer.concat(fuzzCase.pieces).includes('/v1/inferometer/requests/');
   for (const { status, requestId, isRouted, isHtml } of answers) {
     statuses[status] = (statuses[status] ?? 0) + 1;
     if (isHtml) problems.push(`${name}: an error page instead of an envelope`);
     if (status === 500) problems.push(`${name}: a fault inside the gateway`);
-    // Reading what there is costs nothing and leaves no record; everything refused or sent to an engine does.
-    if (requestId !== null && status !== 401 && (status >= 400 || isRouted)) owed.set(requestId, name);
+    // Reading what there is leaves no record, nor does asking for a request that is not there; all else that is refused or sent does.
+    const isOwed = isRouted || (status >= 400 && status !== 401 && !(status === 404 && asksBooks));
+    if (requestId !== null && isOwed) owed.set(requestId, name);
   }
 }
 
