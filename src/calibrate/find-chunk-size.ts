@@ -21,7 +21,7 @@ const POWER_RATIO_MAX = 1.35;
  * prompt's length times a full chunk's part of the excess time.
  */
 export function findChunkSize({ promptTokens, baseMs, gapsMs }: CompanionGaps): number | null {
-  const excess = gapsMs.map((gapMs) => Math.max(0, gapMs - baseMs));
+  const excess = readExcess(gapsMs, baseMs);
   const longest = Math.max(0, ...excess);
   if (longest < EXCESS_MIN_MS) return null;
   const chunks = excess.filter((ms) => ms >= CHUNK_EXCESS_SHARE * longest);
@@ -38,4 +38,12 @@ export function findChunkSize({ promptTokens, baseMs, gapsMs }: CompanionGaps): 
   // The companion's own token may count against the limit of an iteration.
   const fits = power >= bounds.min * 0.99 && power <= bounds.max * 1.03;
   return ratio <= POWER_RATIO_MAX && fits ? power : Math.round(estimate);
+}
+
+/** A token that came late makes its gap longer and the next as much shorter: what is missing there is taken back here. */
+function readExcess(gapsMs: readonly number[], baseMs: number): readonly number[] {
+  return gapsMs.map((gapMs, index) => {
+    const missingMs = Math.max(0, baseMs - (gapsMs[index + 1] ?? baseMs));
+    return Math.max(0, gapMs - baseMs - missingMs);
+  });
 }

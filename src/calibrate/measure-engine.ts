@@ -216,13 +216,12 @@ function listSteps(plan: MeasurePlan, run: Measurement, chunkTokens: number | nu
   return [short(BATCHES[0]), ...batches.map(short), long, ...prefills];
 }
 
-/** Two looks that agree, else the median of three. */
+/** The median of three looks. */
 async function findChunks(plan: MeasurePlan, run: Measurement): Promise<number | null> {
   run.say('how prompts are cut');
   const tokens = Math.min(run.longestPrompt, CHUNK_PROMPT_TOKENS);
   const look = async (): Promise<number> => (await plan.bench.timeChunks(tokens)) ?? Number.POSITIVE_INFINITY;
-  const found = [await look(), await look()];
-  if (found[0] !== found[1]) found.push(await look());
+  const found = [await look(), await look(), await look()];
   const median = readMedian(found);
   return Number.isFinite(median) ? median : null;
 }

@@ -65,6 +65,11 @@ describe('findChunkSize', () => {
       }
   });
 
+  it('a token that came late is no chunk', () => {
+    const { gapsMs, ...rest } = observe(7200, 2048, 0.3);
+    expect(findChunkSize({ ...rest, gapsMs: [7.3, 25, 0.4, ...gapsMs] })).toBe(2048);
+  });
+
   it('a limit that is no power of two is found within a fifth', () => {
     const found = findChunkSize(observe(7200, 3000)) ?? 0;
     expect(Math.abs(found / 3000 - 1)).toBeLessThan(0.2);
