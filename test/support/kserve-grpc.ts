@@ -52,7 +52,11 @@ export interface FakeTriton {
 }
 
 /** Starts an engine on a free loopback port; `port` starts it there again. */
-export async function startFakeTriton(script: EngineScript = {}, port = 0): Promise<FakeTriton> {
+export async function startFakeTriton(
+  script: EngineScript = {},
+  port = 0,
+  security: ServerCredentials = ServerCredentials.createInsecure(),
+): Promise<FakeTriton> {
   const requests: FakeTriton['requests'] = [];
   const server = new Server({ 'grpc.max_receive_message_length': -1 });
   const handlers: Record<string, UnaryHandler | StreamHandler> = {};
@@ -69,7 +73,7 @@ export async function startFakeTriton(script: EngineScript = {}, port = 0): Prom
   };
   server.addService(InferenceService.service, handlers as never);
   const bound = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, value) =>
+    server.bindAsync(`127.0.0.1:${port}`, security, (error, value) =>
       error === null ? resolve(value) : reject(error),
     );
   });
