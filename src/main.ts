@@ -187,6 +187,22 @@ function addLedger(program: Command): void {
       const { runLedgerVerify } = await import('./commands/ledger.ts');
       process.exitCode = await runLedgerVerify({ path: options.config, env: process.env, options });
     });
+  ledger
+    .command('export')
+    .description('write settled records to the archive, one file per UTC day, with a manifest')
+    .addOption(configOption())
+    .option('--day <day>', 'a UTC day, such as 2026-11-22')
+    .option('--from <day>', 'first UTC day, inclusive')
+    .option('--to <day>', 'last UTC day, exclusive')
+    .option('--format <format>', 'ndjson | parquet (default ndjson)')
+    .option('--out <dir>', 'folder (default: retention.archive)')
+    .option('--gzip', 'compress ndjson')
+    .option('--partial', 'also a day that is not settled, marked as such')
+    .option('--json', 'print the manifests as JSON')
+    .action(async (options) => {
+      const { runLedgerExport } = await import('./commands/ledger.ts');
+      process.exitCode = await runLedgerExport({ path: options.config, env: process.env, options });
+    });
   for (const [name, what] of [
     ['rebuild', 'rebuilding a lost store from archive and journals'],
     ['adjust', 'corrections with a reason and an author'],

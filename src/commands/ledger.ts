@@ -4,6 +4,7 @@ import type { Config } from '#config/config.ts';
 import { loadConfig } from '#config/load-config.ts';
 import { formatProblem } from '#config/problem.ts';
 import { silentLog } from '#domain/log.ts';
+import { type ExportArguments, runExportCommand } from '#ledger/export-command.ts';
 import { LedgerFlagError } from '#ledger/ledger-period.ts';
 import { runVerifyCommand, type VerifyArguments } from '#ledger/verify-command.ts';
 import { type OpenedStore, openStore } from '#store/open-store.ts';
@@ -28,6 +29,20 @@ export function runLedgerVerify(command: LedgerCommand<VerifyArguments>): Promis
       books: store.books,
       recordsMs: config.retention.recordsMs,
       args: command.options,
+      write: (text) => void process.stdout.write(text),
+      onProgress,
+    }),
+  );
+}
+
+/** Exit code 0 everything is written, 1 a day is not settled or cannot be written, 2 bad usage or config. */
+export function runLedgerExport(command: LedgerCommand<ExportArguments>): Promise<number> {
+  return runOnStore('export', command, (store, config, onProgress) =>
+    runExportCommand({
+      ledger: store.ledger,
+      books: store.books,
+      args: command.options,
+      archive: config.retention.archive,
       write: (text) => void process.stdout.write(text),
       onProgress,
     }),

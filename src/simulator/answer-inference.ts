@@ -136,7 +136,9 @@ function planAnswer(context: InferenceContext, checked: CheckedRequest): AnswerP
     ),
   );
   const reportsUsage = !context.noUsage && faults.noUsage !== true;
-  const asked = request.stream ? flavor.streamUsage(body) : { atEnd: flavor.wholeUsage?.(body) ?? true, continuous: false };
+  const asked = request.stream
+    ? flavor.streamUsage(body)
+    : { atEnd: flavor.wholeUsage?.(body) ?? true, continuous: false };
   return {
     flavor,
     request,

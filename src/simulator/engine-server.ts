@@ -82,7 +82,8 @@ function answerGet(context: EngineServerContext, url: URL, res: ServerResponse):
   const plain = plainRoutes[context.flavor.name][url.pathname];
   if (url.pathname === '/truth') sendTruth(context, url, res);
   else if (plain !== undefined) plain(context, res);
-  else if (url.pathname.startsWith('/v1/models') && context.flavor.name !== 'kserve') sendModels(context, url.pathname, res);
+  else if (url.pathname.startsWith('/v1/models') && context.flavor.name !== 'kserve')
+    sendModels(context, url.pathname, res);
   else sendJson(res, 404, { detail: 'Not Found' });
 }
 

@@ -163,6 +163,8 @@ function createFlavor(options: SimulatorOptions): Flavor {
     case 'kserve':
       return createKserveFlavor('generate', options.noUsage !== true);
     default:
-      throw new RangeError(`unknown flavor "${String(options.flavor)}"; known: trtllm, triton, vllm, transformers, kserve`);
+      throw new RangeError(
+        `unknown flavor "${String(options.flavor)}"; known: trtllm, triton, vllm, transformers, kserve`,
+      );
   }
 }

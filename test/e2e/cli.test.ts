@@ -30,7 +30,16 @@ afterAll(async () => {
 
 describe('inferometer', () => {
   it('every command has help', async () => {
-    for (const command of [[], ['serve'], ['init'], ['config', 'check'], ['demo'], ['simulate'], ['report'], ['calibrate']]) {
+    for (const command of [
+      [],
+      ['serve'],
+      ['init'],
+      ['config', 'check'],
+      ['demo'],
+      ['simulate'],
+      ['report'],
+      ['calibrate'],
+    ]) {
       const { code, out } = await runCli([...command, '--help']);
       expect(code, command.join(' ')).toBe(0);
       expect(out).toContain('Usage:');

@@ -27,7 +27,11 @@ test('a valid file answers ok with its warnings and exit code 0', () => {
   const { code, out, err } = check(`${MINIMAL}retention: { archive: elsewhere }\n`, true);
   expect(code).toBe(0);
   expect(err).toBe('');
-  expect(JSON.parse(out)).toMatchObject({ ok: true, problems: [], warnings: [{ line: 12, path: 'retention.archive' }] });
+  expect(JSON.parse(out)).toMatchObject({
+    ok: true,
+    problems: [],
+    warnings: [{ line: 12, path: 'retention.archive' }],
+  });
 });
 
 test('a broken file answers with file, line, path and message of each problem and exit code 2', () => {
