@@ -4,6 +4,7 @@ import type { Config } from '#config/config.ts';
 import { loadConfig } from '#config/load-config.ts';
 import { formatProblem } from '#config/problem.ts';
 import { silentLog } from '#domain/log.ts';
+import { StoreSchemaError, StoreUnavailableError } from '#domain/settlement.ts';
 import { type ExportArguments, runExportCommand } from '#ledger/export-command.ts';
 import { LedgerFlagError } from '#ledger/ledger-period.ts';
 import { runVerifyCommand, type VerifyArguments } from '#ledger/verify-command.ts';
@@ -70,7 +71,8 @@ async function runOnStore(name: string, { path, env }: LedgerCommand<unknown>, w
     return await work(store, config, onProgress);
   } catch (error) {
     const isUsage = error instanceof LedgerFlagError;
-    const where = isUsage ? '' : `${store.describe()}: `;
+    const isStore = error instanceof StoreUnavailableError || error instanceof StoreSchemaError;
+    const where = isStore ? `${store.describe()}: ` : '';
     const reason = error instanceof Error ? error.message : String(error);
     bar?.stop();
     process.stderr.write(`inferometer ledger ${name}: ${where}${reason.replace(/\s*\n\s*/g, ' ')}\n`);

@@ -171,6 +171,7 @@ export interface HonestLedger {
   readonly hour: number;
   /** Records in the order in which they settled. */
   readonly recordIds: readonly string[];
+  readonly authors: readonly HonestJournal[];
 }
 
 /** Two journals, four hours of freezes, eight claims with entries, six records, one share unclaimed. */
@@ -196,5 +197,5 @@ export async function writeHonestLedger(store: SettlementStore): Promise<HonestL
     }
   }
   await freezeHonestly(store, at + 1, { 'j-a': 123n });
-  return { journals, hour: hourOf(start + 1), recordIds };
+  return { journals, hour: hourOf(start + 1), recordIds, authors };
 }
