@@ -34,6 +34,9 @@ const LABELS: readonly (readonly [RegExp, readonly string[]])[] = [
   [/_(requests_in_flight|upstream_up)$/, ['deployment="d",upstream="u"']],
   [/_deployment_info$/, ['deployment="d",model="m",engine="vllm",gpu="H100"']],
   [/_(price_usd_per_gpu_hour|provisioned_gpus|attribution_residual_gpu_seconds)$/, ['deployment="d"']],
+  [/_retries_total$/, ['deployment="d",result="answered"']],
+  [/_upstream_ejections_total$/, ['deployment="d",upstream="u"']],
+  [/_queue_length$/, ['deployment="d"']],
   [/_rejections_total$/, ['team="search",reason="model_not_found"']],
   [/_engine_profile_milliseconds$/, ['deployment="d",term="iterationMs",source="declared"']],
 ];
