@@ -6,6 +6,7 @@ import { silentLog } from '#domain/log.ts';
 import { StoreUnavailableError } from '#domain/settlement.ts';
 import { RedisBooksReader } from '#store/redis/redis-books-reader.ts';
 import { RedisConnection } from '#store/redis/redis-connection.ts';
+import { RedisLedgerReader } from '#store/redis/redis-ledger-reader.ts';
 import { RedisSettlementStore } from '#store/redis/redis-settlement-store.ts';
 import { parseRedisUrl } from '#store/redis/redis-url.ts';
 import { STORE_SCHEMA } from '#store/store-options.ts';
@@ -129,6 +130,20 @@ describe('redis only', () => {
     await expect(settlement.open()).rejects.toMatchObject({ name: 'StoreSchemaError' });
     await settlement.close();
     await server.stop();
+  });
+
+  test('a store of schema 1 is brought up, and hours after its frontier count as wholly kept', async () => {
+    const prefix = newPrefix();
+    const meta = `${prefix}:{s0}:meta`;
+    const first = create(prefix);
+    const { epoch } = await first.settlement.open();
+    await first.settlement.close();
+    await admin.hdel(meta, 'entriesFrom');
+    await admin.hset(meta, 'schema', '1', 'frontier', '7201');
+    const { settlement, connection } = create(prefix);
+    expect(await settlement.open()).toEqual({ epoch, schema: STORE_SCHEMA });
+    expect((await new RedisLedgerReader(connection).readHeads()).entriesFrom).toBe(10_800);
+    await settlement.close();
   });
 
   test('the keys of another program are refused', async () => {

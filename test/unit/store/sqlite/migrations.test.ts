@@ -1,7 +1,8 @@
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { afterAll, expect, test } from 'vitest';
 import { openDatabase, readSchema } from '#store/sqlite/open-database.ts';
 import { BOOK_COLUMNS, CELL_COLUMNS } from '#store/sqlite/sql-columns.ts';
@@ -45,4 +46,26 @@ test('opening again migrates nothing and keeps the epoch', () => {
   const first = read();
   expect(first).toHaveLength(1);
   expect(read()).toEqual(first);
+});
+
+test('a store of layout 1 is brought up: what it holds stays, and hours after its frontier count as wholly kept', () => {
+  const path = join(folder, 'layout-1.db');
+  const sql = readFileSync(
+    new URL('../../../../src/store/sqlite/migrations/0001-initial.sql', import.meta.url),
+    'utf8',
+  );
+  const old = new DatabaseSync(path);
+  old.exec(sql);
+  old.exec(`PRAGMA user_version = 1; PRAGMA application_id = ${0x49_4e_46_4d}`);
+  old.exec(`INSERT INTO store (id, epoch, alive_ms, last_call_ms, frontier, freeze_count, freeze_hash, board_version, facts_version, facts)
+    VALUES (1, 'kept', 0, 0, 7201, 5, 'h', 0, 0, '{}')`);
+  old.exec("INSERT INTO members VALUES ('j', 'live', 1, 9, 'h', 7201, 0, 5, 0, '[]')");
+  old.exec("INSERT INTO record_batches (first_ended_ms, last_ended_ms, body) VALUES (1, 2, x'00')");
+  old.close();
+  const db = openDatabase(path);
+  expect(readSchema(db)).toBe(STORE_SCHEMA);
+  expect(db.prepare('SELECT epoch, entries_from FROM store').get()).toEqual({ epoch: 'kept', entries_from: 10_800 });
+  expect(db.prepare('SELECT journal, seq, entry FROM members').get()).toEqual({ journal: 'j', seq: 9, entry: '' });
+  expect(db.prepare('SELECT count(*) AS batches FROM record_batches').get()).toEqual({ batches: 1 });
+  db.close();
 });
