@@ -61,7 +61,7 @@ export interface BooksReader {
   readFacts(): Promise<FactBook>;
   /**
    * Cells of the given granularity whose start lies in the period, in no particular order. The period is aligned to it by the caller;
-   * hour cells are kept 35 days, day and month cells for `retention.rollups`.
+   * hour cells are kept 35 days (those of a month's first and last UTC day longer), day and month cells for `retention.rollups`.
    */
   readRollups(period: Period, granularity: Granularity): Promise<readonly RollupCell[]>;
   readBooks(period: Period): Promise<readonly BookCell[]>;

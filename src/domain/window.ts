@@ -13,6 +13,21 @@ export function hourOf(window: number): number {
   return window - (((window % SECONDS_PER_HOUR) + SECONDS_PER_HOUR) % SECONDS_PER_HOUR);
 }
 
+const SECONDS_PER_DAY = 86_400;
+
+/**
+ * Whether an instant (epoch seconds) lies in the first or last UTC day of a month: a month of any time zone begins and ends within such
+ * days, so their hour figures are kept as long as those of whole days.
+ */
+export function isMonthEdge(epochSeconds: number): boolean {
+  const month = monthOf(epochSeconds);
+  return monthOf(epochSeconds - SECONDS_PER_DAY) !== month || monthOf(epochSeconds + SECONDS_PER_DAY) !== month;
+}
+
+function monthOf(epochSeconds: number): number {
+  return new Date(epochSeconds * 1000).getUTCMonth();
+}
+
 /** RFC 3339 UTC without fraction: `0` → `1970-01-01T00:00:00Z`. */
 export function formatSecond(epochSeconds: number): string {
   return new Date(epochSeconds * 1000).toISOString().replace('.000Z', 'Z');

@@ -1,5 +1,6 @@
 // Which rollup cells cover a period: whole UTC months and days where they fit, hours at the edges. Pure; reading is read-report.ts's.
 import type { Granularity, Period } from '#domain/books.ts';
+import { isMonthEdge } from '#domain/window.ts';
 import { ReportParameterError } from './report-error.ts';
 
 /** One read of the plan: the period is aligned to its granularity. */
@@ -17,7 +18,10 @@ export interface CoverRequest {
   readonly now: number;
 }
 
-/** Hour cells are kept this long (settlement.md, "Records, hours, months"); days and months for `retention.rollups`. */
+/**
+ * Hour cells are kept this long (settlement.md, "Records, hours, months"); days, months and the hours of a month's first and last UTC day
+ * for `retention.rollups`.
+ */
 export const HOUR_CELL_SECONDS = 35 * 86_400;
 
 /** Gateways may be 2 s ahead of the store (settlement.md, "Terms"); the rest is time for the reads themselves. */
@@ -25,7 +29,7 @@ const AHEAD_SECONDS = 60;
 
 /**
  * Disjoint reads that cover exactly the cells of the period, in order. Throws a ReportParameterError when hour cells would be needed
- * that are older than 35 days.
+ * that are older than 35 days and not at the edge of a month.
  */
 export function coverPeriod(request: CoverRequest): readonly CoverPart[] {
   const parts: CoverPart[] = [];
@@ -70,9 +74,9 @@ function coarsestAt(at: number, end: number, coarsest: Granularity): Granularity
 }
 
 function checkKept(hour: number, now: number): void {
-  if (hour >= now - HOUR_CELL_SECONDS) return;
+  if (hour >= now - HOUR_CELL_SECONDS || isMonthEdge(hour)) return;
   throw new ReportParameterError(
     'from',
-    'hour figures are kept 35 days; for older periods use whole UTC days or months (timezone UTC, from and to at midnight)',
+    'hour figures are kept 35 days; for older periods use whole months, or whole UTC days (timezone UTC, from and to at midnight)',
   );
 }

@@ -22,7 +22,7 @@ export interface StoreOptions {
   readonly log: Log;
 }
 
-/** 35 days and one of margin (books.ts: hour cells are kept 35 days). */
+/** 35 days and one of margin (books.ts: hour cells are kept 35 days); those of month edges stay as long as day cells. */
 export const HOUR_CELLS_KEPT_MS = 36 * 86_400_000;
 
 /** A silent member whose shares are all claimed is forgotten after this much aliveClock, so that short-lived journals do not pile up. */

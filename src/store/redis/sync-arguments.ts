@@ -1,6 +1,6 @@
 // Lays out the keys and arguments of sync-message.lua and commit-freeze.lua. Pure: no connection.
 import { BOOK_METRICS, type Claim, type FreezeCommit, type SyncMessage } from '#domain/settlement.ts';
-import { hourOf } from '#domain/window.ts';
+import { hourOf, isMonthEdge } from '#domain/window.ts';
 import { claimBalances } from '../check-claim.ts';
 import { formatLink, leavesEntry, packEntry } from '../claim-entries.ts';
 import { packRecords } from '../record-batches.ts';
@@ -145,7 +145,7 @@ function layOutClaim(message: SyncMessage, claim: Claim, { keys, retention, numb
       nanoUsd,
     ]),
     cells: spreadIncrements(claim.increments).map(({ granularity, start, dims, values }) => {
-      const keptMs = granularity === 'hour' ? HOUR_CELLS_KEPT_MS : retention.rollupsMs;
+      const keptMs = granularity === 'hour' && !isMonthEdge(start) ? HOUR_CELLS_KEPT_MS : retention.rollupsMs;
       const expiry = start + CELL_SPAN_SECONDS[granularity] + Math.ceil(keptMs / 1000);
       // A cell exists through its first metric, so a row of zeros does too.
       const amounts = values.flatMap((value, metric) =>

@@ -14,6 +14,10 @@ const ADD_BATCH = `INSERT INTO record_batches (first_ended_ms, last_ended_ms, jo
   VALUES (?, ?, ?, ?, ?, ?)`;
 const ADD_ENTRY = 'INSERT INTO claim_entries (journal, seq, day, previous, body) VALUES (?, ?, ?, ?, ?)';
 const EXPIRE_CELLS = 'DELETE FROM rollups WHERE granularity = ? AND start < ?';
+/** Hours of the first and last UTC day of a month stay as long as days do (isMonthEdge): months of other time zones end within them. */
+export const EXPIRE_HOURS = `DELETE FROM rollups WHERE granularity = 'hour' AND start < ? AND (start < ? OR
+  (strftime('%m', start - 86400, 'unixepoch') = strftime('%m', start, 'unixepoch')
+   AND strftime('%m', start + 86400, 'unixepoch') = strftime('%m', start, 'unixepoch')))`;
 const EXPIRE_BOOKS = 'DELETE FROM books WHERE hour < ?';
 // Bounded: a store that was closed for weeks must not block a freeze while it forgets them.
 const EXPIRE_BATCHES = `DELETE FROM record_batches WHERE id IN
@@ -65,7 +69,7 @@ export function expireRows(statements: Statements, retention: StoreRetention, no
   // Records and entries leave by whole UTC days.
   const recordsFrom = cellStart('day', Math.floor((nowMs - retention.recordsMs) / 1000));
   const digestsFrom = Math.floor((nowMs - Math.min(FREEZE_DIGESTS_KEPT_MS, retention.recordsMs)) / 1000) - 3600;
-  statements.run(EXPIRE_CELLS, 'hour', Math.floor((nowMs - HOUR_CELLS_KEPT_MS) / 1000));
+  statements.run(EXPIRE_HOURS, Math.floor((nowMs - HOUR_CELLS_KEPT_MS) / 1000), rollupsFrom - 86_400);
   // A cell goes when all of it is older than the retention.
   statements.run(EXPIRE_CELLS, 'day', rollupsFrom - 86_400);
   statements.run(EXPIRE_CELLS, 'month', rollupsFrom - 31 * 86_400);

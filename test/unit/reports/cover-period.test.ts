@@ -31,8 +31,18 @@ describe('the cells that cover a period', () => {
   });
 
   test('hours older than 35 days are refused with what to do instead', () => {
-    const period = { from: at('2026-09-30T22:00:00Z'), to: at('2026-10-31T23:00:00Z') };
+    const period = { from: at('2026-09-14T22:00:00Z'), to: at('2026-10-14T22:00:00Z') };
     expect(() => coverPeriod({ period, coarsest: 'month', now: NOW })).toThrow(/35 days.*whole UTC days/);
+  });
+
+  test('a month of any time zone stays readable, however old: the hours of its edges are kept', () => {
+    for (const offsetHours of [-12, -5, 2, 14]) {
+      const [from, to] = [at('2025-09-01T00:00:00Z'), at('2025-10-01T00:00:00Z')].map(
+        (utc) => utc - offsetHours * 3600,
+      );
+      const parts = coverPeriod({ period: { from: from ?? 0, to: to ?? 0 }, coarsest: 'month', now: NOW });
+      expect([parts[0]?.period.from, parts.at(-1)?.period.to]).toEqual([from, to]);
+    }
   });
 
   test('every hour of the past is covered exactly once, by cells that are aligned and not too coarse', () => {
