@@ -42,11 +42,6 @@ const UNDELIVERED: readonly UndeliveredKey[] = [
     find: (config) => where(config.tenancy.authentication.includes('jwt'), 'tenancy', 'authentication'),
   },
   {
-    key: 'retention.archive',
-    effect: 'records are not exported, and stay in the store',
-    find: (config) => where(config.retention.archive !== 'data/archive', 'retention', 'archive'),
-  },
-  {
     key: 'teams[].budget',
     effect: 'spending is not limited',
     find: inTeams('budget', (team) => team.budget !== undefined),

@@ -280,7 +280,6 @@ server: { port: "\${SECRET}" }
 
 test('keys that are accepted and not acted upon are named once each', () => {
   const text = `${MINIMAL}    engineStatistics: true
-retention: { archive: elsewhere }
 `
     .replace('name: search,', 'name: search, limits: { concurrency: 5 }, budget: { usd: 1 },')
     .replace('deployments:', '  - { name: ads, budget: { usd: 2 } }\ndeployments:');
@@ -288,7 +287,6 @@ retention: { archive: elsewhere }
     'teams[0].budget: teams[].budget',
     'teams[0].limits: teams[].limits',
     'deployments[0].engineStatistics: deployments[].engineStatistics',
-    'retention.archive: retention.archive',
   ]);
 });
 

@@ -9,7 +9,6 @@ const inTeam = (keys: string): string => MINIMAL.replace('name: search', `name: 
 test.each([
   ['server.workers', atRoot('server: { workers: 2 }')],
   ['tenancy.authentication: jwt', atRoot('tenancy: { authentication: [keys, jwt] }')],
-  ['retention.archive', atRoot('retention: { archive: elsewhere }')],
   ['teams[].budget', inTeam('budget: { usd: 5 }')],
   ['teams[].limits', inTeam('limits: { concurrency: 5 }')],
   ['teams[].reservedGpus', inTeam('reservedGpus: { llama: 1 }')],
