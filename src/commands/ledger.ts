@@ -1,18 +1,11 @@
-// `inferometer ledger`: opens the store of the config, runs one of its subcommands with a progress bar, closes the store.
-import { SingleBar } from 'cli-progress';
+// `inferometer ledger`: its subcommands on the configured store, with a progress bar.
 import type { Config } from '#config/config.ts';
-import { loadConfig } from '#config/load-config.ts';
-import { formatProblem } from '#config/problem.ts';
-import { silentLog } from '#domain/log.ts';
-import { StoreSchemaError, StoreUnavailableError } from '#domain/settlement.ts';
 import { type ExportArguments, runExportCommand } from '#ledger/export-command.ts';
 import { LedgerFlagError } from '#ledger/ledger-period.ts';
 import { runVerifyCommand, type VerifyArguments } from '#ledger/verify-command.ts';
-import { type OpenedStore, openStore } from '#store/open-store.ts';
-
-/** A person or a nightly job waits here, not a request. */
-const STORE_TIMEOUT_MS = 30_000;
-const PERCENT = 100;
+import type { OpenedStore } from '#store/open-store.ts';
+import { drawProgress } from './draw-progress.ts';
+import { withStore } from './with-store.ts';
 
 export interface LedgerCommand<Options> {
   readonly path: string;
@@ -50,50 +43,16 @@ export function runLedgerExport(command: LedgerCommand<ExportArguments>): Promis
   );
 }
 
-async function runOnStore(name: string, { path, env }: LedgerCommand<unknown>, work: Work): Promise<number> {
-  const loaded = loadConfig({ path, env });
-  if (!loaded.ok) {
-    for (const problem of loaded.problems) process.stderr.write(`inferometer: ${formatProblem(problem)}\n`);
-    return 2;
-  }
-  const { config } = loaded;
-  const store = openStore({
-    url: config.store.url,
-    prefix: config.store.prefix,
-    timeoutMs: Math.max(config.store.timeoutMs, STORE_TIMEOUT_MS),
-    retention: config.retention,
-    log: silentLog,
+function runOnStore(name: string, { path, env }: LedgerCommand<unknown>, work: Work): Promise<number> {
+  const isUsageError = (error: unknown) => error instanceof LedgerFlagError;
+  return withStore({ name: `ledger ${name}`, path, env, isUsageError }, async (store, config) => {
+    // Without a terminal there is no progress to see: nightly jobs read what the command prints.
+    const bar = process.stderr.isTTY ? drawProgress(name, true) : null;
+    const onProgress = (share: number, text: string) => bar?.update(share, text);
+    try {
+      return await work(store, config, onProgress);
+    } finally {
+      bar?.stop();
+    }
   });
-  const bar = process.stderr.isTTY ? startBar(name) : null;
-  const onProgress = (share: number, text: string) => bar?.update(Math.round(share * PERCENT), { text });
-  try {
-    await store.settlement.open();
-    return await work(store, config, onProgress);
-  } catch (error) {
-    const isUsage = error instanceof LedgerFlagError;
-    const isStore = error instanceof StoreUnavailableError || error instanceof StoreSchemaError;
-    const where = isStore ? `${store.describe()}: ` : '';
-    const reason = error instanceof Error ? error.message : String(error);
-    bar?.stop();
-    process.stderr.write(`inferometer ledger ${name}: ${where}${reason.replace(/\s*\n\s*/g, ' ')}\n`);
-    return isUsage ? 2 : 1;
-  } finally {
-    bar?.stop();
-    await store.settlement.close();
-  }
-}
-
-/** On stderr, so that what the command prints can be piped. */
-function startBar(name: string): SingleBar {
-  const bar = new SingleBar({
-    format: `${name} {bar} {percentage}% {text}`,
-    barCompleteChar: '█',
-    barIncompleteChar: '░',
-    hideCursor: true,
-    clearOnComplete: true,
-    stopOnComplete: true,
-    barsize: 32,
-  });
-  bar.start(PERCENT, 0, { text: '' });
-  return bar;
 }
