@@ -51,7 +51,7 @@ export function createPassThroughHandler(plane: DataPlane): RouteHandler {
     route: 'other',
     serve(exchange) {
       const rules = findRules(exchange.path, exchange.meter.caller.scopes);
-      if (rules.length === 0) throw createRouteNotFound(exchange.path);
+      if (rules.length === 0) throw new GatewayError('route_not_found');
       return servePassThrough(plane, rules, exchange);
     },
   };
@@ -185,12 +185,4 @@ function createUnreadRoute(path: string): MeteredRoute {
     prefillOnly: false,
     takesStreamOptions: false,
   };
-}
-
-/** What every path that is no route answers. */
-function createRouteNotFound(path: string): GatewayError {
-  if (path === '/v2' || path.startsWith('/v2/')) {
-    return new GatewayError('route_not_found', { text: "Triton's /v2 routes are not served by this version." });
-  }
-  return new GatewayError('route_not_found');
 }

@@ -58,7 +58,7 @@ describe('bad input', () => {
     ['an unknown route', { path: '/v1/nothing' }, 404, 'route_not_found'],
     ['a route of the engine alone', { path: '/v1/models/llama/load' }, 404, 'route_not_found'],
     ['a control route', { path: '/update_weights' }, 404, 'route_not_found'],
-    ['a route that is not built yet', { path: '/v2/models/m/generate' }, 404, 'route_not_found'],
+    ['a route of Triton where no Triton is', { path: '/v2/models/m/generate' }, 404, 'route_not_found'],
     ['a method that does not belong', { method: 'PUT' }, 404, 'route_not_found'],
     ['bad tags', { headers: { 'x-inferometer-tags': 'NO=1' } }, 400, 'invalid_tags'],
     ['too many tags', { headers: { 'x-inferometer-tags': 'a=1,b=2,c=3,d=4,e=5,f=6' } }, 400, 'invalid_tags'],
@@ -75,8 +75,10 @@ describe('bad input', () => {
       const answer = await send(harness.port, request);
       expect(answer.status).toBe(status);
       const { error } = JSON.parse(answer.text) as { error: string | { code: string; message: string } };
-      if (typeof error === 'string') expect(request.path).toMatch(/^\/v2/);
-      else expect(error.code).toBe(code);
+      if (typeof error === 'string') {
+        expect(request.path).toMatch(/^\/v2/);
+        expect(error).toBe('This route does not exist here.');
+      } else expect(error.code).toBe(code);
       expect(answer.headers['x-inferometer-request-id']).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7/);
       expect(harness.metering.records).toMatchObject([
         { outcome: 'rejected', status, lastAttempt: true, upstream: null },
