@@ -174,9 +174,19 @@ export interface HonestLedger {
   readonly authors: readonly HonestJournal[];
 }
 
+/** The first freezes take a few seconds from now on: they must lie in one hour, or its figures stand in two. */
+const SECONDS_BEFORE_EDGE = 10;
+
+/** Waits for the next hour of the store's clock when this one is nearly over. */
+async function passHourEdge(nowMs: number): Promise<void> {
+  const leftMs = 3_600_000 - (nowMs % 3_600_000);
+  if (leftMs < SECONDS_BEFORE_EDGE * 1000) await new Promise((resolve) => setTimeout(resolve, leftMs + 2000));
+}
+
 /** Two journals, four hours of freezes, eight claims with entries, six records, one share unclaimed. */
 export async function writeHonestLedger(store: SettlementStore): Promise<HonestLedger> {
   const { epoch } = await store.open();
+  await passHourEdge(await store.now());
   const journals = ['j-a', 'j-b'] as const;
   const authors = journals.map((journal) => new HonestJournal(store, epoch, journal));
   let at = 0;
