@@ -17,7 +17,8 @@ import {
 import type { MeteredRoute } from './metered-routes.ts';
 import type { AnswerObserver } from './observe-answer.ts';
 import type { ParsedRequest } from './parse-request.ts';
-import { ClientGoneError, readBody } from './read-body.ts';
+import { ClientGoneError } from './read-body.ts';
+import { receiveBody } from './receive-body.ts';
 import { Relay } from './relay.ts';
 import { SentBodies } from './sent-body.ts';
 import type { ModelRouter } from './route-model.ts';
@@ -36,7 +37,6 @@ export interface KserveTarget {
 export async function serveKserveInference(plane: DataPlane, target: KserveTarget, exchange: Exchange): Promise<void> {
   const { req, res, meter, idHeaders } = exchange;
   const { path, router } = target;
-  const { config } = plane.view;
   meter.route = renderKserveRoute(path.action);
   meter.requestedModel = path.model;
   meter.stream = path.action === 'generate_stream';
@@ -48,13 +48,7 @@ export async function serveKserveInference(plane: DataPlane, target: KserveTarge
   });
   meter.deployment = deployment.name;
   meter.model = deployment.models[0] ?? null;
-  const body = await readBody(req, {
-    maxBytes: config.server.maxBodyBytes,
-    graceMs: plane.bodyGraceMs,
-    deadlines: plane.deadlines,
-    nowMs: meter.receivedAtMs,
-  });
-  meter.waitedMs = plane.clock.monotonicMs() - meter.receivedAtMs;
+  const body = await receiveBody(plane, exchange);
   const prepared = path.action === 'infer' ? readInfer(body, path.model, req.headers) : readGenerate(body, path);
   const { request } = prepared;
   const permit = await admit(plane.admission, meter, { deployment, request, promptBytes: body.length });

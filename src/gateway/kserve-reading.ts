@@ -12,16 +12,18 @@ import type { ModelRouter } from './route-model.ts';
 import type { Exchange } from './serve-request.ts';
 import type { Upstream } from './upstream-pool.ts';
 
-/** What the gateway itself passes on of KServe's extensions; those that steer an engine are not among them. */
-const EXTENSIONS = [
+/** What the gateway itself passes on of KServe's extensions, over HTTP and gRPC; those that steer an engine are not among them. */
+export const KSERVE_EXTENSIONS: readonly string[] = [
   'classification',
   'sequence',
   'model_configuration',
   'binary_tensor_data',
   'parameters',
   'statistics',
-  'generate',
 ];
+
+/** `generate` is Triton's and there over HTTP only. */
+const EXTENSIONS = [...KSERVE_EXTENSIONS, 'generate'];
 
 /** A body of `repository/index` is a flag or two. */
 const INDEX_BODY_MAX = 64 * 1024;

@@ -10,7 +10,7 @@ import type { MeteredRoute } from './metered-routes.ts';
 import type { ParsedRequest } from './parse-request.ts';
 import { createPassRules, type FindPassRules, narrowPassRules, type PassRule } from './pass-rules.ts';
 import { PassThroughExchange } from './pass-through-exchange.ts';
-import { readBody } from './read-body.ts';
+import { receiveBody } from './receive-body.ts';
 import { canNameModel, readModel, readQueryModel } from './read-model.ts';
 import { Relay } from './relay.ts';
 import { SentBodies } from './sent-body.ts';
@@ -119,14 +119,8 @@ async function forwardUnread(plane: DataPlane, rule: PassRule, exchange: Exchang
 /** Several deployments forward the path and only the body says which is meant: it is read for its model and relayed unchanged. */
 async function forwardByBody(plane: DataPlane, rules: readonly PassRule[], exchange: Exchange): Promise<void> {
   const { req, res, meter } = exchange;
-  const { config, router } = plane.view;
-  const body = await readBody(req, {
-    maxBytes: config.server.maxBodyBytes,
-    graceMs: plane.bodyGraceMs,
-    deadlines: plane.deadlines,
-    nowMs: meter.receivedAtMs,
-  });
-  meter.waitedMs = plane.clock.monotonicMs() - meter.receivedAtMs;
+  const { router } = plane.view;
+  const body = await receiveBody(plane, exchange);
   const model = readModel(body, req.headers['content-type'] ?? '');
   if (model === null) throw new GatewayError('model_required', { param: 'model' });
   meter.requestedModel = model;

@@ -8,7 +8,8 @@ import type { MeteredRoute } from './metered-routes.ts';
 import { type ParsedRequest, parseFields, readRequest } from './parse-request.ts';
 import { planUsage } from './plan-usage.ts';
 import { hashPromptPrefix } from './prompt-prefix.ts';
-import { ClientGoneError, readBody } from './read-body.ts';
+import { ClientGoneError } from './read-body.ts';
+import { receiveBody } from './receive-body.ts';
 import { readQueryModel } from './read-model.ts';
 import { Relay } from './relay.ts';
 import { SentBodies } from './sent-body.ts';
@@ -25,13 +26,7 @@ export function createInferenceHandler(plane: DataPlane, route: MeteredRoute): R
 async function serveInference(plane: DataPlane, route: MeteredRoute, exchange: Exchange): Promise<void> {
   const { req, res, meter, idHeaders } = exchange;
   const { config, router } = plane.view;
-  const body = await readBody(req, {
-    maxBytes: config.server.maxBodyBytes,
-    graceMs: plane.bodyGraceMs,
-    deadlines: plane.deadlines,
-    nowMs: meter.receivedAtMs,
-  });
-  meter.waitedMs = plane.clock.monotonicMs() - meter.receivedAtMs;
+  const body = await receiveBody(plane, exchange);
   const sentFields = parseFields(body);
   const asked = readRequest(sentFields, route.shape);
   meter.requestedModel = asked.model ?? readQueryModel(req.url ?? '');

@@ -3,6 +3,7 @@
 import { type handleUnaryCall, Metadata, status as Status } from '@grpc/grpc-js';
 import type { DeploymentConfig } from '#config/config.ts';
 import { GatewayError } from '#domain/errors.ts';
+import { KSERVE_EXTENSIONS } from '#gateway/kserve-reading.ts';
 import type { Upstream } from '#gateway/upstream-pool.ts';
 import { encodeReady, readNameField, renameModel } from './kserve-messages.ts';
 import {
@@ -24,16 +25,6 @@ import {
 } from './protobuf-reader.ts';
 
 const SERVICE = '/inference.GRPCInferenceService/';
-/** What the gateway passes on of KServe's extensions over gRPC. */
-const EXTENSIONS = [
-  'classification',
-  'sequence',
-  'model_configuration',
-  'binary_tensor_data',
-  'parameters',
-  'statistics',
-];
-
 /** A method that reads. Throws the GatewayError, or an engine's own error, that is told. */
 type Read = (grpc: GrpcPlane, call: OpenCall, message: Buffer) => Promise<Buffer> | Buffer;
 
@@ -92,7 +83,7 @@ function describeServer(): Buffer {
   return Buffer.concat([
     encodeBytesField(1, 'inferometer'),
     encodeBytesField(2, '2'),
-    ...EXTENSIONS.map((extension) => encodeBytesField(3, extension)),
+    ...KSERVE_EXTENSIONS.map((extension) => encodeBytesField(3, extension)),
   ]);
 }
 
