@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { request } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { answerStream, chatEvents, createGate, type FakeEngine, startFakeEngine } from '#test/support/fake-engine.ts';
@@ -409,7 +410,7 @@ describe('over many requests', () => {
       path: '/v1/chat/completions',
       method: 'POST',
       agent: false,
-      headers: { authorization: `Bearer ${SEARCH_KEY}` },
+      headers: { authorization: `Bearer ${SEARCH_KEY}`, expect: '100-continue' },
     });
     const answered = new Promise<number>((resolve) => {
       req.on('response', (res) => {
@@ -417,8 +418,11 @@ describe('over many requests', () => {
         resolve(res.statusCode ?? 0);
       });
     });
+    // Only the gateway's own word says that the upload has begun: draining before that would rightly refuse it.
+    const wanted = once(req, 'continue');
+    req.flushHeaders();
+    await wanted;
     req.write('{"model":"llama-3.1-70b"');
-    while ((await send(harness.port, { method: 'GET', path: '/v1/models' })).status !== 200);
     const drained = harness.gateway.drain(5000);
     req.end('}');
     expect(await answered).toBe(200);
