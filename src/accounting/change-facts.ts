@@ -3,7 +3,7 @@
 import { canonicalJson } from '#attribution/freeze-chain.ts';
 import { formatUsdShortest } from '#domain/nano-usd.ts';
 import type { FactBook, PoolFacts, PriceEntry } from '#domain/pool-facts.ts';
-import type { SettlementStore } from '#domain/settlement.ts';
+import type { SettlementStore } from '#domain/settlement-store.ts';
 import { formatSecond, windowOf } from '#domain/window.ts';
 import type { WantedFacts } from './pool-facts-from-config.ts';
 

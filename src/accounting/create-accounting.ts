@@ -2,7 +2,7 @@
 import type { Log } from '#domain/log.ts';
 import type { Metering } from '#domain/metering.ts';
 import type { SettlementListener } from '#domain/settlement-listener.ts';
-import { type SettlementStore, StoreUnavailableError } from '#domain/settlement.ts';
+import { type SettlementStore, StoreUnavailableError } from '#domain/settlement-store.ts';
 import type { UsageRecord } from '#domain/usage-record.ts';
 import { windowOf } from '#domain/window.ts';
 import { type AccountingStatus, readStatus } from './accounting-status.ts';

@@ -3,14 +3,8 @@
 import { chainFreeze, digestFreeze } from '#attribution/freeze-chain.ts';
 import type { JournalPublication } from '#attribution/freeze-window.ts';
 import type { SettlementListener } from '#domain/settlement-listener.ts';
-import type {
-  BookIncrement,
-  FreezeCommit,
-  FreezeInput,
-  SettlementStore,
-  ShareEntry,
-  ShareWindow,
-} from '#domain/settlement.ts';
+import type { BookIncrement, FreezeCommit, FreezeInput, ShareEntry, ShareWindow } from '#domain/settlement.ts';
+import type { SettlementStore } from '#domain/settlement-store.ts';
 import { hourOf, SECONDS_PER_HOUR, windowOf } from '#domain/window.ts';
 import { computePoolBooks } from './pool-books.ts';
 

@@ -1,6 +1,7 @@
 // Calls to the store: what it last said, whether it answers, and when to try again. Not here: what is said to it (sync-loop.ts).
 import type { Log } from '#domain/log.ts';
-import { type SettlementStore, StoreUnavailableError, type SyncReply } from '#domain/settlement.ts';
+import type { SyncReply } from '#domain/settlement.ts';
+import { type SettlementStore, StoreUnavailableError } from '#domain/settlement-store.ts';
 import type { WindowClock } from './window-clock.ts';
 
 const FIRST_RETRY_MS = 100;

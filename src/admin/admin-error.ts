@@ -1,5 +1,5 @@
 // How the admin plane says no (contract §5): one envelope, one place that knows which failure is which status.
-import { StoreUnavailableError } from '#domain/settlement.ts';
+import { StoreUnavailableError } from '#domain/settlement-store.ts';
 import { ReportParameterError } from '#reports/report-error.ts';
 import type { ErrorRequestHandler, Response } from 'express';
 

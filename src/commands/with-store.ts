@@ -3,7 +3,7 @@ import type { Config } from '#config/config.ts';
 import { loadConfig } from '#config/load-config.ts';
 import { formatProblem } from '#config/problem.ts';
 import { silentLog } from '#domain/log.ts';
-import { StoreSchemaError, StoreUnavailableError } from '#domain/settlement.ts';
+import { StoreSchemaError, StoreUnavailableError } from '#domain/settlement-store.ts';
 import { type OpenedStore, openStore } from '#store/open-store.ts';
 
 /** A person waits here, not a request: the store may take this long. */

@@ -1,4 +1,4 @@
-// The settlement protocol's messages and the narrow port both stores implement (shared/design/settlement.md).
+// The settlement protocol's messages and snapshots (shared/design/settlement.md). Not here: the port that takes them (settlement-store.ts).
 // Everything here is plain JSON: integers that can exceed 2^53 travel as decimal strings (NanoText, FemtoText).
 import type { FactBook, NanoText } from './pool-facts.ts';
 import type { SettledRecord } from './usage-record.ts';
@@ -290,38 +290,4 @@ export interface SyncReply {
   readonly sharesThrough: { readonly k: number; readonly to: number; readonly hash: string };
   /** Journal ids of the live members, sorted: the first advances the frontier, the others only when it lags. */
   readonly members: readonly string[];
-}
-
-export interface StoreIdentity {
-  /** Random id given when the store was created. */
-  readonly epoch: string;
-  readonly schema: number;
-}
-
-/** The accounting side of a store. All calls reject with StoreUnavailableError after the store's hard time limit. */
-export interface SettlementStore {
-  /** Connects, creates or migrates the schema; rejects with StoreSchemaError when the store is newer than this program. Safe to repeat. */
-  open(): Promise<StoreIdentity>;
-  /** Store clock, epoch milliseconds. */
-  now(): Promise<number>;
-  /** Registers the member if new (before serving): sealedThrough = max(frontier, window(now) − 1), blind before that; the first ever sets the frontier there. Safe to repeat. */
-  join(member: { journal: string; incarnation: number }): Promise<SyncReply>;
-  /** Applies a message at most once; safe to repeat. */
-  sync(message: SyncMessage): Promise<SyncReply>;
-  readFreezeInput(): Promise<FreezeInput>;
-  /** Compare-and-set; `stale` changed nothing: read again. */
-  commitFreeze(commit: FreezeCommit): Promise<'committed' | 'stale'>;
-  /** Replaces the fact book when its version is still `expectedVersion`; the stored version becomes expectedVersion + 1. */
-  putFacts(pools: FactBook['pools'], expectedVersion: number): Promise<'stored' | 'stale'>;
-  close(): Promise<void>;
-}
-
-/** The store did not answer within its hard limit or refused the connection. */
-export class StoreUnavailableError extends Error {
-  override name = 'StoreUnavailableError';
-}
-
-/** The store's schema is newer than this program, or it is not ours. */
-export class StoreSchemaError extends Error {
-  override name = 'StoreSchemaError';
 }

@@ -1,6 +1,6 @@
 // A team's own view of the books, for callers of the data plane: its requests, usage and budget, never another team's.
 import type { BooksReader } from '#domain/books.ts';
-import { StoreUnavailableError } from '#domain/settlement.ts';
+import { StoreUnavailableError } from '#domain/settlement-store.ts';
 import type { UsageRecord } from '#domain/usage-record.ts';
 import { formatSecond, SECONDS_PER_HOUR } from '#domain/window.ts';
 import type { BudgetConfig, Config } from '#config/config.ts';

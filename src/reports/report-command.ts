@@ -1,6 +1,6 @@
 // `inferometer report`: flags to report to text. Opening the store and parsing the command line are main's.
 import type { BooksReader } from '#domain/books.ts';
-import { StoreUnavailableError } from '#domain/settlement.ts';
+import { StoreUnavailableError } from '#domain/settlement-store.ts';
 import { formatSecond } from '#domain/window.ts';
 import type { Config } from '#config/config.ts';
 import { writeFile } from 'node:fs/promises';

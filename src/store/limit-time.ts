@@ -1,5 +1,5 @@
 // The hard time limit of a store call. A store that hangs must never hang its caller.
-import { StoreUnavailableError } from '#domain/settlement.ts';
+import { StoreUnavailableError } from '#domain/settlement-store.ts';
 
 /** Settles like `call`, or rejects with StoreUnavailableError after `limitMs`; the call itself goes on and its outcome is dropped. */
 export function limitTime<T>(call: Promise<T>, limitMs: number, name: string): Promise<T> {

@@ -1,5 +1,5 @@
 // Chooses the store by the URL of the config. The only file outside the adapters that knows there are two.
-import { StoreSchemaError, type SettlementStore } from '#domain/settlement.ts';
+import { StoreSchemaError, type SettlementStore } from '#domain/settlement-store.ts';
 import type { BooksReader } from '#domain/books.ts';
 import type { LedgerReader } from '#domain/ledger.ts';
 import type { Log } from '#domain/log.ts';

@@ -7,11 +7,11 @@ import type {
   Claim,
   FreezeCommit,
   SettledRecordJson,
-  SettlementStore,
   ShareEntry,
   SyncMessage,
   SyncReply,
 } from '#domain/settlement.ts';
+import type { SettlementStore } from '#domain/settlement-store.ts';
 import { hourOf } from '#domain/window.ts';
 import { POOL, recordAt } from './settlement-messages.ts';
 

@@ -1,6 +1,7 @@
 // The settlement protocol as both stores keep it (domain/settlement.ts): numbers, fences, the board, freezes, members.
 import { describe, expect } from 'vitest';
-import { StoreUnavailableError, type FreezeCommit } from '#domain/settlement.ts';
+import type { FreezeCommit } from '#domain/settlement.ts';
+import { StoreUnavailableError } from '#domain/settlement-store.ts';
 import { windowOf } from '#domain/window.ts';
 import { STORE_SCHEMA } from '#store/store-options.ts';
 import { claimOf, digest, freezeOf, JournalAuthor, POOL, publicationAt } from './settlement-messages.ts';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, describe, expect, test } from 'vitest';
 import { silentLog } from '#domain/log.ts';
-import { StoreUnavailableError } from '#domain/settlement.ts';
+import { StoreUnavailableError } from '#domain/settlement-store.ts';
 import { SqliteStore } from '#store/sqlite/sqlite-store.ts';
 import { describeSettledBooks } from './settled-books.case.ts';
 import { describeSettlementStore } from './settlement-store.case.ts';

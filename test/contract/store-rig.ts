@@ -1,7 +1,8 @@
 // What the suites of the store contract share: a store of its own per test, one joined author, freezes and claims in one line.
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { BookCell, BooksReader, RollupCell } from '#domain/books.ts';
-import type { FreezeCommit, SettlementStore, SyncReply } from '#domain/settlement.ts';
+import type { FreezeCommit, SyncReply } from '#domain/settlement.ts';
+import type { SettlementStore } from '#domain/settlement-store.ts';
 import { hourOf } from '#domain/window.ts';
 import { claimOf, freezeOf, JournalAuthor, POOL, type ClaimParts } from './settlement-messages.ts';
 

@@ -6,7 +6,8 @@ import { type Accounting, type AccountingOptions, createAccounting } from '#acco
 import { createWindowClock } from '#accounting/window-clock.ts';
 import { silentLog } from '#domain/log.ts';
 import type { AttemptEnd, AttemptMeter, AttemptStart } from '#domain/metering.ts';
-import type { BookIncrement, CellIncrement, SettlementStore } from '#domain/settlement.ts';
+import type { BookIncrement, CellIncrement } from '#domain/settlement.ts';
+import type { SettlementStore } from '#domain/settlement-store.ts';
 import type { Outcome } from '#domain/usage-record.ts';
 import { MemorySettlementStore } from './memory-settlement-store.ts';
 import { createPoolFacts } from './settlement-facts.ts';

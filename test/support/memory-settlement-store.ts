@@ -13,8 +13,6 @@ import type {
 import type { FactBook } from '#domain/pool-facts.ts';
 import {
   BOOK_METRICS,
-  StoreSchemaError,
-  StoreUnavailableError,
   type BookIncrement,
   type BookMetric,
   type Claim,
@@ -24,13 +22,17 @@ import {
   type Member,
   type Publication,
   type SettledRecordJson,
-  type SettlementStore,
   type ShareEntry,
-  type StoreIdentity,
   type SyncMessage,
   type SyncReply,
   type SyncStatus,
 } from '#domain/settlement.ts';
+import {
+  StoreSchemaError,
+  StoreUnavailableError,
+  type SettlementStore,
+  type StoreIdentity,
+} from '#domain/settlement-store.ts';
 import { windowOf } from '#domain/window.ts';
 import { claimBalances } from '#store/check-claim.ts';
 import { mergeBlind, type WindowRange } from '#store/member-blind.ts';

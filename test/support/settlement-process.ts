@@ -16,12 +16,12 @@ import type {
   ChargeLine,
   Claim,
   Publication,
-  SettlementStore,
   ShareWindow,
   SyncMessage,
   SyncReply,
   WindowFeatures,
 } from '#domain/settlement.ts';
+import type { SettlementStore } from '#domain/settlement-store.ts';
 import { hourOf } from '#domain/window.ts';
 
 /** What one process saw of one pool in one window; `busyBuckets` are the 100 ms buckets with an attempt in flight. */

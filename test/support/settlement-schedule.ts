@@ -5,7 +5,8 @@ import { advanceFrontier } from '#accounting/frontier.ts';
 import { splitExactly } from '#attribution/split-exactly.ts';
 import type { BooksReader } from '#domain/books.ts';
 import { factsInForce, type PoolFacts } from '#domain/pool-facts.ts';
-import { StoreUnavailableError, type FreezeCommit, type SettlementStore } from '#domain/settlement.ts';
+import type { FreezeCommit } from '#domain/settlement.ts';
+import { StoreUnavailableError, type SettlementStore } from '#domain/settlement-store.ts';
 import { createPoolFacts, DEPLOYMENT_FACTS } from './settlement-facts.ts';
 import { createDraw, ModelProcess, type Draw, type WindowFacts } from './settlement-process.ts';
 

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { Config } from '#config/config.ts';
 import { silentLog } from '#domain/log.ts';
-import { StoreUnavailableError } from '#domain/settlement.ts';
+import { StoreUnavailableError } from '#domain/settlement-store.ts';
 import { DnsDiscovery } from '#gateway/dns-discovery.ts';
 import { ConfigTakeOver } from '#src/take-over-config.ts';
 import { createConfig, createDeploymentConfig, createUpstreamConfig } from './gateway/harness.ts';

@@ -1,5 +1,5 @@
 // Refuses a Redis that throws keys away when its memory is full: to it a team's month is a key like any other.
-import { StoreSchemaError } from '#domain/settlement.ts';
+import { StoreSchemaError } from '#domain/settlement-store.ts';
 import type { RedisConnection } from './redis-connection.ts';
 
 /**

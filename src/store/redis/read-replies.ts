@@ -1,11 +1,6 @@
 // Turns what the scripts return into the domain's shapes. Amounts arrive as strings and stay digits.
-import {
-  StoreUnavailableError,
-  type Member,
-  type ShareEntry,
-  type SyncReply,
-  type SyncStatus,
-} from '#domain/settlement.ts';
+import type { Member, ShareEntry, SyncReply, SyncStatus } from '#domain/settlement.ts';
+import { StoreUnavailableError } from '#domain/settlement-store.ts';
 import type { WindowRange } from '../member-blind.ts';
 import { SHARES_PER_REPLY } from '../store-options.ts';
 

@@ -9,13 +9,8 @@ import type {
   RollupCell,
 } from '#domain/books.ts';
 import type { FactBook } from '#domain/pool-facts.ts';
-import {
-  BOOK_METRICS,
-  CELL_METRICS,
-  StoreUnavailableError,
-  type BookMetric,
-  type SettledRecordJson,
-} from '#domain/settlement.ts';
+import { BOOK_METRICS, CELL_METRICS, type BookMetric, type SettledRecordJson } from '#domain/settlement.ts';
+import { StoreUnavailableError } from '#domain/settlement-store.ts';
 import { readRecordPage, type BatchHead } from '../read-record-page.ts';
 import { cellStart, parseDims, toCellMetrics } from '../rollup-cells.ts';
 import { toFields, toHash, toList, toMembers, toStrings } from './read-replies.ts';

@@ -1,6 +1,6 @@
 // One connection to Redis (server, sentinels or cluster) with a hard time limit on every call. No key, no protocol of ours.
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
-import { StoreUnavailableError } from '#domain/settlement.ts';
+import { StoreUnavailableError } from '#domain/settlement-store.ts';
 import { limitTime } from '../limit-time.ts';
 import type { StoreOptions } from '../store-options.ts';
 import { RedisKeys } from './keys.ts';

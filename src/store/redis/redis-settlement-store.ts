@@ -1,17 +1,13 @@
 // The settlement protocol on Redis: each write is one Lua script (shared/design/settlement.md). Reports are in redis-books-reader.
 import { randomUUID } from 'node:crypto';
 import type { FactBook } from '#domain/pool-facts.ts';
+import type { FreezeCommit, FreezeInput, Publication, SyncMessage, SyncReply } from '#domain/settlement.ts';
 import {
   StoreSchemaError,
   StoreUnavailableError,
-  type FreezeCommit,
-  type FreezeInput,
-  type Publication,
   type SettlementStore,
   type StoreIdentity,
-  type SyncMessage,
-  type SyncReply,
-} from '#domain/settlement.ts';
+} from '#domain/settlement-store.ts';
 import { MEMBER_FORGOTTEN_MS, STORE_SCHEMA } from '../store-options.ts';
 import { checkEviction } from './check-eviction.ts';
 import { toFields, toList, toMembers, toStrings, toSyncReply } from './read-replies.ts';

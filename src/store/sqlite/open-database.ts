@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { fileURLToPath } from 'node:url';
-import { StoreSchemaError } from '#domain/settlement.ts';
+import { StoreSchemaError } from '#domain/settlement-store.ts';
 import { STORE_SCHEMA } from '../store-options.ts';
 
 /** "INFM" in ASCII, kept in the file header, so that another program's database is never taken for a store. */

@@ -13,18 +13,20 @@ import type {
 } from '#domain/books.ts';
 import type { EntryName, FreezeHour, LedgerEntry, LedgerHeads, LedgerReader } from '#domain/ledger.ts';
 import type { FactBook } from '#domain/pool-facts.ts';
+import type {
+  FreezeCommit,
+  FreezeInput,
+  SettledRecordJson,
+  ShareEntry,
+  SyncMessage,
+  SyncReply,
+} from '#domain/settlement.ts';
 import {
   StoreSchemaError,
   StoreUnavailableError,
-  type FreezeCommit,
-  type FreezeInput,
-  type SettledRecordJson,
   type SettlementStore,
-  type ShareEntry,
   type StoreIdentity,
-  type SyncMessage,
-  type SyncReply,
-} from '#domain/settlement.ts';
+} from '#domain/settlement-store.ts';
 import { limitTime } from '../limit-time.ts';
 import type { StoreOptions } from '../store-options.ts';
 import type { CallName, WorkerRequest, WorkerResponse, WorkerSettings } from './worker-protocol.ts';

@@ -1,7 +1,7 @@
 // The messages between the SQLite client and its worker thread. No behaviour.
 import type { BooksReader } from '#domain/books.ts';
 import type { LedgerReader } from '#domain/ledger.ts';
-import type { SettlementStore } from '#domain/settlement.ts';
+import type { SettlementStore } from '#domain/settlement-store.ts';
 import type { StoreRetention } from '../store-options.ts';
 
 /** What the worker answers, by the names of the three ports' methods. */

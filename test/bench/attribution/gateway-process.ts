@@ -9,7 +9,7 @@ import { createWindowClock, type WindowClock } from '#accounting/window-clock.ts
 import { silentLog } from '#domain/log.ts';
 import type { AttemptMeter } from '#domain/metering.ts';
 import type { EngineProfile, ProfileSource } from '#domain/engine-profile.ts';
-import type { SettlementStore } from '#domain/settlement.ts';
+import type { SettlementStore } from '#domain/settlement-store.ts';
 import type { TokenCounts } from '#domain/tokens.ts';
 import type { TracedRequest } from './run-engine.ts';
 

@@ -2,7 +2,7 @@
 // Whatever happens: each request has one record, and their money is the charged part of the books. (Several processes: settlement-model.test.ts.)
 import { describe, expect, it } from 'vitest';
 import type { AttemptMeter, AttemptStart } from '#domain/metering.ts';
-import { type SettlementStore, StoreUnavailableError } from '#domain/settlement.ts';
+import { type SettlementStore, StoreUnavailableError } from '#domain/settlement-store.ts';
 import {
   type AccountingBench,
   createEnd,

@@ -12,7 +12,8 @@ import {
 } from '#test/support/accounting-bench.ts';
 import { decodeEntry, encodeEntry } from '#accounting/journal-entry.ts';
 import type { AttemptMeter, AttemptStart } from '#domain/metering.ts';
-import { type SettledRecordJson, type SettlementStore, StoreUnavailableError } from '#domain/settlement.ts';
+import type { SettledRecordJson } from '#domain/settlement.ts';
+import { type SettlementStore, StoreUnavailableError } from '#domain/settlement-store.ts';
 import { MemorySettlementStore } from '#test/support/memory-settlement-store.ts';
 import { createVirtualClock } from '#test/support/virtual-clock.ts';
 

@@ -2,7 +2,7 @@ import { createAdminServer } from '#admin/admin-server.ts';
 import type { AdminServerOptions } from '#admin/admin-server.ts';
 import { AdminUnprotectedError } from '#admin/admin-access.ts';
 import { silentLog } from '#domain/log.ts';
-import { StoreUnavailableError } from '#domain/settlement.ts';
+import { StoreUnavailableError } from '#domain/settlement-store.ts';
 import { createSampleConfig } from '#test/unit/observe/sample-config.ts';
 import {
   createBook,

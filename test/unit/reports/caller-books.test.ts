@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { BudgetConfig, TeamConfig } from '#config/config.ts';
 import type { BooksReader } from '#domain/books.ts';
-import { StoreUnavailableError } from '#domain/settlement.ts';
+import { StoreUnavailableError } from '#domain/settlement-store.ts';
 import type { UsageRecord } from '#domain/usage-record.ts';
 import { CallerBooks, findPeriod } from '#reports/caller-books.ts';
 import { RECORD } from '../observe/sample-record.ts';

@@ -1,5 +1,5 @@
 import type { BooksReader } from '#domain/books.ts';
-import { StoreUnavailableError } from '#domain/settlement.ts';
+import { StoreUnavailableError } from '#domain/settlement-store.ts';
 import { runReportCommand } from '#reports/report-command.ts';
 import type { ReportCommandArguments } from '#reports/report-command.ts';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
