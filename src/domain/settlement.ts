@@ -196,7 +196,11 @@ export interface BookIncrement {
   readonly metrics: Readonly<Partial<Record<BookMetric, string>>>;
 }
 
-/** capacity = charged + idle. `unavailable` and `unobserved` are sub-lines of idle; `claimed` is the part of charged held by teams. */
+/**
+ * capacity = charged + idle + unmetered. `unavailable` and `unobserved` are sub-lines of idle; `claimed` is the part of charged held by teams.
+ * `inFlightMs`: milliseconds with an attempt in flight; `deviceActiveMs`: GPU activity by DCGM, mean over the pool's GPUs, booked when it was
+ * learned; `…Windows`: windows with busy time, by where it was read.
+ */
 export const BOOK_METRICS = [
   'capacityNanoUsd',
   'chargedNanoUsd',
@@ -210,6 +214,11 @@ export const BOOK_METRICS = [
   'busyMs',
   'flightMs',
   'provisionedSeconds',
+  'inFlightMs',
+  'deviceActiveMs',
+  'inFlightWindows',
+  'engineWindows',
+  'dcgmWindows',
 ] as const;
 
 export type BookMetric = (typeof BOOK_METRICS)[number];

@@ -2,10 +2,12 @@
 import { StoreSchemaError, type SettlementStore } from '#domain/settlement-store.ts';
 import type { BooksReader } from '#domain/books.ts';
 import type { LedgerReader } from '#domain/ledger.ts';
+import type { LeaseStore } from '#domain/lease-store.ts';
 import type { Log } from '#domain/log.ts';
 import { describeRedisUrl, parseRedisUrl } from './redis/redis-url.ts';
 import { RedisConnection } from './redis/redis-connection.ts';
 import { RedisBooksReader } from './redis/redis-books-reader.ts';
+import { RedisLeases } from './redis/redis-leases.ts';
 import { RedisLedgerReader } from './redis/redis-ledger-reader.ts';
 import { RedisSettlementStore } from './redis/redis-settlement-store.ts';
 import { SqliteStore } from './sqlite/sqlite-store.ts';
@@ -30,6 +32,7 @@ export interface OpenedStore {
   readonly settlement: SettlementStore;
   readonly books: BooksReader;
   readonly ledger: LedgerReader;
+  readonly leases: LeaseStore;
   /** Kind and address without user and password, for logs. */
   describe(): string;
 }
@@ -43,7 +46,7 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
   if (options.url.startsWith('sqlite:')) {
     const path = options.url.slice('sqlite:'.length).replace(/^\/\/(?=\/)/, '');
     const store = new SqliteStore({ ...shared, path });
-    return { settlement: store, books: store, ledger: store, describe: () => `sqlite:${path}` };
+    return { settlement: store, books: store, ledger: store, leases: store, describe: () => `sqlite:${path}` };
   }
   const address = parseRedisUrl(options.url);
   if (address === null) {
@@ -56,6 +59,7 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
     settlement: new RedisSettlementStore(connection),
     books: new RedisBooksReader(connection),
     ledger: new RedisLedgerReader(connection),
+    leases: new RedisLeases(connection),
     describe: () => describeRedisUrl(address),
   };
 }

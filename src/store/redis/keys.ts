@@ -73,6 +73,10 @@ export class RedisKeys {
   entries(day: number): string {
     return `${this.#start}entries:${day}`;
   }
+  /** String: who holds the lease; expires with it. */
+  lease(name: string): string {
+    return `${this.#start}lease:${name}`;
+  }
   /** List: `<k of the hour's first freeze>|<chain hash before it>`, then 32 bytes of digest per freeze. */
   freezes(hour: number): string {
     return `${this.#start}freezes:${hour}`;

@@ -19,6 +19,8 @@ export const SCRIPTS = {
   readFreezeInput: { file: 'read-freeze-input', keyCount: 6, moreKeys: false, argCount: 0, moreArgs: false },
   commitFreeze: { file: 'commit-freeze', keyCount: 8, moreKeys: true, argCount: 9, moreArgs: false },
   putFacts: { file: 'put-facts', keyCount: 2, moreKeys: false, argCount: 2, moreArgs: false },
+  acquireLeases: { file: 'acquire-leases', keyCount: 0, moreKeys: true, argCount: 2, moreArgs: false },
+  releaseLeases: { file: 'release-leases', keyCount: 0, moreKeys: true, argCount: 1, moreArgs: false },
 } as const satisfies Record<string, ScriptBinding>;
 
 export type ScriptName = keyof typeof SCRIPTS;

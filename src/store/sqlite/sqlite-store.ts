@@ -11,6 +11,7 @@ import type {
   RecordQuery,
   RollupCell,
 } from '#domain/books.ts';
+import type { LeaseRequest, LeaseStore } from '#domain/lease-store.ts';
 import type { EntryName, FreezeHour, LedgerEntry, LedgerHeads, LedgerReader } from '#domain/ledger.ts';
 import type { FactBook } from '#domain/pool-facts.ts';
 import type {
@@ -50,7 +51,7 @@ interface WaitingCall {
 }
 
 /** Settlement and reports on one SQLite file (WAL, synchronous=FULL). Several processes may open the same file. */
-export class SqliteStore implements SettlementStore, BooksReader, LedgerReader {
+export class SqliteStore implements SettlementStore, BooksReader, LedgerReader, LeaseStore {
   readonly #options: SqliteStoreOptions;
   readonly #waiting = new Map<number, WaitingCall>();
   #worker: Worker | null = null;
@@ -128,6 +129,14 @@ export class SqliteStore implements SettlementStore, BooksReader, LedgerReader {
 
   readUnclaimed(journal: string, afterK: number): Promise<readonly ShareEntry[]> {
     return this.#call('readUnclaimed', [journal, afterK], this.#options.readTimeoutMs);
+  }
+
+  acquireLeases(request: LeaseRequest & { readonly ttlMs: number }): Promise<readonly string[]> {
+    return this.#call('acquireLeases', [request]);
+  }
+
+  releaseLeases(request: LeaseRequest): Promise<void> {
+    return this.#call('releaseLeases', [request]);
   }
 
   /** Safe to repeat; afterwards the process can exit and every call is refused until `open`. */

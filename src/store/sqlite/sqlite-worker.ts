@@ -2,12 +2,14 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Granularity, Period, RecordQuery } from '#domain/books.ts';
+import type { LeaseRequest } from '#domain/lease-store.ts';
 import type { EntryName } from '#domain/ledger.ts';
 import type { FactBook } from '#domain/pool-facts.ts';
 import type { FreezeCommit, SyncMessage } from '#domain/settlement.ts';
 import { StoreSchemaError } from '#domain/settlement-store.ts';
 import { openDatabase, readSchema } from './open-database.ts';
 import { readBooks, readRecords, readRollups, readStatus } from './sqlite-books.ts';
+import { acquireLeases, releaseLeases } from './sqlite-leases.ts';
 import { listEntries, readEntries, readFreezeHour, readHeads, readUnclaimed } from './sqlite-ledger-reader.ts';
 import { readStore } from './sqlite-members.ts';
 import { SqliteSettlement } from './sqlite-settlement.ts';
@@ -57,6 +59,9 @@ const CALLS: Record<CallName, Call> = {
   readEntries: (_, [day, names]) => readEntries(useStore().statements, day as number, names as readonly EntryName[]),
   readFreezeHour: (_, [hour]) => readFreezeHour(useStore().statements, hour as number),
   readUnclaimed: (_, [journal, afterK]) => readUnclaimed(useStore().statements, journal as string, afterK as number),
+  acquireLeases: (nowMs, [request]) =>
+    acquireLeases(useStore().statements, request as LeaseRequest & { ttlMs: number }, nowMs),
+  releaseLeases: (_, [request]) => releaseLeases(useStore().statements, request as LeaseRequest),
   close: () => {
     opened?.db.close();
     opened = null;

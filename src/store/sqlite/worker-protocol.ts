@@ -1,11 +1,12 @@
 // The messages between the SQLite client and its worker thread. No behaviour.
 import type { BooksReader } from '#domain/books.ts';
+import type { LeaseStore } from '#domain/lease-store.ts';
 import type { LedgerReader } from '#domain/ledger.ts';
 import type { SettlementStore } from '#domain/settlement-store.ts';
 import type { StoreRetention } from '../store-options.ts';
 
-/** What the worker answers, by the names of the three ports' methods. */
-export type StoreCalls = SettlementStore & BooksReader & LedgerReader;
+/** What the worker answers, by the names of the ports' methods. */
+export type StoreCalls = SettlementStore & BooksReader & LedgerReader & LeaseStore;
 export type CallName = keyof StoreCalls;
 
 export interface WorkerSettings {

@@ -16,4 +16,8 @@ if stored and stored < 2 and tonumber(ARGV[1]) >= 2 then
   local from = frontier and frontier - frontier % 3600 + 3600 or 0
   redis.call('HSET', KEYS[1], 'schema', '2', 'entriesFrom', string.format('%.0f', from))
 end
+-- Schema 3 adds figures to the books and leases; nothing that is there changes.
+if stored and stored < 3 and tonumber(ARGV[1]) >= 3 then
+  redis.call('HSET', KEYS[1], 'schema', '3')
+end
 return redis.call('HMGET', KEYS[1], 'schema', 'epoch')
