@@ -184,6 +184,8 @@ class Composition {
       store: this.#store.settlement,
       journalDir: journal.dir,
       fsync: journal.fsync,
+      journalRetentionMs: journal.retentionMs,
+      journalMaxBytes: journal.maxBytes,
       horizonMs: settlement.horizonMs,
       silenceMs: settlement.silenceMs,
       clock: this.#clock,

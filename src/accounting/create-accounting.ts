@@ -26,6 +26,9 @@ export interface AccountingOptions {
   readonly store: SettlementStore;
   readonly journalDir: string;
   readonly fsync: FsyncMode;
+  /** See JournalOptions. */
+  readonly journalRetentionMs?: number;
+  readonly journalMaxBytes?: number;
   /** H: a window is sealed at the latest this long after its end. */
   readonly horizonMs: number;
   /** D: a member silent for longer no longer holds the frontier. */
@@ -110,7 +113,8 @@ class RunningAccounting implements Accounting {
   constructor(options: AccountingOptions) {
     const { clock, log, profileOf } = options;
     this.#options = options;
-    const journal = openJournal({ dir: options.journalDir, fsync: options.fsync, clock, log });
+    const { fsync, journalDir: dir, journalRetentionMs: retentionMs, journalMaxBytes: maxBytes } = options;
+    const journal = openJournal({ dir, fsync, retentionMs, maxBytes, clock, log });
     const messages = new MessageLog(journal);
     const registry = new AttemptRegistry();
     const estimates = new WorkEstimates();
@@ -270,7 +274,7 @@ class RunningAccounting implements Accounting {
     if (this.#stopped) return;
     journal.rotateWhenDue(() => messages.head);
     const needed = Math.min(journal.segment, registry.oldestSegment(), messages.segmentOf(messages.acknowledged));
-    for (const segment of journal.deleteBefore(needed)) messages.dropBefore(segment + 1);
+    for (const segment of journal.releaseBefore(needed)) messages.dropBefore(segment + 1);
   }
 }
 
@@ -279,7 +283,7 @@ function restoreRun(parts: SyncParts): number | null {
   const { journal, messages, registry, slices, estimates, clock, log } = parts;
   const replayed = replayJournal(journal, { registry, slices });
   messages.restore(replayed);
-  journal.append({ t: 'head', atMs: clock.epochMs(), head: messages.head });
+  journal.append({ t: 'head', atMs: clock.epochMs(), head: messages.head, replayFrom: journal.replayFrom });
   if (replayed.lastAliveMs === null) return null;
   const interrupted = endInterrupted(registry, { journal, estimates, lastAliveMs: replayed.lastAliveMs });
   const waiting = { records: registry.size, interrupted, messages: messages.pendingCount };

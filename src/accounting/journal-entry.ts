@@ -21,7 +21,13 @@ export interface JournalHead {
 }
 
 export type JournalEntry =
-  | { readonly t: 'head'; readonly atMs: number; readonly head: JournalHead }
+  | {
+      readonly t: 'head';
+      readonly atMs: number;
+      readonly head: JournalHead;
+      /** Oldest segment still needed when this line was written. */
+      readonly replayFrom?: number;
+    }
   | { readonly t: 'dispatch'; readonly start: AttemptIdentity }
   | {
       readonly t: 'progress';

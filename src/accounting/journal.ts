@@ -1,13 +1,13 @@
 // The append-only file of one process: numbered segments of checked lines, written before anything depends on them.
 // Not here: what the lines mean (journal-replay.ts), who may write (journal-lock.ts), which segments are still needed (sync-loop.ts).
 import { closeSync, fdatasync, fdatasyncSync, ftruncateSync, mkdirSync, openSync, readSync, writeSync } from 'node:fs';
-import { readFileSync, truncateSync, unlinkSync } from 'node:fs';
+import { readFileSync, truncateSync } from 'node:fs';
 import type { Clock } from '#domain/clock.ts';
 import type { Log } from '#domain/log.ts';
 import { decodeEntry, encodeEntry, type JournalEntry, type JournalHead } from './journal-entry.ts';
 import { type JournalIdentity, readJournalIdentity, renewJournalIdentity, syncDirectory } from './journal-identity.ts';
 import { type JournalLock, lockJournal } from './journal-lock.ts';
-import { listSegments, segmentPath } from './journal-segments.ts';
+import { JournalSegments, segmentPath } from './journal-segments.ts';
 
 /** `grouped`: made durable within 50 ms; `strict`: before a record is released; `off`: when the system likes. */
 export type FsyncMode = 'grouped' | 'strict' | 'off';
@@ -28,18 +28,14 @@ export interface JournalOptions {
   readonly segmentBytes?: number;
   /** … or age. */
   readonly segmentMs?: number;
+  /** See SegmentLimits; default: nothing is kept that is not needed, and no limit. */
+  readonly retentionMs?: number | undefined;
+  readonly maxBytes?: number | undefined;
 }
 
 const GROUP_MS = 50;
 const SEGMENT_BYTES = 64 * 1024 * 1024;
 const SEGMENT_MS = 5 * 60_000;
-/** Segments stay this long after they were closed, so that a store that lost its latest writes can be healed. */
-const KEEP_MS = 15 * 60_000;
-
-interface ClosedSegment {
-  readonly number: number;
-  readonly closedAtMs: number;
-}
 
 /**
  * Takes the directory's lock, counts this start, cuts a torn tail and opens a new segment. Throws JournalLockedError when another process
@@ -61,7 +57,7 @@ export class Journal {
   #identity: JournalIdentity;
   readonly #options: JournalOptions;
   readonly #lock: JournalLock;
-  #closed: ClosedSegment[] = [];
+  readonly #closed: JournalSegments;
   #segment: number;
   #fd: number;
   #size = 0;
@@ -79,10 +75,10 @@ export class Journal {
     this.#lock = lock;
     this.#identity = identity;
     const nowMs = options.clock.monotonicMs();
-    const segments = listSegments(options.dir);
-    const last = segments.at(-1) ?? 0;
+    const { retentionMs = 0, maxBytes = Number.MAX_SAFE_INTEGER } = options;
+    this.#closed = new JournalSegments({ ...options, retentionMs, maxBytes });
+    const { last } = this.#closed;
     if (last > 0) cutTornTail(segmentPath(options.dir, last), options.log);
-    this.#closed = segments.map((number) => ({ number, closedAtMs: nowMs }));
     this.#segment = last + 1;
     this.#fd = openSegment(options.dir, this.#segment);
     this.#openedAtMs = nowMs;
@@ -108,6 +104,16 @@ export class Journal {
     return this.#failedLines;
   }
 
+  /** Oldest segment that a restart replays; what lies before is kept for `ledger rebuild` only. */
+  get replayFrom(): number {
+    return this.#closed.replayFrom;
+  }
+
+  /** Bytes of all segments on disk. */
+  get bytes(): number {
+    return this.#closed.bytes + this.#size;
+  }
+
   /** Number of the segment now written. */
   get segment(): number {
     return this.#segment;
@@ -118,6 +124,7 @@ export class Journal {
     const line = encodeEntry(entry);
     const location = { segment: this.#segment, offset: this.#size, length: line.length };
     try {
+      if (this.#closed.full) throw new Error('journal.maxBytes is reached by what the store has not taken yet');
       let written = 0;
       while (written < line.length) written += writeSync(this.#fd, line, written);
       this.#size += line.length;
@@ -161,9 +168,9 @@ export class Journal {
     }
   }
 
-  /** Every readable line of every segment in the order it was written; damaged lines are logged and left out. */
+  /** Every readable line of every segment from `replayFrom` on in the order it was written; damaged lines are logged and left out. */
   *entries(): Generator<{ readonly entry: JournalEntry; readonly location: LineLocation }> {
-    for (const segment of [...this.#closed.map((closed) => closed.number), this.#segment]) {
+    for (const segment of [...this.#closed.replayed(), this.#segment]) {
       yield* this.#readSegment(segment);
     }
   }
@@ -177,7 +184,7 @@ export class Journal {
       const fd = openSegment(this.#options.dir, this.#segment + 1);
       fdatasyncSync(this.#fd);
       closeSync(this.#fd);
-      this.#closed.push({ number: this.#segment, closedAtMs: nowMs });
+      this.#closed.add(this.#segment, this.#size);
       this.#fd = fd;
     } catch (error) {
       this.#failLine(error);
@@ -186,22 +193,12 @@ export class Journal {
     this.#segment += 1;
     this.#size = 0;
     this.#openedAtMs = nowMs;
-    this.append({ t: 'head', atMs: this.#options.clock.epochMs(), head: readHead() });
+    this.append({ t: 'head', atMs: this.#options.clock.epochMs(), head: readHead(), replayFrom: this.replayFrom });
   }
 
-  /** Deletes segments before `oldestNeeded` that were closed 15 minutes ago; returns their numbers. */
-  deleteBefore(oldestNeeded: number): number[] {
-    const limitMs = this.#options.clock.monotonicMs() - KEEP_MS;
-    const gone = this.#closed.filter((closed) => closed.number < oldestNeeded && closed.closedAtMs <= limitMs);
-    for (const { number } of gone) {
-      try {
-        unlinkSync(segmentPath(this.#options.dir, number));
-        this.#closed = this.#closed.filter((closed) => closed.number !== number);
-      } catch (error) {
-        this.#options.log.warn({ err: error, segment: number }, 'a journal segment could not be deleted');
-      }
-    }
-    return gone.map(({ number }) => number);
+  /** Segments before `oldestNeeded` need not be replayed; returns the numbers of those given up (see JournalSegments.release). */
+  releaseBefore(oldestNeeded: number): number[] {
+    return this.#closed.release(oldestNeeded, this.#size);
   }
 
   /** Makes everything durable, then gives the files and the lock back. */

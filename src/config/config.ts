@@ -81,6 +81,9 @@ export interface StoreConfig {
 export interface JournalConfig {
   readonly dir: string;
   readonly fsync: 'grouped' | 'strict' | 'off';
+  /** How long segments that nothing needs any more stay for `ledger rebuild`, and how much all may hold. */
+  readonly retentionMs: number;
+  readonly maxBytes: number;
 }
 
 /** H and D of settlement.md: the latest moment to seal a window, and the silence after which a member is left out. */

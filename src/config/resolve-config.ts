@@ -83,7 +83,7 @@ function resolveSections(input: SchemaOutput): Sections | undefined {
   const { timeout: timeoutMs, ...storeRest } = store;
   return {
     store: { ...storeRest, timeoutMs },
-    journal,
+    journal: { dir: journal.dir, fsync: journal.fsync, retentionMs: journal.retention, maxBytes: journal.maxBytes },
     settlement: { horizonMs: settlement.horizon, silenceMs: settlement.silence },
     retention: { recordsMs: retention.records, rollupsMs: retention.rollups, archive: retention.archive },
     logging,

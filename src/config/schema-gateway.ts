@@ -81,6 +81,8 @@ const fsync = z
 export const journalSchema = sectionWithDefaults({
   dir: text({ pattern: /\S/, expected: 'a folder' }).default('data/journal'),
   fsync: fsync.default('grouped'),
+  retention: duration({ minMs: 0, maxMs: 366 * DAY_MS }).default(3 * DAY_MS),
+  maxBytes: integer(64 * 1024 * 1024, Number.MAX_SAFE_INTEGER).default(16 * 1024 ** 3),
 });
 
 export const settlementSchema = sectionWithDefaults({

@@ -97,11 +97,63 @@ describe('journal', () => {
     const count = () => readdirSync(dir).filter((name) => name.endsWith('.ndjson')).length;
     const before = count();
     expect(before).toBeGreaterThan(2);
-    expect(journal.deleteBefore(journal.segment)).toEqual([]);
+    expect(journal.releaseBefore(journal.segment)).toEqual([]);
     machine.advance(15 * 60_000);
-    expect(journal.deleteBefore(2)).toEqual([1]);
+    expect(journal.releaseBefore(2)).toEqual([1]);
     expect(count()).toBe(before - 1);
-    expect([...journal.entries()][0]?.entry).toEqual({ t: 'head', atMs: expect.any(Number), head });
+    expect([...journal.entries()][0]?.entry).toMatchObject({ t: 'head', atMs: expect.any(Number), head });
+    journal.abandon();
+  });
+
+  it('what nothing needs any more is kept for its retention across restarts, and is not replayed', () => {
+    const { machine, dir, open } = setUp();
+    const options = { segmentBytes: 100, retentionMs: 3_600_000 };
+    const fill = (journal: Journal, seqs: readonly number[]) => {
+      const head = { journal: journal.identity.journal, seq: 4, hash: 'h', sealedThrough: 9, epoch: 'e' };
+      for (const seq of seqs) {
+        journal.append(ack(seq));
+        journal.rotateWhenDue(() => head);
+      }
+    };
+    const first = open(options);
+    fill(first, [1, 2, 3, 4]);
+    machine.advance(15 * 60_000);
+    expect(first.releaseBefore(3)).toEqual([1, 2]);
+    // The next segment's head says it, so that a restart knows.
+    fill(first, [5]);
+    expect(readSeqs(first)).not.toContain(1);
+    first.abandon();
+    const second = open(options);
+    expect(readSeqs(second)).toEqual(readSeqs(second).filter((seq) => seq > 2));
+    expect(readSeqs(second)).toContain(5);
+    expect(readdirSync(dir)).toContain('segment-0000000001.ndjson');
+    machine.advance(3_600_000);
+    second.releaseBefore(1);
+    expect(readdirSync(dir)).not.toContain('segment-0000000001.ndjson');
+    second.abandon();
+  });
+
+  it('at its limit the journal gives up what is only retained, and beyond it refuses lines until the store took some', () => {
+    const { machine, dir, open } = setUp();
+    const journal = open({ segmentBytes: 100, retentionMs: 3_600_000, maxBytes: 2000 });
+    const head = { journal: journal.identity.journal, seq: 4, hash: 'h', sealedThrough: 9, epoch: 'e' };
+    for (let seq = 1; seq <= 6; seq += 1) {
+      journal.append(ack(seq));
+      journal.rotateWhenDue(() => head);
+    }
+    machine.advance(15 * 60_000);
+    journal.releaseBefore(4);
+    for (let seq = 7; seq <= 20; seq += 1) {
+      journal.append(ack(seq));
+      journal.rotateWhenDue(() => head);
+    }
+    journal.releaseBefore(4);
+    expect(readdirSync(dir)).not.toContain('segment-0000000003.ndjson');
+    expect(journal.append(ack(21))).toBeNull();
+    expect(journal).toMatchObject({ ok: false, failedLines: 1 });
+    journal.releaseBefore(journal.segment);
+    expect(journal.append(ack(22))).not.toBeNull();
+    expect(journal.ok).toBe(true);
     journal.abandon();
   });
 

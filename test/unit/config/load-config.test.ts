@@ -25,7 +25,12 @@ describe('defaults', () => {
       timeoutMs: 50,
       onStoreDown: 'admit',
     });
-    expect(config.journal).toEqual({ dir: 'data/journal', fsync: 'grouped' });
+    expect(config.journal).toEqual({
+      dir: 'data/journal',
+      fsync: 'grouped',
+      retentionMs: 259_200_000,
+      maxBytes: 17_179_869_184,
+    });
     expect(config.settlement).toEqual({ horizonMs: 30_000, silenceMs: 900_000 });
     expect(config.retention).toEqual({
       recordsMs: 35 * 86_400_000,

@@ -156,7 +156,7 @@ export function createConfig(
     },
     admin: { host: '127.0.0.1', port: 0, token: '', requireToken: true, metricsToken: '' },
     store: { url: 'sqlite::memory:', prefix: 'test', timeoutMs: 50, onStoreDown: 'admit' },
-    journal: { dir: '', fsync: 'off' },
+    journal: { dir: '', fsync: 'off', retentionMs: 0, maxBytes: 2 ** 34 },
     settlement: { horizonMs: 30_000, silenceMs: 900_000 },
     retention: { recordsMs: 1, rollupsMs: 1, archive: '' },
     logging: { level: 'silent', format: 'json', access: false },

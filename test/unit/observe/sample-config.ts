@@ -51,7 +51,7 @@ export function createSampleConfig(overrides: Partial<Config> = {}): Config {
     },
     admin: { host: '127.0.0.1', port: 0, token: 'admin-token-of-the-test', requireToken: true, metricsToken: '' },
     store: { url: 'sqlite::memory:', prefix: 'test', timeoutMs: 50, onStoreDown: 'admit' },
-    journal: { dir: 'unused', fsync: 'off' },
+    journal: { dir: 'unused', fsync: 'off', retentionMs: 0, maxBytes: 2 ** 34 },
     settlement: { horizonMs: 30_000, silenceMs: 900_000 },
     retention: { recordsMs: 35 * 86_400_000, rollupsMs: 400 * 86_400_000, archive: '' },
     logging: { level: 'info', format: 'json', access: true },
