@@ -1,7 +1,7 @@
 // Measured times → the five terms of the work model with their confidence: robust, non-negative, held by a weak prior.
 // Not here: how the times were measured (measure-*.ts) and whether the result is good enough (judge-fit.ts).
 import type { EngineProfile } from '#domain/engine-profile.ts';
-import { invertDiagonal, minimiseNonNegative, solveLinear } from './bounded-least-squares.ts';
+import { invertDiagonal, minimiseNonNegative, solveLinear } from '#attribution/bounded-least-squares.ts';
 import { createCalibrationRandom } from './seeded-random.ts';
 import { FITTED_NAMES, type FittedName, type Observation, predictMs } from './observation.ts';
 import { keepInliers, readMedian, readQuantile } from './order-statistics.ts';

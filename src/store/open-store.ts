@@ -3,11 +3,13 @@ import { StoreSchemaError, type SettlementStore } from '#domain/settlement-store
 import type { BooksReader } from '#domain/books.ts';
 import type { LedgerReader } from '#domain/ledger.ts';
 import type { LeaseStore } from '#domain/lease-store.ts';
+import type { LearnerStore } from '#domain/learner-store.ts';
 import type { Log } from '#domain/log.ts';
 import { describeRedisUrl, parseRedisUrl } from './redis/redis-url.ts';
 import { RedisConnection } from './redis/redis-connection.ts';
 import { RedisBooksReader } from './redis/redis-books-reader.ts';
 import { RedisLeases } from './redis/redis-leases.ts';
+import { RedisLearnerStore } from './redis/redis-learner-store.ts';
 import { RedisLedgerReader } from './redis/redis-ledger-reader.ts';
 import { RedisSettlementStore } from './redis/redis-settlement-store.ts';
 import { SqliteStore } from './sqlite/sqlite-store.ts';
@@ -33,6 +35,7 @@ export interface OpenedStore {
   readonly books: BooksReader;
   readonly ledger: LedgerReader;
   readonly leases: LeaseStore;
+  readonly learner: LearnerStore;
   /** Kind and address without user and password, for logs. */
   describe(): string;
 }
@@ -46,7 +49,7 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
   if (options.url.startsWith('sqlite:')) {
     const path = options.url.slice('sqlite:'.length).replace(/^\/\/(?=\/)/, '');
     const store = new SqliteStore({ ...shared, path });
-    return { settlement: store, books: store, ledger: store, leases: store, describe: () => `sqlite:${path}` };
+    return { settlement: store, books: store, ledger: store, leases: store, learner: store, describe: () => `sqlite:${path}` };
   }
   const address = parseRedisUrl(options.url);
   if (address === null) {
@@ -60,6 +63,7 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
     books: new RedisBooksReader(connection),
     ledger: new RedisLedgerReader(connection),
     leases: new RedisLeases(connection),
+    learner: new RedisLearnerStore(connection),
     describe: () => describeRedisUrl(address),
   };
 }

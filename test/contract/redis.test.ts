@@ -6,11 +6,13 @@ import { silentLog } from '#domain/log.ts';
 import { StoreUnavailableError } from '#domain/settlement-store.ts';
 import { RedisBooksReader } from '#store/redis/redis-books-reader.ts';
 import { RedisConnection } from '#store/redis/redis-connection.ts';
+import { RedisLearnerStore } from '#store/redis/redis-learner-store.ts';
 import { RedisLedgerReader } from '#store/redis/redis-ledger-reader.ts';
 import { RedisSettlementStore } from '#store/redis/redis-settlement-store.ts';
 import { parseRedisUrl } from '#store/redis/redis-url.ts';
 import { STORE_SCHEMA } from '#store/store-options.ts';
 import { startRedis } from '#test/support/redis-server.ts';
+import { describeLearnerStore } from './learner-store.case.ts';
 import { describeSettledBooks } from './settled-books.case.ts';
 import { describeSettlementStore } from './settlement-store.case.ts';
 import type { StoreSuite } from './store-rig.ts';
@@ -47,7 +49,12 @@ const create = (prefix: string, options: { url?: string; timeoutMs?: number } = 
     retention: { recordsMs: 35 * DAY_MS, rollupsMs: 400 * DAY_MS },
     log: silentLog,
   });
-  return { settlement: new RedisSettlementStore(connection), books: new RedisBooksReader(connection), connection };
+  return {
+    settlement: new RedisSettlementStore(connection),
+    books: new RedisBooksReader(connection),
+    learner: new RedisLearnerStore(connection),
+    connection,
+  };
 };
 
 const suite: StoreSuite = {
@@ -66,6 +73,7 @@ const suite: StoreSuite = {
 
 describeSettlementStore(suite);
 describeSettledBooks(suite);
+describeLearnerStore(suite);
 
 describe('redis only', () => {
   test('a paused server never holds a caller longer than the limit, and answers again afterwards', async () => {

@@ -17,6 +17,8 @@ import { SqliteStore } from '#store/sqlite/sqlite-store.ts';
 import { claimOf, freezeOf, JournalAuthor, publicationAt, recordAt } from './settlement-messages.ts';
 import type { StoreUnderTest } from './store-rig.ts';
 
+type SettledStore = Omit<StoreUnderTest, 'learner'>;
+
 const DAY_MS = 86_400_000;
 const folder = mkdtempSync(join(tmpdir(), 'inferometer-same-'));
 const prefix = `test-${randomUUID()}`;
@@ -68,7 +70,7 @@ interface Played {
 }
 
 /** One store driven by the steps; everything it answers, with what must differ between two stores left out. */
-async function play(store: StoreUnderTest, journals: readonly string[], steps: readonly Step[]): Promise<Played> {
+async function play(store: SettledStore, journals: readonly string[], steps: readonly Step[]): Promise<Played> {
   const { settlement, books } = store;
   const { epoch } = await settlement.open();
   const begunMs = await settlement.now();
@@ -145,7 +147,7 @@ async function play(store: StoreUnderTest, journals: readonly string[], steps: r
   return { answers, nowMs };
 }
 
-function createBoth(nowMs: number): [StoreUnderTest, StoreUnderTest] {
+function createBoth(nowMs: number): [SettledStore, SettledStore] {
   run += 1;
   const address = parseRedisUrl(url);
   if (address === null) throw new Error('not a Redis URL');

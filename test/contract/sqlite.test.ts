@@ -7,6 +7,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { silentLog } from '#domain/log.ts';
 import { StoreUnavailableError } from '#domain/settlement-store.ts';
 import { SqliteStore } from '#store/sqlite/sqlite-store.ts';
+import { describeLearnerStore } from './learner-store.case.ts';
 import { describeSettledBooks } from './settled-books.case.ts';
 import { describeSettlementStore } from './settlement-store.case.ts';
 import type { StoreSuite } from './store-rig.ts';
@@ -42,11 +43,11 @@ const suite: StoreSuite = {
   createStore: async () => {
     path = newPath();
     const store = create(path);
-    return { settlement: store, books: store };
+    return { settlement: store, books: store, learner: store };
   },
   createSecondClient: async () => {
     const store = create(path);
-    return { settlement: store, books: store };
+    return { settlement: store, books: store, learner: store };
   },
   raiseSchema: async () => {
     const db = new DatabaseSync(path);
@@ -61,6 +62,7 @@ const suite: StoreSuite = {
 
 describeSettlementStore(suite);
 describeSettledBooks(suite);
+describeLearnerStore(suite);
 
 describe('sqlite only', () => {
   test('the database of another program is refused', async () => {

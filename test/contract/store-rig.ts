@@ -1,6 +1,7 @@
 // What the suites of the store contract share: a store of its own per test, one joined author, freezes and claims in one line.
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { BookCell, BooksReader, RollupCell } from '#domain/books.ts';
+import type { LearnerStore } from '#domain/learner-store.ts';
 import type { FreezeCommit, SyncReply } from '#domain/settlement.ts';
 import type { SettlementStore } from '#domain/settlement-store.ts';
 import { hourOf } from '#domain/window.ts';
@@ -9,6 +10,7 @@ import { claimOf, freezeOf, JournalAuthor, POOL, type ClaimParts } from './settl
 export interface StoreUnderTest {
   readonly settlement: SettlementStore;
   readonly books: BooksReader;
+  readonly learner: LearnerStore;
 }
 
 export interface StoreSuite {
@@ -28,6 +30,7 @@ export interface StoreSuite {
 export class StoreRig {
   settlement!: SettlementStore;
   books!: BooksReader;
+  learner!: LearnerStore;
   author!: JournalAuthor;
   joined!: SyncReply;
   readonly #suite: StoreSuite;
@@ -35,7 +38,7 @@ export class StoreRig {
   constructor(suite: StoreSuite) {
     this.#suite = suite;
     beforeEach(async () => {
-      ({ settlement: this.settlement, books: this.books } = await suite.createStore());
+      ({ settlement: this.settlement, books: this.books, learner: this.learner } = await suite.createStore());
       const { epoch } = await this.settlement.open();
       this.author = new JournalAuthor(epoch);
       this.joined = await this.settlement.join(this.author);

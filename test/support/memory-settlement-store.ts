@@ -10,6 +10,7 @@ import type {
   RecordQuery,
   RollupCell,
 } from '#domain/books.ts';
+import type { LearnedDocument, LearnerStore } from '#domain/learner-store.ts';
 import type { FactBook } from '#domain/pool-facts.ts';
 import {
   BOOK_METRICS,
@@ -64,6 +65,7 @@ export interface MemoryState {
   frontier: number | null;
   boardVersion: number;
   facts: FactBook;
+  learned: LearnedDocument;
   /** Chain hash at k, index 0 before the first freeze. */
   chain: string[];
   members: Map<string, MemberState>;
@@ -88,6 +90,7 @@ export function createMemoryState(epoch: string = randomUUID()): MemoryState {
     frontier: null,
     boardVersion: 0,
     facts: { version: 0, pools: {} },
+    learned: { version: 0, text: '' },
     chain: [''],
     members: new Map(),
     board: new Map(),
@@ -105,7 +108,7 @@ export interface MemoryStoreOptions {
   readonly state?: { current: MemoryState };
 }
 
-export class MemorySettlementStore implements SettlementStore, BooksReader {
+export class MemorySettlementStore implements SettlementStore, BooksReader, LearnerStore {
   readonly #now: () => number;
   readonly #shared: { current: MemoryState };
   #closed = false;
@@ -206,6 +209,17 @@ export class MemorySettlementStore implements SettlementStore, BooksReader {
     const state = this.#state();
     if (state.facts.version !== expectedVersion) return 'stale';
     state.facts = { version: expectedVersion + 1, pools: structuredClone(pools) };
+    return 'stored';
+  }
+
+  async readLearned(): Promise<LearnedDocument> {
+    return this.#state().learned;
+  }
+
+  async putLearned(text: string, expectedVersion: number): Promise<'stored' | 'stale'> {
+    const state = this.#state();
+    if (state.learned.version !== expectedVersion) return 'stale';
+    state.learned = { version: expectedVersion + 1, text };
     return 'stored';
   }
 

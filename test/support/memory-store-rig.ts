@@ -8,7 +8,7 @@ export function createMemoryRig(): StoreSuite {
   let nowMs = 0;
   const create = () => {
     const store = new MemorySettlementStore({ now: () => nowMs, state });
-    return { settlement: store, books: store };
+    return { settlement: store, books: store, learner: store };
   };
   return {
     name: 'memory',

@@ -41,6 +41,10 @@ export class RedisKeys {
   get facts(): string {
     return `${this.#start}facts`;
   }
+  /** Hash: version and text of the learner's document. */
+  get learned(): string {
+    return `${this.#start}learned`;
+  }
   /** Hash: JSON of a cell's dimensions → its id. */
   get dims(): string {
     return `${this.#start}dims`;

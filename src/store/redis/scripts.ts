@@ -21,6 +21,7 @@ export const SCRIPTS = {
   putFacts: { file: 'put-facts', keyCount: 2, moreKeys: false, argCount: 2, moreArgs: false },
   acquireLeases: { file: 'acquire-leases', keyCount: 0, moreKeys: true, argCount: 2, moreArgs: false },
   releaseLeases: { file: 'release-leases', keyCount: 0, moreKeys: true, argCount: 1, moreArgs: false },
+  putLearned: { file: 'put-learned', keyCount: 1, moreKeys: false, argCount: 2, moreArgs: false },
 } as const satisfies Record<string, ScriptBinding>;
 
 export type ScriptName = keyof typeof SCRIPTS;

@@ -12,6 +12,7 @@ import type {
   RollupCell,
 } from '#domain/books.ts';
 import type { LeaseRequest, LeaseStore } from '#domain/lease-store.ts';
+import type { LearnedDocument, LearnerStore } from '#domain/learner-store.ts';
 import type { EntryName, FreezeHour, LedgerEntry, LedgerHeads, LedgerReader } from '#domain/ledger.ts';
 import type { FactBook } from '#domain/pool-facts.ts';
 import type {
@@ -51,7 +52,7 @@ interface WaitingCall {
 }
 
 /** Settlement and reports on one SQLite file (WAL, synchronous=FULL). Several processes may open the same file. */
-export class SqliteStore implements SettlementStore, BooksReader, LedgerReader, LeaseStore {
+export class SqliteStore implements SettlementStore, BooksReader, LedgerReader, LeaseStore, LearnerStore {
   readonly #options: SqliteStoreOptions;
   readonly #waiting = new Map<number, WaitingCall>();
   #worker: Worker | null = null;
@@ -89,6 +90,14 @@ export class SqliteStore implements SettlementStore, BooksReader, LedgerReader, 
 
   putFacts(pools: FactBook['pools'], expectedVersion: number): Promise<'stored' | 'stale'> {
     return this.#call('putFacts', [pools, expectedVersion]);
+  }
+
+  readLearned(): Promise<LearnedDocument> {
+    return this.#call('readLearned', []);
+  }
+
+  putLearned(text: string, expectedVersion: number): Promise<'stored' | 'stale'> {
+    return this.#call('putLearned', [text, expectedVersion]);
   }
 
   readStatus(): Promise<BooksStatus> {

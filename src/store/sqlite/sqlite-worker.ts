@@ -11,6 +11,7 @@ import { openDatabase, readSchema } from './open-database.ts';
 import { readBooks, readRecords, readRollups, readStatus } from './sqlite-books.ts';
 import { acquireLeases, releaseLeases } from './sqlite-leases.ts';
 import { listEntries, readEntries, readFreezeHour, readHeads, readUnclaimed } from './sqlite-ledger-reader.ts';
+import { putLearned, readLearned } from './sqlite-learner.ts';
 import { readStore } from './sqlite-members.ts';
 import { SqliteSettlement } from './sqlite-settlement.ts';
 import { Statements } from './statements.ts';
@@ -48,6 +49,8 @@ const CALLS: Record<CallName, Call> = {
   readFreezeInput: (nowMs) => useStore().settlement.readFreezeInput(nowMs),
   commitFreeze: (nowMs, [commit]) => useStore().settlement.commitFreeze(commit as FreezeCommit, nowMs),
   putFacts: (_, [pools, version]) => useStore().settlement.putFacts(pools as FactBook['pools'], version as number),
+  readLearned: () => readLearned(useStore().statements),
+  putLearned: (_, [text, version]) => putLearned(useStore().statements, text as string, version as number),
   readStatus: (nowMs) => readStatus(useStore().statements, nowMs),
   readFacts: () => useStore().settlement.readFacts(),
   readRollups: (_, [period, granularity]) =>

@@ -20,4 +20,8 @@ end
 if stored and stored < 3 and tonumber(ARGV[1]) >= 3 then
   redis.call('HSET', KEYS[1], 'schema', '3')
 end
+-- Schema 4 adds the learner's document, which begins empty.
+if stored and stored < 4 and tonumber(ARGV[1]) >= 4 then
+  redis.call('HSET', KEYS[1], 'schema', '4')
+end
 return redis.call('HMGET', KEYS[1], 'schema', 'epoch')
