@@ -49,7 +49,14 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
   if (options.url.startsWith('sqlite:')) {
     const path = options.url.slice('sqlite:'.length).replace(/^\/\/(?=\/)/, '');
     const store = new SqliteStore({ ...shared, path });
-    return { settlement: store, books: store, ledger: store, leases: store, learner: store, describe: () => `sqlite:${path}` };
+    return {
+      settlement: store,
+      books: store,
+      ledger: store,
+      leases: store,
+      learner: store,
+      describe: () => `sqlite:${path}`,
+    };
   }
   const address = parseRedisUrl(options.url);
   if (address === null) {
