@@ -8,7 +8,7 @@ import { windowOf } from '#domain/window.ts';
 import { type AccountingStatus, readStatus } from './accounting-status.ts';
 import { AttemptRegistry } from './attempt-registry.ts';
 import { endInterrupted } from './interrupted.ts';
-import { applyWantedFacts, type JoinOptions, joinStore } from './join-store.ts';
+import { applyWantedFacts, findBooksAgain, type JoinOptions, joinStore } from './join-store.ts';
 import { type FsyncMode, openJournal } from './journal.ts';
 import { replayJournal } from './journal-replay.ts';
 import { MessageLog } from './message-log.ts';
@@ -224,7 +224,8 @@ class RunningAccounting implements Accounting {
     if (this.#stopped) return;
     this.#noticePause();
     const loop = this.#loop;
-    if (!this.#joined) await this.#join();
+    if (loop.isForeign && (await findBooksAgain(this.#joinOptions))) this.#joined = false;
+    if (!this.#joined && !loop.isForeign) await this.#join();
     loop.buildMessage();
     if (!this.#joined || this.#stopped) return;
     if (await loop.sendPending()) {

@@ -6,6 +6,7 @@ import type { SettlementListener } from '#domain/settlement-listener.ts';
 import type { BookIncrement, FreezeCommit, FreezeInput, ShareEntry, ShareWindow } from '#domain/settlement.ts';
 import type { SettlementStore } from '#domain/settlement-store.ts';
 import { hourOf, SECONDS_PER_HOUR, windowOf } from '#domain/window.ts';
+import type { CommitWitness } from './freeze-witness.ts';
 import { computePoolBooks } from './pool-books.ts';
 
 /** Windows younger than this many seconds are never frozen (settlement.md: now − 2). */
@@ -83,7 +84,7 @@ export function computeFreeze(input: FreezeInput, options: FreezeOptions): Freez
  */
 export async function advanceFrontier(
   store: Pick<SettlementStore, 'readFreezeInput' | 'commitFreeze'>,
-  options: FreezeOptions & { readonly maxCommits?: number },
+  options: FreezeOptions & { readonly maxCommits?: number; readonly witness?: CommitWitness },
   listener: Pick<SettlementListener, 'booksCommitted'>,
 ): Promise<FrontierProgress> {
   let commits = 0;
@@ -94,10 +95,12 @@ export async function advanceFrontier(
     frozenThrough = input.frontier;
     const commit = computeFreeze(input, options);
     if (commit === null) break;
+    options.witness?.committing(commit, { previousHash: input.hash, facts: input.facts });
     if ((await store.commitFreeze(commit)) === 'stale') {
       stale += 1;
       continue;
     }
+    options.witness?.committed(commit);
     commits += 1;
     frozenThrough = commit.to;
     listener.booksCommitted(commit.books);

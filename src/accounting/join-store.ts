@@ -27,13 +27,15 @@ export async function joinStore(options: JoinOptions): Promise<boolean> {
   if (identity === null) return false;
   const { epoch } = messages.head;
   if (epoch !== null && epoch !== identity.epoch) {
-    loop.stopPosting(
-      `the store has the epoch ${identity.epoch}, this journal belongs to ${epoch}: restore the store, or move the journal away to begin new books`,
-    );
+    loop.stopForeign(identity.epoch);
     return false;
   }
   const reply = await session.callForReply((store) => store.join(journal.identity));
   if (reply === null) return false;
+  if (reply.status === 'foreign') {
+    loop.stopForeign(reply.epoch);
+    return false;
+  }
   if (reply.status === 'fenced') {
     loop.stopPosting('another process writes under the identity of this journal');
     return false;
@@ -56,6 +58,15 @@ export async function applyWantedFacts(
   const result = await session.call((store) => storeFacts({ store, journal: journal.identity.journal, wanted }));
   for (const refusal of result?.refusals ?? []) log.error({ refusal }, 'a change of prices was refused');
   return result;
+}
+
+/** Asks whether a store that had lost this journal's books has them again, and creates nothing; true when posting may go on. */
+export async function findBooksAgain({ parts, loop }: Pick<JoinOptions, 'parts' | 'loop'>): Promise<boolean> {
+  const epoch = await parts.session.call((store) => store.readEpoch());
+  if (epoch === null || epoch !== parts.messages.head.epoch) return false;
+  loop.resume();
+  parts.watch.repeat(windowOf(parts.clock.epochMs()));
+  return true;
 }
 
 /**

@@ -1,7 +1,8 @@
 // What stands in the journal, and the form of one line: CRC32 of the JSON, a blank, the JSON. Not here: files (journal.ts).
 // No entry holds prompt or completion text: identities and counts only.
 import { crc32 } from 'node:zlib';
-import type { SyncMessage } from '#domain/settlement.ts';
+import type { FactBook } from '#domain/pool-facts.ts';
+import type { FreezeCommit, SyncMessage } from '#domain/settlement.ts';
 import type { UsageRecord } from '#domain/usage-record.ts';
 import type { ProgressFacts, WireFacts } from './attempt-features.ts';
 import type { SliceLine } from './sealed-slices.ts';
@@ -45,7 +46,11 @@ export type JournalEntry =
     }
   | { readonly t: 'ack'; readonly atMs: number; readonly seq: number; readonly claimApplied: boolean | null }
   /** The store lost what it had acknowledged after `seq`. */
-  | { readonly t: 'rollback'; readonly atMs: number; readonly seq: number };
+  | { readonly t: 'rollback'; readonly atMs: number; readonly seq: number }
+  /** Only for a rebuild (freeze-witness.ts): facts in force, a freeze about to be committed, and that it was. */
+  | { readonly t: 'facts'; readonly atMs: number; readonly epoch: string; readonly book: FactBook }
+  | { readonly t: 'freeze'; readonly epoch: string; readonly previousHash: string; readonly commit: FreezeCommit }
+  | { readonly t: 'frozen'; readonly atMs: number; readonly k: number; readonly hash: string };
 
 const CRC_DIGITS = 8;
 

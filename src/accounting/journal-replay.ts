@@ -128,7 +128,11 @@ class ReplayState {
         break;
       case 'ack':
       case 'rollback':
+      case 'facts':
+      case 'frozen':
         this.#alive(entry.atMs);
+        break;
+      case 'freeze':
         break;
     }
   }

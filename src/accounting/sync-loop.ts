@@ -4,6 +4,7 @@ import type { SettlementListener } from '#domain/settlement-listener.ts';
 import type { SyncReply } from '#domain/settlement.ts';
 import { AttemptRegistry } from './attempt-registry.ts';
 import { buildClaim, type BuiltClaim, settlesThrough } from './claim.ts';
+import { FreezeWitness } from './freeze-witness.ts';
 import { advanceFrontier } from './frontier.ts';
 import type { Journal } from './journal.ts';
 import { replayJournal, windowRange } from './journal-replay.ts';
@@ -56,17 +57,21 @@ const FRONTIER_PATIENCE_MS = 2000;
 export class SyncLoop {
   readonly counters: SyncCounters = { late: 0, overEstimates: 0, underEstimates: 0, skippedClaims: 0, unjournaled: 0 };
   readonly #parts: SyncParts;
+  readonly #witness: FreezeWitness;
   #stoppedBecause: string | null = null;
+  #isForeign = false;
   #builtAtMs = Number.NEGATIVE_INFINITY;
   #claimedAtMs: number;
   #toldThrough = 0;
 
   constructor(parts: SyncParts) {
     this.#parts = parts;
+    const { journal, messages, clock } = parts;
+    this.#witness = new FreezeWitness(journal, { epoch: () => messages.head.epoch, now: () => clock.epochMs() });
     this.#claimedAtMs = parts.clock.monotonicMs();
   }
 
-  /** Why posting stopped for good, or null. */
+  /** Why posting stopped, or null. */
   get stoppedBecause(): string | null {
     return this.#stoppedBecause;
   }
@@ -78,11 +83,34 @@ export class SyncLoop {
     this.#parts.log.error({ reason }, 'settlement stopped posting to the store');
   }
 
+  /** The store has other books than this journal, or none (empty epoch): nothing is sent until it has them again. */
+  stopForeign(epoch: string): void {
+    const own = this.#parts.messages.head.epoch;
+    this.#isForeign ||= this.#stoppedBecause === null;
+    const lost = 'the store has lost its books: run inferometer ledger rebuild, or restore the store from a backup';
+    const other = `the store has the epoch ${epoch}, this journal belongs to ${own}: run inferometer ledger rebuild if the store was emptied, restore it, or move the journal away to begin new books`;
+    this.stopPosting(epoch === '' ? lost : other);
+  }
+
+  /** True while posting is stopped only because the books are not there. */
+  get isForeign(): boolean {
+    return this.#isForeign;
+  }
+
+  /** The store has this journal's books again. */
+  resume(): void {
+    this.#isForeign = false;
+    this.#stoppedBecause = null;
+    this.#parts.log.info({}, 'the store has the books of this journal again; posting goes on');
+  }
+
   /** Seals and journals what is due; needs no store, only that one was joined some day. `leave` says goodbye. */
   buildMessage(how: { readonly leave: boolean } = { leave: false }): void {
     const { messages, registry, watch, slices, clock, horizonMs } = this.#parts;
     const { epoch, sealedThrough } = messages.head;
-    if (epoch === null || sealedThrough === null || this.#stoppedBecause !== null) return;
+    // Books that are not there may be rebuilt: what happens meanwhile waits in the journal, as with a store that is down.
+    const isStopped = this.#stoppedBecause !== null && !this.#isForeign;
+    if (epoch === null || sealedThrough === null || isStopped) return;
     const nowMs = clock.monotonicMs();
     const backlog = messages.pendingCount >= BACKLOG && nowMs - this.#builtAtMs < BACKLOG_INTERVAL_MS;
     if (backlog && !how.leave) return;
@@ -127,7 +155,8 @@ export class SyncLoop {
     const first = reply.members[0] === journal.identity.journal;
     if (!first && session.frontierStillMs < FRONTIER_PATIENCE_MS) return 0;
     const silenceSeconds = silenceMs / 1000;
-    const progress = await session.call((store) => advanceFrontier(store, { silenceSeconds }, listener));
+    const witness = this.#witness;
+    const progress = await session.call((store) => advanceFrontier(store, { silenceSeconds, witness }, listener));
     return progress?.commits ?? 0;
   }
 
@@ -140,7 +169,8 @@ export class SyncLoop {
 
   /** Takes the answer to a join: a store that stands behind what it acknowledged lost writes, which must be known before anything is priced. */
   takeJoin(reply: SyncReply): void {
-    if (reply.seq < this.#parts.messages.acknowledged) this.#rollBack(reply.seq);
+    if (reply.epoch !== this.#parts.messages.head.epoch) this.stopForeign(reply.epoch);
+    else if (reply.seq < this.#parts.messages.acknowledged) this.#rollBack(reply.seq);
     else this.#dropClaimed(reply);
   }
 
@@ -200,9 +230,7 @@ export class SyncLoop {
         this.stopPosting('another process writes under the identity of this journal');
         break;
       case 'foreign':
-        this.stopPosting(
-          `the store has the epoch ${reply.epoch}, this journal belongs to ${entry.message.epoch}: restore the store, or move the journal away to begin new books`,
-        );
+        this.stopForeign(reply.epoch);
         break;
     }
   }

@@ -20,6 +20,13 @@ export class WatchReport {
     if (this.#changes.size < MAX_CHANGES) this.#changes.set(`${window}\n${pool}`, { pool, window, healthy });
   }
 
+  /** Says again what is known of every pool, from this window on: for a store that may have forgotten it. */
+  repeat(window: number): void {
+    const known = [...this.#healthy];
+    this.#healthy.clear();
+    for (const [pool, healthy] of known) this.reportHealth(pool, healthy, window);
+  }
+
   /** This process was not running in windows [from … to]. */
   addBlind(from: number, to: number): void {
     if (from > to) return;

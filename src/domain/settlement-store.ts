@@ -12,6 +12,8 @@ export interface StoreIdentity {
 export interface SettlementStore {
   /** Connects, creates or migrates the schema; rejects with StoreSchemaError when the store is newer than this program. Safe to repeat. */
   open(): Promise<StoreIdentity>;
+  /** Epoch of the books that are there; null where there are none, or while they are being rebuilt. Creates nothing in Redis. */
+  readEpoch(): Promise<string | null>;
   /** Store clock, epoch milliseconds. */
   now(): Promise<number>;
   /** Registers the member if new (before serving): sealedThrough = max(frontier, window(now) − 1), blind before that; the first ever sets the frontier there. Safe to repeat. */

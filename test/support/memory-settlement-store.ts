@@ -134,6 +134,10 @@ export class MemorySettlementStore implements SettlementStore, BooksReader, Lear
     return { epoch, schema };
   }
 
+  async readEpoch(): Promise<string | null> {
+    return this.#state().epoch;
+  }
+
   async now(): Promise<number> {
     this.#state();
     return this.#now();

@@ -214,6 +214,7 @@ function flaky(world: World): SettlementStore {
   };
   return {
     open: () => call(() => store.open()),
+    readEpoch: () => call(() => store.readEpoch()),
     now: () => call(() => store.now()),
     join: (member) => call(() => store.join(member)),
     sync: (message) => call(() => store.sync(message)),

@@ -1,5 +1,6 @@
 // The settlement protocol on Redis: each write is one Lua script (shared/design/settlement.md). Reports are in redis-books-reader.
 import { randomUUID } from 'node:crypto';
+import type { Cluster, Redis } from 'ioredis';
 import type { FactBook } from '#domain/pool-facts.ts';
 import type { FreezeCommit, FreezeInput, Publication, SyncMessage, SyncReply } from '#domain/settlement.ts';
 import {
@@ -52,6 +53,13 @@ export class RedisSettlementStore implements SettlementStore {
         throw new StoreSchemaError('the keys under store.prefix belong to another program', { cause: err });
       throw err;
     }
+  }
+
+  async readEpoch(): Promise<string | null> {
+    const { keys, options } = this.#connection;
+    const read = (client: Redis | Cluster) => client.hget(keys.meta, 'epoch');
+    const epoch = await this.#connection.call('readEpoch', read, options.timeoutMs);
+    return epoch === '' ? null : epoch;
   }
 
   now(): Promise<number> {

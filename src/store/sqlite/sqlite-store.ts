@@ -68,6 +68,10 @@ export class SqliteStore implements SettlementStore, BooksReader, LedgerReader, 
     return this.#call('open', [], Math.max(OPEN_TIMEOUT_MS, this.#options.timeoutMs));
   }
 
+  readEpoch(): Promise<string | null> {
+    return this.#call('readEpoch', []);
+  }
+
   now(): Promise<number> {
     return this.#call('now', []);
   }

@@ -43,6 +43,10 @@ const CALLS: Record<CallName, Call> = {
     const { db, statements } = useStore();
     return { epoch: readStore(statements, nowMs).epoch, schema: readSchema(db) };
   },
+  readEpoch: (nowMs) => {
+    const { epoch } = readStore(useStore().statements, nowMs);
+    return epoch === '' ? null : epoch;
+  },
   now: (nowMs) => nowMs,
   join: (nowMs, [author]) => useStore().settlement.join(author as { journal: string; incarnation: number }, nowMs),
   sync: (nowMs, [message]) => useStore().settlement.sync(message as SyncMessage, nowMs),

@@ -14,7 +14,7 @@ import { decodeEntry, encodeEntry } from '#accounting/journal-entry.ts';
 import type { AttemptMeter, AttemptStart } from '#domain/metering.ts';
 import type { SettledRecordJson } from '#domain/settlement.ts';
 import { type SettlementStore, StoreUnavailableError } from '#domain/settlement-store.ts';
-import { MemorySettlementStore } from '#test/support/memory-settlement-store.ts';
+import { createMemoryState, MemorySettlementStore } from '#test/support/memory-settlement-store.ts';
 import { createVirtualClock } from '#test/support/virtual-clock.ts';
 
 interface Running {
@@ -318,6 +318,26 @@ describe('accounting', () => {
     expect((await other.readStatus()).frontier).toBe(null);
     expect(moved.accounting.status().unsettledRecords).toBeGreaterThan(0);
     moved.accounting.stop();
+  });
+
+  it('a store that lost its books gets nothing until it has them again, then everything of meanwhile', async () => {
+    const bench = await startBench();
+    const before = await runLoad(bench, 6);
+    const books = bench.store.snapshot();
+    bench.store.restore(createMemoryState());
+    const start = createStart(bench.time, 'late', { stream: false });
+    const meter = bench.accounting.metering.begin(start);
+    await bench.pass(5000);
+    await meter.finish(createEnd(bench.time, start, { prompt: 100, output: 20 }));
+    await bench.pass(5000);
+    expect(bench.accounting.status().stoppedBecause).toContain('ledger rebuild');
+    expect(bench.accounting.status().journalPending).toBeGreaterThan(1);
+    expect((await bench.store.readStatus()).frontier).toBe(null);
+    bench.store.restore(books);
+    await bench.pass(45_000);
+    expect(bench.accounting.status()).toMatchObject({ stoppedBecause: null, journalPending: 0, unsettledRecords: 0 });
+    expect(await readRecords(bench)).toHaveLength(before + 1);
+    bench.accounting.stop();
   });
 
   it('starts while the store is away, meters meanwhile, and settles when it comes back', async () => {
