@@ -37,6 +37,8 @@ export interface AnswerObserver {
   readonly texts?: AnswerTexts | null;
   /** Whether the bytes passed on so far end between two events; true for answers that are no stream. */
   readonly atBoundary: boolean;
+  /** The number that the next event would have, in streams that number their events; absent where they do not. */
+  readonly nextSequence?: number;
 }
 
 export interface StreamObserverOptions {
@@ -53,6 +55,9 @@ export interface StreamObserverOptions {
 
 const NULL = Buffer.from('null');
 
+/** A name inside a text has its quotes escaped, so it is never taken for one. */
+const SEQUENCE = /"sequence_number"\s*:\s*(\d{1,15})/;
+
 /** Observes a server-sent event stream. */
 export class StreamObserver implements AnswerObserver {
   steps = 0;
@@ -68,11 +73,14 @@ export class StreamObserver implements AnswerObserver {
   /** What stands in place of a running count that was cut out; null where the whole member goes. */
   readonly #noUsage: Buffer | null;
   readonly #text: StreamText | null;
+  readonly #numbersEvents: boolean;
+  #lastEvent = '';
 
   constructor(options: StreamObserverOptions) {
     this.#reader = new EventReader(options.shape);
     this.#usage = new StreamUsage(options);
     this.#text = options.keepsText === true ? new StreamText(options.shape) : null;
+    this.#numbersEvents = options.shape === 'response';
     this.#removal = options.removal;
     this.#noUsage = options.saysNullUsage === true ? NULL : null;
     this.#scanner = new SseScanner(
@@ -97,6 +105,11 @@ export class StreamObserver implements AnswerObserver {
     return this.#scanner.atBoundary;
   }
 
+  get nextSequence(): number {
+    const said = SEQUENCE.exec(this.#lastEvent)?.[1];
+    return said === undefined ? 0 : Number(said) + 1;
+  }
+
   observe(chunk: Buffer): Buffer | null {
     this.steps = 0;
     return this.#scanner.scan(chunk);
@@ -110,6 +123,7 @@ export class StreamObserver implements AnswerObserver {
   /** Returns what to take out of the event. */
   #readEvent(bytes: Buffer, start: number, end: number): boolean | EventCut {
     const text = bytes.toString('latin1', start, end);
+    if (this.#numbersEvents) this.#lastEvent = text;
     const hasContent = this.#reader.hasContent(text);
     if (hasContent) {
       this.steps += 1;

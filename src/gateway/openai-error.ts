@@ -1,4 +1,5 @@
-// The gateway's own errors as clients see them: one envelope per protocol, whole or as the last event of a broken stream.
+// The gateway's own errors as clients see them: one envelope per protocol. The last event of a broken
+// stream is error-event's.
 import type { ServerResponse } from 'node:http';
 import type { GatewayError } from '#domain/errors.ts';
 import type { Protocol } from './metered-routes.ts';
@@ -40,12 +41,6 @@ export function renderEnvelope(error: ErrorContent, protocol: Protocol): string 
 /** The gateway's own error in the envelope of the protocol (contract §4 "Own errors"). */
 export function renderErrorBody(error: GatewayError, protocol: Protocol): string {
   return renderEnvelope(error, protocol);
-}
-
-/** The one event that tells a client of a stream that it broke; complete with its blank line. */
-export function renderErrorEvent(error: GatewayError, protocol: Protocol): string {
-  const name = protocol === 'anthropic' ? 'event: error\n' : '';
-  return `${name}data: ${renderErrorBody(error, protocol)}\n\n`;
 }
 
 /** Sends an error as the whole answer. Does nothing once headers went out or the client has gone. */

@@ -12,7 +12,7 @@ import type { Deadline } from './deadline-sweep.ts';
 import { type AnswerObserver, OpaqueObserver, StreamObserver } from './observe-answer.ts';
 import type { ExchangeOptions, ExchangeResult } from './exchange-options.ts';
 import type { HeldWriter } from './held-writer.ts';
-import { renderErrorEvent } from './openai-error.ts';
+import { renderErrorEvent } from './error-event.ts';
 import type { AttemptSpan } from './request-meter.ts';
 import { createAnswerHeaders, selectTrailers } from './response-headers.ts';
 
@@ -282,7 +282,7 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
   /** The one error event; an event that was passed on by half is closed first, so that the error stands on its own. */
   #renderBreak(error: GatewayError): Buffer {
     const close = this.#observer.atBoundary || this.#filters ? '' : '\n\n';
-    return Buffer.from(close + renderErrorEvent(error, this.#options.route.protocol));
+    return Buffer.from(close + renderErrorEvent(error, this.#options.route, this.#observer.nextSequence ?? 0));
   }
 
   #end(result: ExchangeResult): void {

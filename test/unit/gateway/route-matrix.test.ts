@@ -82,7 +82,10 @@ describe.each(STREAMING.map((route) => [route.path, route] as const))('%s', (_pa
     });
     const answer = await ask(route, true);
     expect(answer.complete).toBe(false);
-    expect(answer.text.match(/"error":\{/g)).toHaveLength(1);
+    const event = answer.text.split('\n\n').at(-2) ?? '';
+    expect(JSON.parse(event.slice(event.indexOf('data: ') + 6))).toMatchObject(route.broken);
+    expect(event.startsWith('event: error\n')).toBe(route === RESPONSES || route === MESSAGES);
+    expect(answer.text.match(/upstream_unreachable/g)).toHaveLength(1);
     expect(answer.text).not.toContain('[DONE]');
     const prompt = route.saysPromptFirst ? { input: 5, cachedInput: 4 } : { input: 1, cachedInput: null };
     expect(record()).toMatchObject({

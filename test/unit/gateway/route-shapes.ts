@@ -21,6 +21,8 @@ export interface RouteShapeCase {
   closing(usage: SaidUsage | null): string[];
   /** An error in the middle of the stream. */
   readonly error: string;
+  /** What the gateway's own last event says where the engine broke off after two words. */
+  readonly broken: object;
   /** Whether the prompt is said before the content. */
   readonly saysPromptFirst: boolean;
 }
@@ -56,6 +58,7 @@ const anthropicUsage = (usage: SaidUsage | null, output: number): object | null 
     ? null
     : { input_tokens: usage.prompt - usage.cached, cache_read_input_tokens: usage.cached, output_tokens: output };
 
+const BROKEN = 'The engine broke off its answer.';
 const MODEL = 'llama-3.1-70b';
 const OPENAI_ERROR = data({ error: { message: 'the engine gave up after many words', type: 'server_error' } });
 
@@ -79,6 +82,7 @@ const createOpenai = (
     'data: [DONE]\n\n',
   ],
   error: OPENAI_ERROR,
+  broken: { error: { message: BROKEN, type: 'server_error', param: null, code: 'upstream_unreachable' } },
   saysPromptFirst: false,
 });
 
@@ -113,6 +117,7 @@ export const RESPONSES: RouteShapeCase = {
     named('response.output_text.done', { text: 'all of it' }),
     named('response.completed', { response: { status: 'completed', error: null, usage: responsesUsage(usage) } }),
   ],
+  broken: { type: 'error', message: BROKEN, code: 'upstream_unreachable', param: null, sequence_number: 0 },
   error: named('error', { code: 'server_error', message: 'the engine gave up after many words' }),
   saysPromptFirst: false,
 };
@@ -140,6 +145,7 @@ export const MESSAGES: RouteShapeCase = {
     }),
     named('message_stop', {}),
   ],
+  broken: { type: 'error', error: { type: 'api_error', message: BROKEN, code: 'upstream_unreachable' } },
   error: named('error', { error: { type: 'overloaded_error', message: 'the engine gave up after many words' } }),
   saysPromptFirst: true,
 };
