@@ -1,7 +1,8 @@
 // Which observer watches an answer, by its headers and the route; what observers do is observe-answer's.
 import type { IncomingHttpHeaders } from 'node:http';
 import type { ExchangeOptions } from './exchange-options.ts';
-import { JsonObserver, type AnswerObserver, OpaqueObserver, StreamObserver } from './observe-answer.ts';
+import { type AnswerObserver, StreamObserver } from './observe-answer.ts';
+import { JsonObserver, OpaqueObserver } from './observe-whole.ts';
 
 /** Whether an answer is a server-sent event stream. */
 export function isEventStream(headers: IncomingHttpHeaders): boolean {

@@ -5,7 +5,9 @@ import type { AnswerObserver } from './observe-answer.ts';
 import { readRawIntegers } from './raw-integers.ts';
 import { addUsage, asObject, type ReportedUsage } from './read-usage.ts';
 import { flatten, type JsonTensor, readTensors } from './kserve-request.ts';
-import { MAX_EVENT_BYTES } from './sse-scanner.ts';
+import { WholeObserver } from './observe-whole.ts';
+import { isWholeEvent } from './read-event.ts';
+import { type EventCut, SseScanner } from './sse-scanner.ts';
 
 /** Larger documents pass unread, but for their last bytes. */
 const JSON_BYTES_MAX = 1024 * 1024;
@@ -72,15 +74,17 @@ export class GenerateStreamObserver implements AnswerObserver {
   usage: ReportedUsage | null = null;
   readonly #switches: readonly string[];
   readonly #keepsText: boolean;
+  readonly #scanner: SseScanner;
   #text = '';
-  #pending: Buffer = Buffer.alloc(0);
-  /** The unfinished event was too long to be kept: what is left of it passes unread. */
-  #isOversize = false;
 
   /** `switches`: what the gateway added to the request, and takes out of every event. `keepsText`: it will have to be counted. */
   constructor(switches: readonly string[], keepsText = false) {
     this.#switches = switches;
     this.#keepsText = keepsText;
+    this.#scanner = new SseScanner(
+      (bytes, start, end) => this.#readEvent(bytes, start, end),
+      switches.length > 0 ? 'filter' : 'observe',
+    );
   }
 
   /** The text so far where it is kept; null too for one too long to keep. */
@@ -89,39 +93,26 @@ export class GenerateStreamObserver implements AnswerObserver {
   }
 
   get atBoundary(): boolean {
-    return (this.#switches.length > 0 || this.#pending.length === 0) && !this.#isOversize;
+    return this.#scanner.atBoundary;
+  }
+
+  get isTorn(): boolean {
+    return this.#scanner.isTorn;
   }
 
   observe(chunk: Buffer): Buffer | null {
     this.steps = 0;
-    const bytes = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
-    const passed: Buffer[] = [];
-    let start = 0;
-    for (let end = findEventEnd(bytes, start); end !== -1; end = findEventEnd(bytes, start)) {
-      const event = bytes.subarray(start, end);
-      passed.push(this.#isOversize ? event : this.#readEvent(event));
-      this.#isOversize = false;
-      start = end;
-    }
-    this.#pending = bytes.subarray(start);
-    if (this.#pending.length > MAX_EVENT_BYTES) {
-      passed.push(this.#pending);
-      this.#pending = Buffer.alloc(0);
-      this.#isOversize = true;
-    }
-    if (this.#switches.length === 0) return chunk;
-    return passed.length === 0 ? null : Buffer.concat(passed);
+    return this.#scanner.scan(chunk);
   }
 
   end(): Buffer | null {
     this.steps = 0;
-    const rest = this.#switches.length > 0 && this.#pending.length > 0 ? this.#pending : null;
-    this.#pending = Buffer.alloc(0);
-    return rest;
+    return this.#scanner.end(isWholeEvent);
   }
 
-  #readEvent(bytes: Buffer): Buffer {
-    const text = bytes.toString('latin1');
+  #readEvent(bytes: Buffer, start: number, end: number): boolean | EventCut {
+    const event = bytes.subarray(start, end);
+    const text = event.toString('latin1');
     if (ERROR.test(text)) this.isFailed = true;
     const counts = readCounts(text);
     const hasText = TEXT.test(text);
@@ -130,28 +121,19 @@ export class GenerateStreamObserver implements AnswerObserver {
       this.usage = { prompt: counts.prompt ?? this.usage?.prompt ?? null, cached: null, completion, reasoning: null };
     }
     if (hasText && this.#keepsText && this.#text.length <= JSON_BYTES_MAX) {
-      this.#text += readTexts(bytes.subarray(bytes.indexOf('{')))?.join('') ?? '';
+      this.#text += readTexts(event.subarray(event.indexOf('{')))?.join('') ?? '';
     }
     if (hasText || (counts?.completion ?? 0) > 0) {
       this.steps += Math.max(1, counts?.completion ?? 1);
       this.contentEvents += 1;
     }
-    return this.#switches.length === 0 || counts === null ? bytes : stripCounts(bytes, this.#switches);
+    if (this.#switches.length === 0 || counts === null) return false;
+    return { start, end, replacement: stripCounts(event, this.#switches) };
   }
 }
 
 /** Observes `generate`: one JSON document. Held back to its end only where counts have to be taken out of it. */
-export class GenerateObserver implements AnswerObserver {
-  readonly steps = 0;
-  readonly contentEvents = 0;
-  readonly isLast = false;
-  readonly atBoundary = true;
-  isFinished = false;
-  isFailed = false;
-  usage: ReportedUsage | null = null;
-  contentBytes: number | null = null;
-  /** What was generated, where the answer does not count it itself. */
-  texts: AnswerTexts | null = null;
+export class GenerateObserver extends WholeObserver {
   /** Whether the answer may get shorter on its way. */
   readonly changesLength: boolean;
   readonly #switches: readonly string[];
@@ -160,6 +142,7 @@ export class GenerateObserver implements AnswerObserver {
   #rest: Buffer | null = null;
 
   constructor(switches: readonly string[]) {
+    super();
     this.#switches = switches;
     this.changesLength = switches.length > 0;
   }
@@ -195,21 +178,14 @@ export class GenerateObserver implements AnswerObserver {
 }
 
 /** Observes `infer`: JSON, after `Inference-Header-Content-Length` bytes followed by binary tensors. All bytes pass at once. */
-export class InferObserver implements AnswerObserver {
-  readonly steps = 0;
-  readonly contentEvents = 0;
-  readonly isLast = false;
-  readonly atBoundary = true;
-  isFinished = false;
-  isFailed = false;
-  usage: ReportedUsage | null = null;
-  readonly contentBytes = null;
+export class InferObserver extends WholeObserver {
   readonly #headerLength: number | null;
   #parts: Buffer[] = [];
   #kept = 0;
 
   /** `headerLength` as the answer's header says it; null for plain JSON. */
   constructor(headerLength: number | null) {
+    super();
     this.#headerLength = headerLength;
   }
 
@@ -271,12 +247,4 @@ function readTexts(bytes: Buffer): readonly string[] | null {
 
 function addCounts(left: number | null, right: number | null): number | null {
   return left === null ? right : right === null ? left : left + right;
-}
-
-/** Offset after the blank line that ends the event at `from`; -1 while it has none. */
-function findEventEnd(bytes: Buffer, from: number): number {
-  const lf = bytes.indexOf('\n\n', from);
-  const crlf = bytes.indexOf('\r\n\r\n', from);
-  if (lf === -1 && crlf === -1) return -1;
-  return crlf === -1 || (lf !== -1 && lf < crlf) ? lf + 2 : crlf + 4;
 }

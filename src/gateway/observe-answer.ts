@@ -1,14 +1,15 @@
-// What an answer says about itself as its bytes pass: content, usage, errors, its end. One observer per kind of answer.
-import { type AnswerTexts, measureTexts, readAnswerTexts, StreamText } from './answer-text.ts';
+// What an answer says about itself as its bytes pass: content, usage, errors, its end. Here are streams;
+// answers that are one document are observe-whole's.
+import { type AnswerTexts, StreamText } from './answer-text.ts';
 import { StreamCount } from './count-stream.ts';
 import { findEventUsage } from './event-usage.ts';
-import { listMembers } from './json-members.ts';
 import type { RouteShape } from './metered-routes.ts';
-import { EventReader, parseEventData } from './read-event.ts';
-import { asObject, readUsage, type ReportedUsage } from './read-usage.ts';
+import { EventReader, isErrorPayload, isWholeEvent, parseEventData } from './read-event.ts';
+import type { ReportedUsage } from './read-usage.ts';
 import type { UsageRemoval } from './sent-body.ts';
 import { type EventCut, SseScanner } from './sse-scanner.ts';
 import { StreamUsage } from './stream-usage.ts';
+import { parseTailUsage } from './tail-usage.ts';
 
 /** Watches the body of one answer. */
 export interface AnswerObserver {
@@ -25,7 +26,7 @@ export interface AnswerObserver {
   readonly count?: StreamCount;
   /** The event after which a client may hang up was seen. */
   readonly isLast: boolean;
-  /** The engine said that a sequence ended as it should. */
+  /** The engine said that every sequence ended as it should. */
   readonly isFinished: boolean;
   /** The answer carries an error in its body, whatever its status. */
   readonly isFailed: boolean;
@@ -37,6 +38,8 @@ export interface AnswerObserver {
   readonly texts?: AnswerTexts | null;
   /** Whether the bytes passed on so far end between two events; true for answers that are no stream. */
   readonly atBoundary: boolean;
+  /** Whether a stream ended in the middle of an event, known after `end`; absent where the answer is no stream. */
+  readonly isTorn?: boolean;
   /** The number that the next event would have, in streams that number their events; absent where they do not. */
   readonly nextSequence?: number;
 }
@@ -55,6 +58,9 @@ export interface StreamObserverOptions {
 
 const NULL = Buffer.from('null');
 
+/** Routes whose streams say an end for each sequence. */
+const COUNTED_SHAPES: ReadonlySet<RouteShape> = new Set(['chat', 'completion']);
+
 /** A name inside a text has its quotes escaped, so it is never taken for one. */
 const SEQUENCE = /"sequence_number"\s*:\s*(\d{1,15})/;
 
@@ -63,9 +69,10 @@ export class StreamObserver implements AnswerObserver {
   steps = 0;
   readonly count = new StreamCount();
   isLast = false;
-  isFinished = false;
   isFailed = false;
   readonly contentBytes = null;
+  readonly #sequences: number;
+  #finishes = 0;
   readonly #reader: EventReader;
   readonly #usage: StreamUsage;
   readonly #scanner: SseScanner;
@@ -80,13 +87,23 @@ export class StreamObserver implements AnswerObserver {
     this.#reader = new EventReader(options.shape);
     this.#usage = new StreamUsage(options);
     this.#text = options.keepsText === true ? new StreamText(options.shape) : null;
+    this.#sequences = COUNTED_SHAPES.has(options.shape) ? options.sequences : 1;
     this.#numbersEvents = options.shape === 'response';
     this.#removal = options.removal;
     this.#noUsage = options.saysNullUsage === true ? NULL : null;
     this.#scanner = new SseScanner(
       (bytes, start, end) => this.#readEvent(bytes, start, end),
       options.removal.chunk || options.removal.running ? 'filter' : 'observe',
+      (ends) => this.#readLargeEvent(ends),
     );
+  }
+
+  get isFinished(): boolean {
+    return this.#finishes >= this.#sequences;
+  }
+
+  get isTorn(): boolean {
+    return this.#scanner.isTorn;
   }
 
   get usage(): ReportedUsage | null {
@@ -117,7 +134,7 @@ export class StreamObserver implements AnswerObserver {
 
   end(): Buffer | null {
     this.steps = 0;
-    return this.#scanner.end();
+    return this.#scanner.end(isWholeEvent);
   }
 
   /** Returns what to take out of the event. */
@@ -129,8 +146,7 @@ export class StreamObserver implements AnswerObserver {
       this.steps += 1;
       this.count.add(text, this.#reader.measureContent(text));
     }
-    if (!this.isFinished && this.#reader.hasFinish(text)) this.isFinished = true;
-    if (!this.isLast && this.#reader.isLast(text)) this.isLast = true;
+    this.#readEnd(text);
     const keepsText = hasContent && this.#text !== null;
     if (this.#removal.running && this.#reader.hasUsage(text)) {
       const verdict = this.#readRunningUsage(bytes, start, end);
@@ -148,6 +164,21 @@ export class StreamObserver implements AnswerObserver {
     return this.#usage.add(payload) && this.#removal.chunk;
   }
 
+  #readEnd(text: string): void {
+    if (!this.isFinished) this.#finishes += this.#reader.countFinishes(text);
+    if (!this.isLast && this.#reader.isLast(text)) this.isLast = true;
+  }
+
+  /** The last event of the Responses API holds the whole answer and may be of any length: its ends say what matters. */
+  #readLargeEvent(ends: Buffer): void {
+    const text = ends.toString('latin1');
+    if (this.#numbersEvents) this.#lastEvent = text;
+    this.#readEnd(text);
+    if (this.#reader.saysFailure(text)) this.isFailed = true;
+    const said = parseTailUsage(ends.toString('utf8'));
+    if (said !== undefined) this.#usage.add(said);
+  }
+
   /** Running counts stand in every event: they are found in its bytes, the rest is not parsed. Null where it holds none. */
   #readRunningUsage(bytes: Buffer, start: number, end: number): boolean | EventCut | null {
     const found = findEventUsage(bytes, start, end);
@@ -157,119 +188,4 @@ export class StreamObserver implements AnswerObserver {
     const { start: from, end: to } = this.#noUsage === null ? found.member : found.value;
     return { start: from, end: to, replacement: this.#noUsage };
   }
-}
-
-/** Bodies up to this size are parsed whole at their end; of larger ones only the last bytes are searched for usage. */
-const PARSED_BYTES_MAX = 1024 * 1024;
-const TAIL_BYTES = 64 * 1024;
-
-/** Observes an answer that is one JSON document; its bytes pass on unchanged. */
-export class JsonObserver implements AnswerObserver {
-  readonly steps = 0;
-  readonly contentEvents = 0;
-  readonly isLast = false;
-  readonly atBoundary = true;
-  isFinished = false;
-  isFailed = false;
-  usage: ReportedUsage | null = null;
-  contentBytes: number | null = null;
-  texts: AnswerTexts | null = null;
-  readonly #keepsText: boolean;
-  #parts: Buffer[] = [];
-  #partsLength = 0;
-  #isCut = false;
-  #isEnded = false;
-
-  /** With `keepsText` the generated texts can be had at the end of an answer without usage. */
-  constructor(options: { readonly keepsText?: boolean } = {}) {
-    this.#keepsText = options.keepsText === true;
-  }
-
-  observe(chunk: Buffer): Buffer {
-    this.#parts.push(chunk);
-    this.#partsLength += chunk.length;
-    if (this.#partsLength > PARSED_BYTES_MAX || (this.#isCut && this.#partsLength > 2 * TAIL_BYTES)) {
-      const tail = Buffer.concat(this.#parts).subarray(-TAIL_BYTES);
-      this.#parts = [Buffer.from(tail)];
-      this.#partsLength = tail.length;
-      this.#isCut = true;
-    }
-    return chunk;
-  }
-
-  end(): null {
-    if (this.#isEnded) return null;
-    this.#isEnded = true;
-    const text = Buffer.concat(this.#parts).toString('utf8');
-    this.#parts = [];
-    if (this.#isCut) {
-      this.usage = readUsage(parseTailUsage(text));
-      this.isFinished = true;
-      return null;
-    }
-    const payload = parseJson(text);
-    this.isFinished = payload !== undefined;
-    this.isFailed = isErrorPayload(payload);
-    this.usage = readUsage(payload);
-    if (this.usage !== null) return null;
-    const texts = readAnswerTexts(payload);
-    this.contentBytes = measureTexts(texts);
-    if (this.#keepsText) this.texts = texts;
-    return null;
-  }
-}
-
-/** Observes what cannot be read: encoded, binary or foreign bodies. */
-export class OpaqueObserver implements AnswerObserver {
-  readonly steps = 0;
-  readonly contentEvents = 0;
-  readonly isLast = false;
-  readonly isFinished = true;
-  readonly isFailed = false;
-  readonly usage = null;
-  readonly contentBytes = null;
-  readonly atBoundary = true;
-
-  observe(chunk: Buffer): Buffer {
-    return chunk;
-  }
-
-  end(): null {
-    return null;
-  }
-}
-
-const FAILURES: ReadonlySet<unknown> = new Set(['error', 'response.failed']);
-
-/**
- * OpenAI's and Anthropic's `error` member, trtllm-serve's flat `object: "error"`, or the Responses API's events that say failure by their
- * type.
- */
-function isErrorPayload(payload: unknown): boolean {
-  const answer = asObject(payload);
-  if (answer === null) return false;
-  return (
-    (answer['error'] !== undefined && answer['error'] !== null) ||
-    answer['object'] === 'error' ||
-    FAILURES.has(answer['type'])
-  );
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-/** The usage object that stands last in the tail of a large document, as `{usage}`; its own braces say where it ends. */
-function parseTailUsage(tail: string): unknown {
-  const at = tail.lastIndexOf('"usage"');
-  if (at === -1) return undefined;
-  const bytes = Buffer.from(`{${tail.slice(at)}`);
-  const [usage] = listMembers(bytes, 0);
-  return usage === undefined
-    ? undefined
-    : { usage: parseJson(bytes.toString('utf8', usage.valueStart, usage.valueEnd)) };
 }

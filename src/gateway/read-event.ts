@@ -1,6 +1,7 @@
 // What one event of an inference stream means: content, end, error, usage. Found by looking for bytes; JSON is parsed only where
 // usage or an error stands. Where events begin and end is the scanner's concern.
 import type { RouteShape } from './metered-routes.ts';
+import { asObject } from './read-usage.ts';
 
 /** How content, and the end, look in the events of a route. */
 interface EventShape {
@@ -65,6 +66,7 @@ const SHAPES: Readonly<Record<RouteShape, EventShape>> = {
 };
 
 const USAGE = /"usage"\s*:\s*\{/;
+const FAILED = /"type"\s*:\s*"response\.failed"/;
 const ERROR = /"error"\s*:\s*[{"]|^event: ?error|"type"\s*:\s*"(?:error|response\.failed)"/m;
 
 /** Judges the events of one route. `text` is an event as latin1, one character per byte, which is enough to find ASCII keys. */
@@ -94,12 +96,19 @@ export class EventReader {
     return end === -1 ? 0 : end - from;
   }
 
-  hasFinish(text: string): boolean {
-    return this.#shape.finish.test(text);
+  /** How many sequences the event says to have ended as they should. */
+  countFinishes(text: string): number {
+    const { finish } = this.#shape;
+    return finish.test(text) ? (text.match(new RegExp(finish, 'g'))?.length ?? 1) : 0;
   }
 
   isLast(text: string): boolean {
     return text.includes(this.#shape.lastMark) && this.#shape.last.test(text);
+  }
+
+  /** Whether a Responses stream says by this event that it failed. */
+  saysFailure(text: string): boolean {
+    return FAILED.test(text);
   }
 
   /** True where the event may hold usage. */
@@ -123,6 +132,16 @@ function mayHoldError(text: string): boolean {
   );
 }
 
+/**
+ * Whether an event whose blank line never came is whole all the same: `[DONE]`, or data that is a JSON document. A comment, or an empty
+ * line, is nothing that could be torn.
+ */
+export function isWholeEvent(bytes: Buffer): boolean {
+  const text = bytes.toString('utf8');
+  const lines = text.split(/\r\n|\n|\r/).filter((line) => line !== '' && !line.startsWith(':'));
+  return lines.length === 0 || DONE.test(text) || parseEventData(text) !== undefined;
+}
+
 /** The JSON of an event's data lines, undefined where they hold none. */
 export function parseEventData(event: string): unknown {
   const lines: string[] = [];
@@ -135,4 +154,20 @@ export function parseEventData(event: string): unknown {
     // Rubbish from an engine is passed on as it came; it only says nothing to us.
     return undefined;
   }
+}
+
+const FAILURES: ReadonlySet<unknown> = new Set(['error', 'response.failed']);
+
+/**
+ * OpenAI's and Anthropic's `error` member, trtllm-serve's flat `object: "error"`, or the Responses API's events that say failure by their
+ * type.
+ */
+export function isErrorPayload(payload: unknown): boolean {
+  const answer = asObject(payload);
+  if (answer === null) return false;
+  return (
+    (answer['error'] !== undefined && answer['error'] !== null) ||
+    answer['object'] === 'error' ||
+    FAILURES.has(answer['type'])
+  );
 }

@@ -3,9 +3,13 @@
 
 const LF = 0x0a;
 const CR = 0x0d;
+const LINE_END = Buffer.from('\n');
 
-/** Events longer than this are passed on unread; bounds what is kept of an unfinished event. */
+/** Of longer events only the two ends are read; bounds what is kept of an unfinished event. */
 export const MAX_EVENT_BYTES = 256 * 1024;
+/** How much of a longer event is kept to be read: its type stands at one of its ends, its usage near the last. */
+const HEAD_BYTES = 1024;
+const TAIL_BYTES = 64 * 1024;
 
 /** Bytes of an event to be replaced, as offsets into the buffer the reader was given, end exclusive. */
 export interface EventCut {
@@ -21,6 +25,9 @@ export interface EventCut {
  */
 export type ReadEvent = (bytes: Buffer, start: number, end: number) => boolean | EventCut;
 
+/** Sees the first and the last bytes of an event that is too long to be read, joined by a line end. */
+export type ReadLargeEvent = (ends: Buffer) => void;
+
 /** `observe` never takes anything out and passes each chunk on as it is; `filter` holds an unfinished event back until it is decided. */
 export type ScanMode = 'observe' | 'filter';
 
@@ -30,34 +37,43 @@ export type ScanMode = 'observe' | 'filter';
  */
 export class SseScanner {
   readonly #readEvent: ReadEvent;
+  readonly #readLarge: ReadLargeEvent;
   readonly #filters: boolean;
   /** Bytes of the unfinished event from earlier chunks; in filter mode they were not passed on yet. */
   #parts: Buffer[] = [];
   #partsLength = 0;
   /** The event just read, where it came in several chunks. */
   #joined: Buffer | undefined;
-  /** The unfinished event outgrew MAX_EVENT_BYTES: its bytes are passed on and forgotten. */
+  /** The unfinished event outgrew MAX_EVENT_BYTES: its bytes are passed on, and its two ends kept. */
   #oversize = false;
+  #head: Buffer | undefined;
+  #tail: Buffer[] = [];
+  #tailLength = 0;
   #lineEmpty = true;
   /** The last byte was a CR, so a LF now belongs to it. */
   #afterCr = false;
   /** The event before that CR was taken out, and a LF must follow it. */
   #swallowLf = false;
-  #oversizeEvents = 0;
+  #isEnded = false;
+  #rest: Buffer | null = null;
+  #isTorn = false;
+  #endedInEvent = false;
 
-  constructor(readEvent: ReadEvent, mode: ScanMode) {
+  constructor(readEvent: ReadEvent, mode: ScanMode, readLarge: ReadLargeEvent = () => {}) {
     this.#readEvent = readEvent;
+    this.#readLarge = readLarge;
     this.#filters = mode === 'filter';
   }
 
-  /** Events passed on unread because they were longer than MAX_EVENT_BYTES. */
-  get oversizeEvents(): number {
-    return this.#oversizeEvents;
+  /** Whether the bytes passed on so far end between two events; what `end` returns is not among them. */
+  get atBoundary(): boolean {
+    if (this.#oversize || this.#endedInEvent) return false;
+    return this.#filters || (this.#partsLength === 0 && this.#lineEmpty);
   }
 
-  /** Whether the bytes so far end between two events. */
-  get atBoundary(): boolean {
-    return this.#partsLength === 0 && this.#lineEmpty && !this.#oversize;
+  /** Whether the stream ended in the middle of an event; known after `end`. */
+  get isTorn(): boolean {
+    return this.#isTorn;
   }
 
   /** Takes the next chunk; returns the bytes to pass on now, null for none. In observe mode that is always the chunk itself. */
@@ -106,12 +122,27 @@ export class SseScanner {
     return this.#passOn(chunk, { output, keptFrom, eventStart });
   }
 
-  /** The stream ended cleanly: returns what was held back of an event that never ended, null for nothing. */
-  end(): Buffer | null {
-    const output: Buffer[] = [];
-    if (this.#filters) this.#release(output);
+  /**
+   * The stream ended cleanly. An event that lacks only its blank line, which `isWhole` says of its bytes, is read like the others; any other
+   * unfinished one makes the stream torn. Returns what was held back, at every call the same; null for nothing.
+   */
+  end(isWhole: (bytes: Buffer) => boolean = () => false): Buffer | null {
+    if (this.#isEnded) return this.#rest;
+    this.#isEnded = true;
+    if (this.#oversize) {
+      this.#endedInEvent = true;
+      const ends = this.#joinEnds(Buffer.alloc(0));
+      this.#isTorn = !isClosed(ends);
+      if (!this.#isTorn) this.#readLarge(ends);
+    } else if (this.#partsLength > 0) {
+      this.#endedInEvent = !this.#filters;
+      const bytes = Buffer.concat(this.#parts, this.#partsLength);
+      this.#isTorn = !isWhole(bytes);
+      const verdict = this.#isTorn ? false : this.#judge(bytes, 0, bytes.length);
+      if (this.#filters) this.#rest = applyVerdict(bytes, verdict);
+    }
     this.#forget();
-    return join(output);
+    return this.#rest;
   }
 
   /** Reads a whole event of which `chunk[start, end)` is the last part; returns what the reader says, false without filter. */
@@ -120,7 +151,7 @@ export class SseScanner {
     const length = this.#partsLength + end - start;
     if (length === 0 && !this.#oversize) return false;
     if (this.#oversize || length > MAX_EVENT_BYTES) {
-      this.#oversizeEvents += 1;
+      this.#readLarge(this.#joinEnds(chunk.subarray(start, end)));
       return false;
     }
     if (this.#partsLength === 0) return this.#judge(chunk, start, end);
@@ -155,9 +186,14 @@ export class SseScanner {
     state: { readonly output: Buffer[]; readonly keptFrom: number; readonly eventStart: number },
   ): Buffer | null {
     const { output, keptFrom, eventStart } = state;
-    if (eventStart < chunk.length && !this.#oversize) {
-      this.#parts.push(eventStart === 0 ? chunk : chunk.subarray(eventStart));
-      this.#partsLength += chunk.length - eventStart;
+    if (eventStart < chunk.length) {
+      const piece = eventStart === 0 ? chunk : chunk.subarray(eventStart);
+      if (this.#oversize) {
+        this.#keepTail(piece);
+      } else {
+        this.#parts.push(piece);
+        this.#partsLength += piece.length;
+      }
     }
     if (!this.#filters) {
       if (this.#partsLength > MAX_EVENT_BYTES) this.#outgrow();
@@ -178,16 +214,51 @@ export class SseScanner {
   }
 
   #outgrow(): void {
+    const parts = this.#parts;
     this.#forget();
     this.#oversize = true;
+    this.#head = Buffer.from(Buffer.concat(parts).subarray(0, HEAD_BYTES));
+    for (const part of parts) this.#keepTail(part);
+  }
+
+  #keepTail(piece: Buffer): void {
+    this.#tail.push(piece);
+    this.#tailLength += piece.length;
+    while (this.#tailLength - (this.#tail[0]?.length ?? 0) >= TAIL_BYTES) {
+      this.#tailLength -= this.#tail.shift()?.length ?? 0;
+    }
+  }
+
+  /** Both ends of an event too long to be kept, `last` being its last piece. */
+  #joinEnds(last: Buffer): Buffer {
+    const whole = this.#oversize ? [...this.#tail, last] : [...this.#parts, last];
+    const joined = Buffer.concat(whole);
+    const head = this.#head ?? joined.subarray(0, HEAD_BYTES);
+    return Buffer.concat([head, LINE_END, joined.subarray(-TAIL_BYTES)]);
   }
 
   #forget(): void {
     if (this.#partsLength > 0) this.#parts = [];
     this.#partsLength = 0;
     this.#joined = undefined;
+    if (!this.#oversize) return;
     this.#oversize = false;
+    this.#head = undefined;
+    this.#tail = [];
+    this.#tailLength = 0;
   }
+}
+
+/** What is left of an event by the reader's verdict. */
+function applyVerdict(bytes: Buffer, verdict: boolean | EventCut): Buffer | null {
+  if (typeof verdict === 'boolean') return verdict ? null : bytes;
+  const { start, end, replacement } = verdict;
+  return join([bytes.subarray(0, start), ...(replacement === null ? [] : [replacement]), bytes.subarray(end)]);
+}
+
+/** Whether a long event ends like a JSON document. */
+function isClosed(ends: Buffer): boolean {
+  return /\}\s*$/.test(ends.toString('latin1', Math.max(0, ends.length - 16)));
 }
 
 function join(pieces: readonly Buffer[]): Buffer | null {

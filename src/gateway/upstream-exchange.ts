@@ -4,15 +4,16 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { GatewayError } from '#domain/errors.ts';
 import type { Outcome } from '#domain/usage-record.ts';
+import { type AnswerEnding, isCutShort, isWholeAnswer, renderBreak } from './answer-ending.ts';
 import { holdAnswer } from './answer-writer.ts';
 import { resolveAttemptTokens } from './attempt-tokens.ts';
 import { type ClientWriter, createClientWriter } from './client-writer.ts';
 import { createObserver, isEventStream } from './create-observer.ts';
 import type { Deadline } from './deadline-sweep.ts';
-import { type AnswerObserver, OpaqueObserver, StreamObserver } from './observe-answer.ts';
+import type { AnswerObserver } from './observe-answer.ts';
+import { OpaqueObserver } from './observe-whole.ts';
 import type { ExchangeOptions, ExchangeResult } from './exchange-options.ts';
 import type { HeldWriter } from './held-writer.ts';
-import { renderErrorEvent } from './error-event.ts';
 import type { AttemptSpan } from './request-meter.ts';
 import { createAnswerHeaders, selectTrailers } from './response-headers.ts';
 
@@ -176,6 +177,10 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
     }
     if (this.#isAskedAgain()) return;
     const rest = this.#observer.end();
+    if (!this.#isFinished && isCutShort(this.#ending)) {
+      this.#breakOff('upstream_error', new GatewayError('upstream_unreachable'), rest);
+      return;
+    }
     const written = this.#finishAnswered();
     const trailing = selectTrailers(trailers);
     if (trailing !== null) this.#writer.trail(trailing);
@@ -210,11 +215,14 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
       this.#end({ kind: 'answered' });
       return;
     }
-    this.#finish(outcome, this.#writer.status);
-    const broken = new GatewayError(error.code, {
-      text: outcome === 'timed_out' ? error.message : 'The engine broke off its answer.',
-    });
-    this.#writer.abort(this.#isStream ? this.#renderBreak(broken) : null);
+    this.#breakOff(outcome, error, null);
+  }
+
+  /** An answer that began and cannot be completed: a stream says so, `rest` being what was held back of it, and no socket ends cleanly. */
+  #breakOff(outcome: Outcome, error: GatewayError, rest: Buffer | null): void {
+    const { route } = this.#options;
+    this.#finish(outcome, this.#writer.status ?? 502);
+    this.#writer.abort(this.#isStream ? renderBreak(this.#observer, { outcome, error, route, rest }) : null);
     this.#end({ kind: 'answered' });
   }
 
@@ -242,16 +250,14 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
   /** The answer is complete as far as its engine is concerned; what it says of itself decides the outcome. */
   #finishAnswered(): Promise<void> | undefined {
     if (this.#isFinished) return this.#recording;
-    if (!this.#isStream) this.#observer.end();
-    const status = this.#engineStatus ?? 502;
-    return this.#finish(this.#isWhole(status) ? 'completed' : 'upstream_error', status);
+    if (!this.#isStream || this.#bytesLeft === 0) this.#observer.end();
+    const ending = this.#ending;
+    return this.#finish(isWholeAnswer(ending) ? 'completed' : 'upstream_error', ending.status);
   }
 
-  /** A stream is whole when its last event or at least its finish reason came, an engine without `[DONE]` being believed otherwise. */
-  #isWhole(status: number): boolean {
-    if (status >= 400 || this.#observer.isFailed) return false;
-    if (!this.#isStream || !(this.#observer instanceof StreamObserver)) return true;
-    return this.#observer.isLast || this.#observer.isFinished || !this.#options.endsWithDone;
+  get #ending(): AnswerEnding {
+    const { endsWithDone } = this.#options;
+    return { observer: this.#observer, status: this.#engineStatus ?? 502, isStream: this.#isStream, endsWithDone };
   }
 
   get #filters(): boolean {
@@ -277,12 +283,6 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
       span.finish({ outcome, status, lastAttempt, engineEndedAtMs, ...tokens }),
     );
     return this.#recording;
-  }
-
-  /** The one error event; an event that was passed on by half is closed first, so that the error stands on its own. */
-  #renderBreak(error: GatewayError): Buffer {
-    const close = this.#observer.atBoundary || this.#filters ? '' : '\n\n';
-    return Buffer.from(close + renderErrorEvent(error, this.#options.route, this.#observer.nextSequence ?? 0));
   }
 
   #end(result: ExchangeResult): void {

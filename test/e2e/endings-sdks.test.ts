@@ -101,6 +101,7 @@ const breaks: readonly [string, (events: readonly string[]) => Script][] = [
       res.write(events.join(''), () => res.destroy());
     },
   ],
+  ['ends its answer cleanly before it is whole', (events) => answerStream(events)],
 ];
 
 describe.each(ROUTES)('%s', (_name, events, read, ErrorClass) => {
