@@ -6,12 +6,12 @@ import { acquireLease } from './acquire-lease.ts';
 import { admit } from './admit.ts';
 import type { DataPlane } from './data-plane.ts';
 import { estimateWork } from './estimate-work.ts';
-import type { MeteredRoute } from './metered-routes.ts';
+import { type MeteredRoute, protocolOf } from './metered-routes.ts';
 import type { ParsedRequest } from './parse-request.ts';
 import { createPassRules, type FindPassRules, narrowPassRules, type PassRule } from './pass-rules.ts';
 import { PassThroughExchange } from './pass-through-exchange.ts';
 import { receiveBody } from './receive-body.ts';
-import { canNameModel, readModel, readQueryModel } from './read-model.ts';
+import { canNameModel, isJsonType, readModel, readQueryModel } from './read-model.ts';
 import { Relay } from './relay.ts';
 import { SentBodies } from './sent-body.ts';
 import { runRelay } from './serve-inference.ts';
@@ -69,13 +69,12 @@ async function servePassThrough(plane: DataPlane, rules: readonly PassRule[], ex
   if (req.headers['transfer-encoding'] !== undefined && !TAKES_CHUNKED.has(req.method ?? ''))
     throw new GatewayError('invalid_request', { text: 'A body with this method must announce its content-length.' });
   const meant = narrowPassRules(rules, { caller: meter.caller, model, deployment }, router);
-  if (meant.length === 1 || model !== null) {
-    await forwardUnread(plane, meant[0], exchange);
-  } else if (req.method === 'POST' && canNameModel(req.headers['content-type'])) {
-    await forwardByBody(plane, meant, exchange);
-  } else {
-    throw new GatewayError('model_required', { param: 'model' });
-  }
+  const isPost = req.method === 'POST';
+  // JSON is short and read even where one deployment is left: its model may be another's. Forms hold files and stream to that one.
+  const isRead = isPost && model === null && (isJsonType(req.headers['content-type']) || meant.length > 1);
+  if (isRead && canNameModel(req.headers['content-type'])) await forwardByBody(plane, meant, exchange);
+  else if (meant.length === 1 || model !== null) await forwardUnread(plane, meant[0], exchange);
+  else throw new GatewayError('model_required', { param: 'model' });
 }
 
 /** Streams the request through http-proxy-middleware. */
@@ -116,15 +115,29 @@ async function forwardUnread(plane: DataPlane, rule: PassRule, exchange: Exchang
   }
 }
 
-/** Several deployments forward the path and only the body says which is meant: it is read for its model and relayed unchanged. */
-async function forwardByBody(plane: DataPlane, rules: readonly PassRule[], exchange: Exchange): Promise<void> {
-  const { req, res, meter } = exchange;
+/**
+ * Chooses among the deployments that forward the path by the body's model. One that is left alone takes what names no model, or one that
+ * only its engine may know.
+ */
+function chooseRule(plane: DataPlane, rules: readonly [PassRule, ...PassRule[]], exchange: Exchange): PassRule {
+  const { requestedModel: model, caller } = exchange.meter;
   const { router } = plane.view;
+  const isAlone = rules.length === 1;
+  if (model === null && !isAlone) throw new GatewayError('model_required', { param: 'model' });
+  if (model === null || (isAlone && !router.isKnown({ model, deployment: undefined }))) return rules[0];
+  return narrowPassRules(rules, { caller, model, deployment: undefined }, router)[0];
+}
+
+/** Reads the body for its model and relays it unchanged. */
+async function forwardByBody(
+  plane: DataPlane,
+  rules: readonly [PassRule, ...PassRule[]],
+  exchange: Exchange,
+): Promise<void> {
+  const { req, res, meter } = exchange;
   const body = await receiveBody(plane, exchange);
-  const model = readModel(body, req.headers['content-type'] ?? '');
-  if (model === null) throw new GatewayError('model_required', { param: 'model' });
-  meter.requestedModel = model;
-  const [rule] = narrowPassRules(rules, { caller: meter.caller, model, deployment: undefined }, router);
+  meter.requestedModel = readModel(body, req.headers['content-type'] ?? '');
+  const rule = chooseRule(plane, rules, exchange);
   const { deployment } = rule;
   const permit = await admitRule(plane, rule, { exchange, promptBytes: body.length });
   try {
@@ -173,7 +186,7 @@ function createAnswerHeaders(
 function createUnreadRoute(path: string): MeteredRoute {
   return {
     path,
-    protocol: 'openai',
+    protocol: protocolOf(path),
     shape: 'embedding',
     work: 'duration',
     prefillOnly: false,

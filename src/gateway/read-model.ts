@@ -10,9 +10,14 @@ export function readQueryModel(url: string): string | null {
   return query === -1 ? null : new URLSearchParams(url.slice(query + 1)).get('model') || null;
 }
 
+/** Whether a body of this content type is JSON. */
+export function isJsonType(contentType: string | undefined): boolean {
+  return contentType !== undefined && /^application\/(?:[\w.+-]+\+)?json\b/i.test(contentType);
+}
+
 /** Whether a body of this content type can name a model at all. */
 export function canNameModel(contentType: string | undefined): boolean {
-  return contentType !== undefined && /^(?:application\/(?:[\w.+-]+\+)?json|multipart\/form-data)\b/i.test(contentType);
+  return isJsonType(contentType) || (contentType !== undefined && /^multipart\/form-data\b/i.test(contentType));
 }
 
 /** The text of `model` at the top of a JSON object or in a form field; null where there is none or the body is broken. */

@@ -12,7 +12,7 @@ import { SequenceRefusedError } from './engine-core.ts';
 import type { FaultSwitches } from './fault-switches.ts';
 import { UnknownFaultError, parseFaultSwitches } from './fault-switches.ts';
 import type { AnswerFrame, Flavor } from './flavors/flavor.ts';
-import { MalformedRequestError, parseInferenceRequest } from './inference-request.ts';
+import { MalformedRequestError, isPooling, parseInferenceRequest } from './inference-request.ts';
 import type { InferenceRequest, InferenceRoute, JsonObject } from './inference-request.ts';
 import { UnreadableBodyError, readJsonBody } from './read-json-body.ts';
 import { readEpochMs } from './real-time-loop.ts';
@@ -88,7 +88,7 @@ function runRequest(context: InferenceContext, checked: CheckedRequest): void {
       return {
         promptTokens: prompt?.tokens ?? 0,
         promptBlocks: prompt?.blocks ?? [],
-        outputTokens: request.route === 'embeddings' ? 0 : script.tokens,
+        outputTokens: isPooling(request.route) ? 0 : script.tokens,
       };
     }),
     onToken: (sequence, index) => sink?.onToken(sequence, index),
@@ -98,7 +98,7 @@ function runRequest(context: InferenceContext, checked: CheckedRequest): void {
       sink?.onFinish(sequence);
     },
   });
-  sink = request.stream ? new StreamingAnswer(plan) : new WholeAnswer(plan);
+  sink = request.stream && !isPooling(request.route) ? new StreamingAnswer(plan) : new WholeAnswer(plan);
   sink.generation = generation;
   res.once('close', () => {
     if (res.writableFinished || ended === plan.scripts.length) return;

@@ -3,7 +3,7 @@
 import type { ServerResponse } from 'node:http';
 import type { ChoiceScript } from './choice-script.ts';
 import type { FaultSwitches } from './fault-switches.ts';
-import type { AnswerFrame, Flavor, TokenUsage } from './flavors/flavor.ts';
+import type { AnswerFrame, Flavor, TokenUsage, WholeChoice } from './flavors/flavor.ts';
 import type { InferenceRequest } from './inference-request.ts';
 import type { Generation } from './simulated-engine.ts';
 
@@ -33,6 +33,21 @@ export function frameOf(plan: AnswerPlan, choiceIndex: number): AnswerFrame {
   const frame = plan.frames[Math.floor(choiceIndex / plan.request.choices)];
   if (frame === undefined) throw new RangeError(`no frame for choice ${choiceIndex}`);
   return frame;
+}
+
+/** What the choices of the answer say when they have ended. */
+export function describeChoices(plan: AnswerPlan): WholeChoice[] {
+  return plan.scripts.map((script, index): WholeChoice => {
+    const tokens = Array.from({ length: script.tokens }, (_, token) => script.textAt(token));
+    return {
+      index,
+      text: tokens.join(''),
+      tokens,
+      toolCall: script.toolName === null ? null : { id: `${plan.toolCallId}${index}`, name: script.toolName },
+      endReason: script.endReason,
+      logprobs: plan.request.logprobs,
+    };
+  });
 }
 
 /**

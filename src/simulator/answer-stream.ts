@@ -1,6 +1,6 @@
 // Lives here: a streamed answer: which event is sent when, and the faults a test may ask of it.
 // Not here: the bytes of an event (flavors/) and when tokens exist (engine-core.ts).
-import { frameOf, sumUsage } from './answer-plan.ts';
+import { describeChoices, frameOf, sumUsage } from './answer-plan.ts';
 import type { AnswerPlan, AnswerSink } from './answer-plan.ts';
 import type { TokenPiece, TokenUsage } from './flavors/flavor.ts';
 import type { Generation } from './simulated-engine.ts';
@@ -55,7 +55,9 @@ export class StreamingAnswer implements AnswerSink {
     this.#openChoices[prompt] = (this.#openChoices[prompt] ?? 1) - 1;
     this.#unfinished -= 1;
     if (this.#silent) return;
-    if (usage.atEnd && !flavor.usageInLastToken) {
+    if (flavor.endEvents !== undefined) {
+      if (this.#unfinished === 0 && faults.noDone !== true) this.#sendEnd(choiceIndex);
+    } else if (usage.atEnd && !flavor.usageInLastToken) {
       if (flavor.usagePerPrompt && this.#openChoices[prompt] === 0) this.#sendUsage(choiceIndex, [prompt]);
       if (!flavor.usagePerPrompt && this.#unfinished === 0) this.#sendUsage(choiceIndex, [...request.prompts.keys()]);
     }
@@ -66,6 +68,12 @@ export class StreamingAnswer implements AnswerSink {
   #sendUsage(choiceIndex: number, prompts: readonly number[]): void {
     const usage = sumUsage(this.#plan, this.generation, prompts);
     this.#write(this.#plan.flavor.usageEvent(frameOf(this.#plan, choiceIndex), usage));
+  }
+
+  #sendEnd(choiceIndex: number): void {
+    const { flavor, request, usage } = this.#plan;
+    const said = usage.atEnd ? sumUsage(this.#plan, this.generation, [...request.prompts.keys()]) : null;
+    this.#write(flavor.endEvents?.(frameOf(this.#plan, choiceIndex), describeChoices(this.#plan), said) ?? '');
   }
 
   #openPrompt(prompt: number): void {
@@ -85,6 +93,7 @@ export class StreamingAnswer implements AnswerSink {
     const closesAnswer = isLast && this.#unfinished === 1 && flavor.usageInLastToken && usage.atEnd;
     return {
       choiceIndex,
+      index,
       text: script.textAt(index),
       toolCall:
         script.toolName === null
@@ -119,7 +128,7 @@ export class StreamingAnswer implements AnswerSink {
       setImmediate(() => res.destroy());
     } else if (this.#tokensSent >= (faults.errorEventAfter ?? Infinity)) {
       this.#silent = true;
-      res.end(flavor.errorEvent('simulated failure of the engine') + flavor.terminator);
+      res.end(flavor.errorEvent('simulated failure of the engine', this.#tokensSent) + flavor.terminator);
       this.generation?.abort();
     }
     return this.#silent;

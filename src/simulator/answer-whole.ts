@@ -1,10 +1,10 @@
-// Lives here: an answer sent in one piece when the engine is done, embeddings included, and its faults.
-// Not here: the shapes of the flavours (flavors/).
+// Lives here: an answer sent in one piece when the engine is done, and its faults.
+// Not here: the shapes of the flavours (flavors/), embeddings and scores (answer-pooling.ts).
 import type { ServerResponse } from 'node:http';
-import { frameOf, sumUsage } from './answer-plan.ts';
+import { describeChoices, frameOf, sumUsage } from './answer-plan.ts';
 import type { AnswerPlan, AnswerSink } from './answer-plan.ts';
-import type { WholeChoice } from './flavors/flavor.ts';
-import { createSeededRandom } from './seeded-random.ts';
+import { describePooling } from './answer-pooling.ts';
+import { isPooling } from './inference-request.ts';
 import type { Generation } from './simulated-engine.ts';
 
 /** Answers with a JSON body and its length. */
@@ -51,7 +51,7 @@ export class WholeAnswer implements AnswerSink {
   onFinish(): void {
     this.#unfinished -= 1;
     if (this.#unfinished > 0 || this.#over) return;
-    const body = this.#plan.request.route === 'embeddings' ? this.#describeEmbeddings() : this.#describeChoices();
+    const body = this.#describeAnswer();
     const { res, headers, faults } = this.#plan;
     if (faults.halfChunk !== true) {
       sendJson(res, 200, body, headers);
@@ -62,47 +62,10 @@ export class WholeAnswer implements AnswerSink {
     res.write(bytes.subarray(0, bytes.length / 2), () => res.destroy());
   }
 
-  #describeChoices(): unknown {
+  #describeAnswer(): unknown {
     const plan = this.#plan;
-    const choices = plan.scripts.map((script, index): WholeChoice => {
-      const tokens = Array.from({ length: script.tokens }, (_, token) => script.textAt(token));
-      return {
-        index,
-        text: tokens.join(''),
-        tokens,
-        toolCall: script.toolName === null ? null : { id: `${plan.toolCallId}${index}`, name: script.toolName },
-        endReason: script.endReason,
-        logprobs: plan.request.logprobs,
-      };
-    });
+    if (isPooling(plan.request.route)) return describePooling(plan);
     const usage = plan.usage.atEnd ? sumUsage(plan, this.generation, [...plan.request.prompts.keys()]) : null;
-    return plan.flavor.wholeAnswer(frameOf(plan, 0), choices, usage);
+    return plan.flavor.wholeAnswer(frameOf(plan, 0), describeChoices(plan), usage);
   }
-
-  #describeEmbeddings(): unknown {
-    const { request, frames, usage, faults } = this.#plan;
-    const promptTokens =
-      faults.usageZero === true ? 0 : request.prompts.reduce((sum, prompt) => sum + prompt.tokens, 0);
-    return {
-      id: frames[0]?.id,
-      object: 'list',
-      created: frames[0]?.created,
-      model: frames[0]?.model,
-      data: request.prompts.map((prompt, index) => ({
-        index,
-        object: 'embedding',
-        embedding: encodeVector(prompt.fingerprint, request),
-      })),
-      usage: usage.atEnd ? { prompt_tokens: promptTokens, total_tokens: promptTokens } : null,
-    };
-  }
-}
-
-function encodeVector(
-  seed: number,
-  { dimensions, base64 }: { readonly dimensions: number; readonly base64: boolean },
-): number[] | string {
-  const random = createSeededRandom(seed % 0xffffffff);
-  const vector = Float32Array.from({ length: dimensions }, () => random.normal());
-  return base64 ? Buffer.from(vector.buffer).toString('base64') : [...vector];
 }

@@ -5,7 +5,10 @@ import type { Server, ServerResponse } from 'node:http';
 import { answerInference } from './answer-inference.ts';
 import type { InferenceContext } from './answer-inference.ts';
 import { sendJson } from './answer-whole.ts';
-import type { FlavorName } from './flavors/flavor.ts';
+import { countTokens } from './count-tokens.ts';
+import type { Flavor, FlavorName } from './flavors/flavor.ts';
+import { findProtocolFlavor } from './flavors/protocol-flavors.ts';
+import type { ChatProtocol } from './flavors/protocol-flavors.ts';
 import type { InferenceRoute } from './inference-request.ts';
 import { answerKserve } from './kserve-routes.ts';
 
@@ -17,11 +20,30 @@ export interface EngineServerContext extends InferenceContext {
   isReady(): boolean;
 }
 
-const inferencePaths: Readonly<Record<string, InferenceRoute>> = {
-  '/v1/chat/completions': 'chat',
-  '/v1/completions': 'completions',
-  '/v1/embeddings': 'embeddings',
+interface InferencePath {
+  readonly route: InferenceRoute;
+  /** Set where the path speaks another protocol than OpenAI's for that route. */
+  readonly protocol?: ChatProtocol;
+}
+
+const inferencePaths: Readonly<Record<string, InferencePath>> = {
+  '/v1/chat/completions': { route: 'chat' },
+  '/v1/completions': { route: 'completions' },
+  '/v1/embeddings': { route: 'embeddings' },
+  '/v1/messages': { route: 'chat', protocol: 'messages' },
+  '/v1/responses': { route: 'chat', protocol: 'responses' },
+  '/v1/rerank': { route: 'rerank' },
+  '/rerank': { route: 'rerank' },
+  '/v2/rerank': { route: 'rerank' },
+  '/v1/score': { route: 'score' },
+  '/score': { route: 'score' },
 };
+
+/** The flavour that answers a path; undefined where the engine has no such route. */
+function findSpeaker(flavor: Flavor, { route, protocol }: InferencePath): Flavor | undefined {
+  if (protocol !== undefined) return findProtocolFlavor(flavor, protocol);
+  return flavor.routes.has(route) ? flavor : undefined;
+}
 
 type PlainRoute = (context: EngineServerContext, res: ServerResponse) => void;
 
@@ -64,11 +86,16 @@ const plainRoutes: Readonly<Record<FlavorName, Readonly<Record<string, PlainRout
 export function createEngineServer(context: EngineServerContext): Server {
   return createServer((req, res) => {
     const url = new URL(req.url ?? '/', 'http://engine');
-    const route = inferencePaths[url.pathname];
-    if (route !== undefined && context.flavor.routes.has(route)) {
-      if (req.method === 'POST') void answerInference(context, route, { req, res });
+    const path = inferencePaths[url.pathname];
+    const speaker = path === undefined ? undefined : findSpeaker(context.flavor, path);
+    if (path !== undefined && speaker !== undefined) {
+      if (req.method === 'POST') void answerInference({ ...context, flavor: speaker }, path.route, { req, res });
       else sendJson(res, 405, { detail: 'Method Not Allowed' });
       return;
+    }
+    if (url.pathname === '/v1/messages/count_tokens' && req.method === 'POST') {
+      const counter = findProtocolFlavor(context.flavor, 'messages');
+      if (counter !== undefined) return void countTokens({ ...context, flavor: counter }, { req, res });
     }
     if (context.flavor.name === 'kserve' && answerKserve(context, url.pathname, { req, res })) return;
     // Nothing else reads a body; whatever comes is let through so that the connection can be used again.

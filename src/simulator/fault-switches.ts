@@ -7,7 +7,7 @@ export interface FaultSwitches {
   readonly status?: number;
   /** Destroy the socket after this many tokens. */
   readonly cutAfter?: number;
-  /** Leave out the terminator of the stream. */
+  /** Leave out the terminator of the stream; where a protocol closes with events, those. */
   readonly noDone?: true;
   /** Leave out usage. */
   readonly noUsage?: true;

@@ -5,8 +5,13 @@ import { PromptDigest } from './pseudo-text.ts';
 /** A parsed JSON object. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
-/** Routes that generate or embed. */
-export type InferenceRoute = 'chat' | 'completions' | 'embeddings';
+/** What a request wants of the engine. The Messages and Responses protocols are other words for `chat` (flavors/protocol-flavors.ts). */
+export type InferenceRoute = 'chat' | 'completions' | 'embeddings' | 'rerank' | 'score';
+
+/** Whether a route computes prompts and generates nothing. */
+export function isPooling(route: InferenceRoute): boolean {
+  return route === 'embeddings' || route === 'rerank' || route === 'score';
+}
 
 /** One prompt, counted and fingerprinted. */
 export interface PreparedPrompt {
@@ -41,6 +46,10 @@ export interface InferenceRequest {
   readonly base64: boolean;
   /** Length of an embedding. */
   readonly dimensions: number;
+  /** The document of each prompt of `rerank`; empty otherwise. */
+  readonly documents: readonly string[];
+  /** Results that `rerank` is to return; 0 for all. */
+  readonly topN: number;
 }
 
 // A client must not make the simulator hold more than this for one request.
@@ -67,7 +76,8 @@ export class MalformedRequestError extends Error {
 export function parseInferenceRequest(route: InferenceRoute, body: JsonObject): InferenceRequest {
   const { model = '' } = body;
   if (typeof model !== 'string') throw new MalformedRequestError('model', 'Input should be a valid string');
-  const prompts = route === 'chat' ? [readConversation(body)] : readPrompts(body, route);
+  const documents = route === 'rerank' ? readTexts(body, 'documents') : [];
+  const prompts = readAllPrompts(route, body, documents);
   const choices = readCount(body, 'n') ?? 1;
   if (choices * prompts.length > sequencesMax) {
     throw new MalformedRequestError('n', `At most ${sequencesMax} sequences per request`);
@@ -90,7 +100,47 @@ export function parseInferenceRequest(route: InferenceRoute, body: JsonObject): 
     tool: route === 'chat' ? readTool(body) : null,
     base64: body['encoding_format'] === 'base64',
     dimensions: Math.min(readCount(body, 'dimensions') ?? 64, dimensionsMax),
+    documents,
+    topN: readCount(body, 'top_n') ?? 0,
   };
+}
+
+function readAllPrompts(route: InferenceRoute, body: JsonObject, documents: readonly string[]): PreparedPrompt[] {
+  switch (route) {
+    case 'chat':
+      return [readConversation(body)];
+    case 'rerank':
+      return pairTexts(readTexts(body, 'query'), documents);
+    case 'score':
+      return pairTexts(readTexts(body, 'text_1'), readTexts(body, 'text_2'));
+    default:
+      return readPrompts(body, route);
+  }
+}
+
+// A cross-encoder reads both texts at once, with a marker between them and one at either end.
+function pairTexts(left: readonly string[], right: readonly string[]): PreparedPrompt[] {
+  return right.map((text, index) => {
+    const digest = new PromptDigest();
+    digest.appendToken(1);
+    digest.appendText(left[index] ?? left[0] ?? '');
+    digest.appendToken(2);
+    digest.appendText(text);
+    digest.appendToken(2);
+    return finishPrompt(digest);
+  });
+}
+
+/** One text or a list of them; a document may be an object that holds its text. */
+function readTexts(body: JsonObject, field: string): readonly string[] {
+  const value = body[field];
+  const texts = (Array.isArray(value) ? value : [value]).map((item: unknown) =>
+    isJsonObject(item) ? item['text'] : item,
+  );
+  if (texts.length === 0 || !texts.every((text) => typeof text === 'string')) {
+    throw new MalformedRequestError(field, 'Input should be a string or a list of strings');
+  }
+  return texts;
 }
 
 function readCount(body: JsonObject, field: string): number | null {
@@ -99,7 +149,7 @@ function readCount(body: JsonObject, field: string): number | null {
   if (typeof value !== 'number' || !Number.isInteger(value)) {
     throw new MalformedRequestError(field, 'Input should be a valid integer');
   }
-  if (value < 0 || (value === 0 && field !== 'seed' && field !== 'min_tokens')) {
+  if (value < 0 || (value === 0 && !['seed', 'min_tokens', 'top_n'].includes(field))) {
     throw new MalformedRequestError(field, 'Input should be greater than or equal to 1');
   }
   return value;

@@ -30,6 +30,8 @@ export interface AnswerFrame {
 /** One token of one choice. */
 export interface TokenPiece {
   readonly choiceIndex: number;
+  /** Which token of its choice this is, from 0. */
+  readonly index: number;
   readonly text: string;
   /** Set on the pieces of a tool call: `opens` is the one that names the function. */
   readonly toolCall: { readonly id: string; readonly name: string; readonly opens: boolean } | null;
@@ -95,7 +97,10 @@ export interface Flavor {
   roleEvents(frame: AnswerFrame, choiceIndices: readonly number[], usage: TokenUsage | null): string;
   tokenEvent(frame: AnswerFrame, piece: TokenPiece): string;
   usageEvent(frame: AnswerFrame, usage: TokenUsage): string;
-  errorEvent(message: string): string;
+  /** Events that close a stream and sum it up, in place of `usageEvent`; absent where the protocol has none. */
+  endEvents?(frame: AnswerFrame, choices: readonly WholeChoice[], usage: TokenUsage | null): string;
+  /** `tokensSent` tells how far the stream had come. */
+  errorEvent(message: string, tokensSent?: number): string;
   /** Body of an answer that is not streamed; `usage` null leaves it out as the flavour does. */
   wholeAnswer(frame: AnswerFrame, choices: readonly WholeChoice[], usage: TokenUsage | null): unknown;
   modelCard(served: string, createdAt: number): JsonObject;
@@ -104,6 +109,11 @@ export interface Flavor {
 /** One server-sent event. */
 export function formatEvent(json: string): string {
   return `data: ${json}\n\n`;
+}
+
+/** One server-sent event that says its type twice, as the Messages and Responses protocols do. */
+export function formatNamedEvent(type: string, payload: JsonObject): string {
+  return `event: ${type}\n${formatEvent(JSON.stringify({ type, ...payload }))}`;
 }
 
 /** `"id":…,"object":…,"created":…,"model":…` as it opens every chunk of the frame's route. */

@@ -8,7 +8,7 @@ import type { InferenceRoute, JsonObject } from '../inference-request.ts';
 const samplingFields =
   'model n best_of max_tokens temperature top_p stop seed stream stream_options logit_bias logprobs presence_penalty ' +
   'frequency_penalty user min_tokens ignore_eos top_k repetition_penalty';
-const knownFields: Readonly<Record<InferenceRoute, ReadonlySet<string>>> = {
+const knownFields: Readonly<Partial<Record<InferenceRoute, ReadonlySet<string>>>> = {
   chat: new Set(
     (
       `${samplingFields} messages max_completion_tokens tools tool_choice top_logprobs response_format ` +
@@ -24,8 +24,8 @@ function refuse(message: string): HttpProblem {
 }
 
 function check(route: InferenceRoute, body: JsonObject, servedModel: string): HttpProblem | undefined {
-  const unknown = Object.keys(body).filter((field) => !knownFields[route].has(field));
-  const required = ['model', { chat: 'messages', completions: 'prompt', embeddings: 'input' }[route]];
+  const unknown = Object.keys(body).filter((field) => !(knownFields[route]?.has(field) ?? true));
+  const required = ['model', route === 'chat' ? 'messages' : route === 'completions' ? 'prompt' : 'input'];
   const missing = required.filter((field) => body[field] === undefined);
   if (unknown.length + missing.length > 0) {
     const detail = [

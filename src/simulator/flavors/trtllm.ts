@@ -18,7 +18,7 @@ const samplingFields =
   'early_stopping use_beam_search include_stop_str_in_output ignore_eos min_tokens skip_special_tokens ' +
   'spaces_between_special_tokens truncate_prompt_tokens user response_format lora_request cache_salt priority ' +
   'conversation_params disaggregated_params prompt_token_ids add_special_tokens top_p_min prompt_ignore_length';
-const knownFields: Readonly<Record<InferenceRoute, ReadonlySet<string>>> = {
+const knownFields: Readonly<Partial<Record<InferenceRoute, ReadonlySet<string>>>> = {
   chat: new Set(
     (
       `${samplingFields} messages tools tool_choice top_logprobs parallel_tool_calls reasoning_effort echo documents ` +
@@ -35,7 +35,7 @@ function refuse(message: string): HttpProblem {
 }
 
 function check(route: InferenceRoute, body: JsonObject): HttpProblem | undefined {
-  const unknown = Object.keys(body).filter((field) => !knownFields[route].has(field));
+  const unknown = Object.keys(body).filter((field) => !(knownFields[route]?.has(field) ?? true));
   if (unknown.length > 0) {
     return refuse(
       unknown

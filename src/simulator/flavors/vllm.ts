@@ -18,6 +18,12 @@ const errorTypes: Readonly<Record<number, string>> = {
   503: 'ServiceUnavailableError',
 };
 
+const idPrefixes: Readonly<Partial<Record<InferenceRoute, string>>> = {
+  chat: 'chatcmpl',
+  completions: 'cmpl',
+  embeddings: 'embd',
+};
+
 function envelope(status: number, message: string, param: string | null = null): HttpProblem {
   const type = errorTypes[status] ?? 'InternalServerError';
   return { status, body: { error: { message, type, param, code: status } } };
@@ -119,7 +125,7 @@ export function createVllmFlavor(options: { promptTokensDetails: boolean }): Fla
   const details = options.promptTokensDetails;
   return {
     name: 'vllm',
-    routes: new Set<InferenceRoute>(['chat', 'completions', 'embeddings']),
+    routes: new Set<InferenceRoute>(['chat', 'completions', 'embeddings', 'rerank', 'score']),
     rolesBeforePrefill: false,
     disconnectLagMsMax: 0,
     defaultMaxTokens: undefined,
@@ -135,7 +141,7 @@ export function createVllmFlavor(options: { promptTokensDetails: boolean }): Fla
       const atEnd = (given['include_usage'] ?? true) === true;
       return { atEnd, continuous: atEnd && given['continuous_usage_stats'] === true };
     },
-    answerId: ({ route, requestId, uuid }) => `${route === 'chat' ? 'chatcmpl' : 'cmpl'}-${requestId ?? uuid}`,
+    answerId: ({ route, requestId, uuid }) => `${idPrefixes[route] ?? route}-${requestId ?? uuid}`,
     modelName: (_requested, served) => served,
     roleEvents: (frame, choiceIndices, usage) =>
       formatRoles(frame, choiceIndices, usage === null ? null : streamedUsage(usage, details)),

@@ -1,5 +1,6 @@
 // What a refusal says of the deployment that the request meant: its name once it was chosen, and the route where only that is missing.
 import { afterEach, describe, expect, it } from 'vitest';
+import { answerJson } from '#test/support/fake-engine.ts';
 import {
   createConfig,
   createDeploymentConfig,
@@ -28,11 +29,28 @@ async function start(): Promise<Harness> {
       createDeploymentConfig([createUpstreamConfig('http://127.0.0.1:9', { name: 'c', pool: 'gone/c' })], {
         name: 'gone',
         models: ['nobody-home'],
+        passThrough: [],
       }),
     ]),
   );
   return harness;
 }
+
+describe('a forwarded path that one deployment has', () => {
+  it.each([
+    ['the model of another is not sent there', { model: 'writer' }, [404, 'route_not_found'], 0],
+    ['its own model is', { model: 'painter' }, [200, undefined], 1],
+    ['a model that only its engine may know is', { model: 'stranger' }, [200, undefined], 1],
+    ['a body without a model is', {}, [200, undefined], 1],
+  ])('%s', async (_name, named, expected, sent) => {
+    const { port, engine, metering } = await start();
+    engine.answerWith(answerJson({}));
+    const answer = await send(port, { path: '/v1/images/generations', body: { ...named, prompt: 'a cat' } });
+    expect([answer.status, JSON.parse(answer.text).error?.code]).toEqual(expected);
+    expect(engine.requests).toHaveLength(sent);
+    expect(metering.records).toHaveLength(1);
+  });
+});
 
 describe('a refusal', () => {
   it('of a route that a known model does not forward says that the route is missing, not the model', async () => {

@@ -12,6 +12,7 @@ const textFrame: AnswerFrame = { ...frame, route: 'completions', id: 'cmpl-77' }
 const usage = { promptTokens: 42, cachedTokens: 32, completionTokens: 2 };
 const piece: TokenPiece = {
   choiceIndex: 0,
+  index: 0,
   text: 'Hel',
   toolCall: null,
   endReason: null,
