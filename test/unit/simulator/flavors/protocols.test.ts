@@ -52,7 +52,9 @@ describe('the Messages protocol', () => {
       expect(events.map(({ name }) => name)).toEqual([
         'message_start',
         'content_block_start',
-        ...['content_block_delta', 'content_block_delta', 'content_block_delta'],
+        'content_block_delta',
+        'content_block_delta',
+        'content_block_delta',
         'content_block_stop',
         'message_delta',
         'message_stop',
