@@ -1,0 +1,137 @@
+// What goes wrong in one schedule, drawn from seed and number alone, so that `--only` replays it. Pure. Not here: doing it (play-schedule.ts).
+import { createSeededRandom, mixSeed, type SeededRandom } from '#simulator/seeded-random.ts';
+import type { LinkMode } from '#test/support/tcp-proxy.ts';
+
+/** Two gateways on one Redis, one gateway on Redis, or one on SQLite. */
+export type Topology = 'redis-pair' | 'redis-single' | 'sqlite';
+
+/** Where a link leads: to the store or to an engine. */
+export interface LinkFault {
+  readonly kind: 'link';
+  readonly to: 'store' | 'engine';
+  /** Gateway whose store link it is, or number of the engine. */
+  readonly index: number;
+  readonly mode: Exclude<LinkMode, 'pass'> | 'reset';
+  readonly delayMs: number;
+}
+
+export type FaultAct =
+  | { readonly kind: 'kill' | 'pause' | 'restart'; readonly gateway: number }
+  /** The gateway's files may grow by so many bytes, then every write fails. */
+  | { readonly kind: 'disk-full'; readonly gateway: number; readonly bytesLeft: number }
+  | { readonly kind: 'clock-step'; readonly gateway: number; readonly stepMs: number }
+  | { readonly kind: 'redis-kill' | 'redis-pause' | 'redis-failover' }
+  | LinkFault;
+
+/** A fault begins `atMs` after the traffic and is mended `forMs` later. */
+export type Fault = FaultAct & { readonly atMs: number; readonly forMs: number };
+
+export interface ChaosSchedule {
+  readonly seed: number;
+  readonly index: number;
+  readonly topology: Topology;
+  readonly gateways: number;
+  readonly trafficMs: number;
+  readonly clients: number;
+  readonly horizon: string;
+  /** Silence after which a member is left out; short where a pause is meant to exceed it. */
+  readonly silence: string;
+  readonly fsync: 'true' | 'strict' | 'false';
+  readonly faults: readonly Fault[];
+}
+
+const TOPOLOGIES: readonly Topology[] = ['redis-pair', 'redis-pair', 'redis-pair', 'redis-single', 'sqlite'];
+const LINK_MODES: readonly LinkFault['mode'][] = ['delay', 'drop', 'mute', 'refuse', 'reset'];
+
+/** Schedule `index` of a seed: the same on every machine. */
+export function drawSchedule(seed: number, index: number): ChaosSchedule {
+  const random = createSeededRandom(mixSeed(seed, index));
+  const topology = TOPOLOGIES[index % TOPOLOGIES.length] ?? 'redis-pair';
+  const gateways = topology === 'redis-pair' ? 2 : 1;
+  const trafficMs = between(random, 2500, 5000);
+  const faults = drawFaults(random, { topology, gateways, trafficMs });
+  return {
+    seed,
+    index,
+    topology,
+    gateways,
+    trafficMs,
+    clients: between(random, 3, 8),
+    horizon: pick(random, ['1s', '3s', '10s']),
+    silence: random.uniform() < 0.2 ? '2s' : '15m',
+    fsync: pick(random, ['true', 'true', 'strict', 'false']),
+    faults,
+  };
+}
+
+interface Room {
+  readonly topology: Topology;
+  readonly gateways: number;
+  readonly trafficMs: number;
+}
+
+/** Two to five faults; those of one victim do not overlap. */
+function drawFaults(random: SeededRandom, room: Room): Fault[] {
+  const faults: Fault[] = [];
+  const wanted = between(random, 2, 5);
+  for (let tries = 0; faults.length < wanted && tries < 40; tries += 1) {
+    const act = drawAct(random, room);
+    const forMs = between(random, 100, 2500);
+    const fault: Fault = { ...act, atMs: between(random, 200, room.trafficMs), forMs };
+    if (faults.every((other) => agree(fault, other))) faults.push(fault);
+  }
+  return faults.toSorted((a, b) => a.atMs - b.atMs);
+}
+
+function drawAct(random: SeededRandom, { topology, gateways }: Room): FaultAct {
+  const gateway = Math.floor(random.uniform() * gateways);
+  const onRedis = topology !== 'sqlite';
+  const draw = random.uniform();
+  if (draw < 0.24) return { kind: 'kill', gateway };
+  if (draw < 0.34) return { kind: 'pause', gateway };
+  if (draw < 0.4) return { kind: 'restart', gateway };
+  if (draw < 0.48) return { kind: 'disk-full', gateway, bytesLeft: between(random, 0, 4000) };
+  if (draw < 0.56) return { kind: 'clock-step', gateway, stepMs: between(random, -2500, 2500) };
+  if (onRedis && draw < 0.72) return { kind: pick(random, ['redis-kill', 'redis-pause', 'redis-failover'] as const) };
+  const to = onRedis && random.uniform() < 0.6 ? 'store' : 'engine';
+  const index = to === 'store' ? gateway : Math.floor(random.uniform() * 2);
+  return { kind: 'link', to, index, mode: pick(random, LINK_MODES), delayMs: between(random, 20, 400) };
+}
+
+/** A full disk loses what is only in memory when its process dies (settlement.md: at risk), so that process is not ended as well. */
+function agree(one: Fault, other: Fault): boolean {
+  if (victimOf(one) !== victimOf(other)) return true;
+  const kinds = new Set([one.kind, other.kind]);
+  if (kinds.has('disk-full') && (kinds.has('kill') || kinds.has('restart'))) return false;
+  // A gateway that was ended needs some seconds to be there again.
+  const [first, second] = one.atMs <= other.atMs ? [one, other] : [other, one];
+  return second.atMs > first.atMs + first.forMs + 300;
+}
+
+function victimOf(fault: Fault): string {
+  if (fault.kind === 'link') return `${fault.to} ${fault.index}`;
+  return 'gateway' in fault ? `gateway ${fault.gateway}` : 'redis';
+}
+
+function between(random: SeededRandom, low: number, high: number): number {
+  return low + Math.floor(random.uniform() * (high - low + 1));
+}
+
+function pick<T>(random: SeededRandom, from: readonly T[]): T {
+  const found = from[Math.floor(random.uniform() * from.length)];
+  if (found === undefined) throw new RangeError('nothing to pick from');
+  return found;
+}
+
+/** One line such as `kill gateway 1 at 1200 ms for 800 ms`. */
+export function describeFault(fault: Fault): string {
+  const extra =
+    fault.kind === 'disk-full'
+      ? ` (${fault.bytesLeft} bytes left)`
+      : fault.kind === 'clock-step'
+        ? ` (by ${fault.stepMs} ms)`
+        : fault.kind === 'link'
+          ? ` (${fault.mode}${fault.mode === 'delay' ? ` ${fault.delayMs} ms` : ''})`
+          : '';
+  return `${fault.kind} ${victimOf(fault)}${extra} at ${fault.atMs} ms for ${fault.forMs} ms`;
+}

@@ -1,0 +1,127 @@
+// One gateway as its own process, to be killed, stopped, starved of disk and put on a wrong clock. Ended by its id, always.
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ensureDebianProgram } from '#test/support/install-debian.ts';
+
+const MAIN = join(import.meta.dirname, '../../src/main.ts');
+const STEP_CLOCK = join(import.meta.dirname, 'step-clock.ts');
+const READY_LIMIT_MS = 60_000;
+const SAID_BYTES_MAX = 60_000;
+
+export interface GatewayPlace {
+  readonly configPath: string;
+  /** Milliseconds its wall clock is off, as text. */
+  readonly clockFile: string;
+}
+
+/** `src/main.ts serve` under a test's hand. */
+export class GatewayProcess {
+  readonly #place: GatewayPlace;
+  #child: ChildProcess | null = null;
+  #exited: Promise<number | null> = Promise.resolve(null);
+  #said = '';
+
+  constructor(place: GatewayPlace) {
+    this.#place = place;
+    this.stepClock(0);
+  }
+
+  get running(): boolean {
+    return this.#child !== null;
+  }
+
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
+  /** The latest lines it printed, over all its starts. */
+  get said(): string {
+    return this.#said;
+  }
+
+  /** Resolves once it says it is ready; rejects when it ends before, or after a minute. */
+  async start(): Promise<void> {
+    const env = { ...process.env, CHAOS_CLOCK_FILE: this.#place.clockFile };
+    const args = ['--import', STEP_CLOCK, MAIN, 'serve', '--config', this.#place.configPath];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], env });
+    this.#child = child;
+    const killWithUs = () => child.kill('SIGKILL');
+    process.once('exit', killWithUs);
+    this.#exited = new Promise((resolve) => {
+      child.once('exit', (code, signal) => {
+        process.removeListener('exit', killWithUs);
+        this.#hear(`[exit ${code ?? signal}]\n`);
+        if (this.#child === child) this.#child = null;
+        resolve(code);
+      });
+    });
+    await this.#awaitReady(child);
+  }
+
+  /** SIGKILL; resolves once it is gone. */
+  async kill(): Promise<void> {
+    this.#child?.kill('SIGKILL');
+    await this.#exited;
+  }
+
+  /** SIGTERM, and SIGKILL after the limit; resolves with the exit code, null after a signal. */
+  async end(limitMs: number): Promise<number | null> {
+    const child = this.#child;
+    if (child === null) return await this.#exited;
+    child.kill('SIGTERM');
+    const timer = setTimeout(() => child.kill('SIGKILL'), limitMs);
+    const code = await this.#exited;
+    clearTimeout(timer);
+    return code;
+  }
+
+  /** SIGSTOP: sockets stay open, nothing answers. */
+  pause(): void {
+    this.#child?.kill('SIGSTOP');
+  }
+
+  resume(): void {
+    this.#child?.kill('SIGCONT');
+  }
+
+  /** No file it writes may grow beyond `bytes`: writes are cut short, then fail. Null: no limit. Its sockets and pipes are not files. */
+  limitFiles(bytes: number | null): void {
+    if (this.#child === null) return;
+    const prlimit = ensureDebianProgram({ command: 'prlimit', debianPackage: 'util-linux' });
+    const limit = `--fsize=${bytes ?? 'unlimited'}:unlimited`;
+    const { status, stderr } = spawnSync(prlimit, ['--pid', String(this.pid), limit], { encoding: 'utf8' });
+    if (status !== 0 && this.#child !== null) throw new Error(`prlimit failed: ${stderr}`);
+  }
+
+  stepClock(offsetMs: number): void {
+    writeFileSync(this.#place.clockFile, String(offsetMs));
+  }
+
+  #hear(text: string): void {
+    this.#said = (this.#said + text).slice(-SAID_BYTES_MAX);
+  }
+
+  #awaitReady(child: ChildProcess): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(`the gateway is not ready:\n${this.#said}`)), READY_LIMIT_MS);
+      let own = '';
+      const read = (chunk: Buffer) => {
+        const text = chunk.toString('utf8');
+        this.#hear(text);
+        if (own.length > 100_000) return;
+        own += text;
+        if (!own.includes('gateway is ready')) return;
+        clearTimeout(timer);
+        resolve();
+      };
+      child.stdout?.on('data', read);
+      child.stderr?.on('data', read);
+      child.once('error', reject);
+      void this.#exited.then((code) => {
+        clearTimeout(timer);
+        reject(new Error(`the gateway ended with ${code} while starting:\n${own}`));
+      });
+    });
+  }
+}

@@ -1,0 +1,144 @@
+// Plays one schedule: starts the stage, lets things go wrong while clients ask, mends everything, waits for the books and checks them.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type BooksVerdict, checkBooks, isSettled } from './check-books.ts';
+import { buildStage, type ChaosStage, readSegmentBytes } from './chaos-stage.ts';
+import { type ChaosTraffic, runTraffic } from './chaos-traffic.ts';
+import type { ChaosSchedule, Fault } from './draw-schedule.ts';
+
+export interface ScheduleResult extends BooksVerdict {
+  readonly schedule: ChaosSchedule;
+  readonly asked: number;
+  /** Answers that came whole. */
+  readonly whole: number;
+  readonly seconds: number;
+  /** What the gateways printed last; shown when something broke. */
+  readonly said: string;
+}
+
+const SETTLE_LIMIT_MS = 45_000;
+const DRAIN_LIMIT_MS = 20_000;
+
+/** Never rejects for what the schedule broke: that stands in `problems`. Rejects when the stage itself cannot be built. */
+export async function playSchedule(schedule: ChaosSchedule): Promise<ScheduleResult> {
+  const startedAtMs = performance.now();
+  const stage = await buildStage(schedule);
+  try {
+    await Promise.all(stage.gateways.map((gateway) => gateway.process.start()));
+    const problems: string[] = [];
+    const [traffic] = await Promise.all([
+      runTraffic(stage, schedule),
+      ...schedule.faults.map((fault) => playFault(stage, fault, problems)),
+    ]);
+    await mend(stage);
+    await settle(stage, traffic, problems);
+    problems.push(...(await drain(stage)));
+    const verdict = await checkBooks(stage, traffic);
+    return {
+      ...verdict,
+      problems: [...problems, ...verdict.problems],
+      schedule,
+      asked: traffic.asked,
+      whole: traffic.whole.size,
+      seconds: (performance.now() - startedAtMs) / 1000,
+      said: stage.gateways.map((gateway, index) => `gateway ${index}:\n${gateway.process.said}`).join('\n'),
+    };
+  } finally {
+    await stage.close();
+  }
+}
+
+async function playFault(stage: ChaosStage, fault: Fault, problems: string[]): Promise<void> {
+  await sleep(fault.atMs);
+  try {
+    await act(stage, fault);
+  } catch (error) {
+    problems.push(`${fault.kind}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+async function act(stage: ChaosStage, fault: Fault): Promise<void> {
+  switch (fault.kind) {
+    case 'kill':
+    case 'pause':
+    case 'restart':
+    case 'disk-full':
+    case 'clock-step':
+      return await actOnGateway(stage, fault);
+    case 'link':
+      return await actOnLink(stage, fault);
+    case 'redis-kill':
+      await stage.redis?.kill();
+      await sleep(fault.forMs);
+      return await stage.redis?.restart();
+    case 'redis-pause':
+      stage.redis?.pause();
+      await sleep(fault.forMs);
+      return stage.redis?.resume();
+    case 'redis-failover': {
+      const port = await stage.redis?.failOver(fault.forMs);
+      if (port !== undefined) for (const { storeLink } of stage.gateways) storeLink?.retarget(port);
+      return undefined;
+    }
+  }
+}
+
+async function actOnGateway(stage: ChaosStage, fault: Extract<Fault, { gateway: number }>): Promise<void> {
+  const gateway = stage.gateways[fault.gateway];
+  if (gateway === undefined) return;
+  const { process } = gateway;
+  if (fault.kind === 'kill') await process.kill();
+  if (fault.kind === 'restart') await process.end(DRAIN_LIMIT_MS);
+  if (fault.kind === 'pause') process.pause();
+  if (fault.kind === 'disk-full') process.limitFiles(readSegmentBytes(gateway) + fault.bytesLeft);
+  if (fault.kind === 'clock-step') process.stepClock(fault.stepMs);
+  await sleep(fault.forMs);
+  if (fault.kind === 'kill' || fault.kind === 'restart') await process.start();
+  if (fault.kind === 'pause') process.resume();
+  if (fault.kind === 'disk-full') process.limitFiles(null);
+  // A stepped clock stays where it is, as after a wrong NTP server, until `mend`.
+}
+
+async function actOnLink(stage: ChaosStage, fault: Extract<Fault, { kind: 'link' }>): Promise<void> {
+  const link = fault.to === 'store' ? stage.gateways[fault.index]?.storeLink : stage.engineLinks[fault.index];
+  if (link === null || link === undefined) return;
+  if (fault.mode === 'reset') {
+    link.reset();
+    return;
+  }
+  link.setMode(fault.mode, fault.delayMs);
+  await sleep(fault.forMs);
+  link.setMode('pass');
+}
+
+async function mend(stage: ChaosStage): Promise<void> {
+  for (const { process } of stage.gateways) {
+    process.stepClock(0);
+    if (!process.running) await process.start();
+  }
+}
+
+/** Waits until the books hold everything, past the gateways; a timeout is a problem, and the checks then say what is missing. */
+async function settle(stage: ChaosStage, traffic: ChaosTraffic, problems: string[]): Promise<void> {
+  const store = stage.openStore();
+  const limitMs = performance.now() + SETTLE_LIMIT_MS;
+  try {
+    await store.settlement.open();
+    while (!(await isSettled(store, traffic))) {
+      if (performance.now() > limitMs) {
+        problems.push(`the books were not settled within ${SETTLE_LIMIT_MS / 1000} s after everything was mended`);
+        return;
+      }
+      await sleep(250);
+    }
+  } finally {
+    await store.settlement.close();
+  }
+}
+
+/** Ends the gateways as an operator does; whatever they leave behind is a problem. */
+async function drain(stage: ChaosStage): Promise<string[]> {
+  const codes = await Promise.all(stage.gateways.map((gateway) => gateway.process.end(DRAIN_LIMIT_MS)));
+  return codes.flatMap((code, index) =>
+    code === 0 ? [] : [`gateway ${index} ended with ${code} when it was drained`],
+  );
+}
