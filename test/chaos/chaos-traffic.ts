@@ -34,7 +34,7 @@ export async function runTraffic(stage: ChaosStage, schedule: ChaosSchedule): Pr
     const random = createSeededRandom(mixSeed(schedule.seed, schedule.index, index + 1));
     while (performance.now() < endsAtMs) {
       await ask(stage, { random, tally, agent });
-      await sleep(random.exponential(60));
+      await sleep(random.exponential(30));
     }
   });
   await Promise.all(clients);

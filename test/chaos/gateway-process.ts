@@ -40,8 +40,9 @@ export class GatewayProcess {
     return this.#said;
   }
 
-  /** Resolves once it says it is ready; rejects when it ends before, or after a minute. */
+  /** Resolves once it says it is ready, or was killed on the way there; rejects when it ends by itself, or after a minute. Running: nothing. */
   async start(): Promise<void> {
+    if (this.#child !== null) return;
     const env = { ...process.env, CHAOS_CLOCK_FILE: this.#place.clockFile };
     const args = ['--import', STEP_CLOCK, MAIN, 'serve', '--config', this.#place.configPath];
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], env });
@@ -56,7 +57,7 @@ export class GatewayProcess {
         resolve(code);
       });
     });
-    await this.#awaitReady(child);
+    await this.#awaitReady(child, this.#exited);
   }
 
   /** SIGKILL; resolves once it is gone. */
@@ -102,7 +103,7 @@ export class GatewayProcess {
     this.#said = (this.#said + text).slice(-SAID_BYTES_MAX);
   }
 
-  #awaitReady(child: ChildProcess): Promise<void> {
+  #awaitReady(child: ChildProcess, exited: Promise<number | null>): Promise<void> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`the gateway is not ready:\n${this.#said}`)), READY_LIMIT_MS);
       let own = '';
@@ -118,9 +119,10 @@ export class GatewayProcess {
       child.stdout?.on('data', read);
       child.stderr?.on('data', read);
       child.once('error', reject);
-      void this.#exited.then((code) => {
+      void exited.then((code) => {
         clearTimeout(timer);
-        reject(new Error(`the gateway ended with ${code} while starting:\n${own}`));
+        if (code === null) resolve();
+        else reject(new Error(`the gateway ended with ${code} while starting:\n${own}`));
       });
     });
   }

@@ -113,7 +113,7 @@ async function actOnLink(stage: ChaosStage, fault: Extract<Fault, { kind: 'link'
 async function mend(stage: ChaosStage): Promise<void> {
   for (const { process } of stage.gateways) {
     process.stepClock(0);
-    if (!process.running) await process.start();
+    await process.start();
   }
 }
 

@@ -1,0 +1,44 @@
+// The short form of the chaos suite (`npm run test:chaos` has hundreds): chosen so that every kind of fault is played. Not here: the schedules (test/chaos).
+import { describe, expect, it } from 'vitest';
+import { describeFault, drawSchedule } from '#test/chaos/draw-schedule.ts';
+import { runSchedules } from '#test/chaos/run-schedules.ts';
+
+const SEED = 20_261_123;
+
+describe('chaos', () => {
+  it('a schedule is the same for the same seed and number, and another for another', () => {
+    const lines = (seed: number, index: number) => drawSchedule(seed, index).faults.map(describeFault);
+    expect(lines(1, 3)).toEqual(lines(1, 3));
+    expect(new Set(Array.from({ length: 20 }, (_, index) => lines(1, index).join()))).toHaveProperty('size', 20);
+  });
+
+  it('two hundred schedules hold every kind of fault, and no process is ended whose disk is full', () => {
+    const schedules = Array.from({ length: 200 }, (_, index) => drawSchedule(SEED, index));
+    const kinds = new Set(schedules.flatMap(({ faults }) => faults.map((fault) => fault.kind)));
+    expect([...kinds].sort()).toEqual([
+      'clock-step',
+      'disk-full',
+      'kill',
+      'link',
+      'pause',
+      'redis-failover',
+      'redis-kill',
+      'redis-pause',
+      'restart',
+    ]);
+    for (const { faults } of schedules) {
+      const full = new Set(faults.flatMap((fault) => (fault.kind === 'disk-full' ? [fault.gateway] : [])));
+      const ended = faults.flatMap((fault) =>
+        fault.kind === 'kill' || fault.kind === 'restart' ? [fault.gateway] : [],
+      );
+      expect(ended.filter((gateway) => full.has(gateway))).toEqual([]);
+    }
+  });
+
+  it('six schedules: no answer lost, none twice, tokens as the engines counted them, not a nanodollar off', async () => {
+    const summary = await runSchedules({ seed: SEED, indices: [0, 1, 2, 3, 4, 5], parallel: 3 });
+    expect(summary.problems).toEqual([]);
+    expect(summary).toMatchObject({ schedules: 6, lost: 0, doubled: 0, tokenDifference: 0, differenceNanoUsd: 0n });
+    expect(summary.completed).toBeGreaterThan(60);
+  });
+});
