@@ -11,7 +11,7 @@ import { createGateway, type Gateway } from '#gateway/create-gateway.ts';
 import { createGrpcServer, type GrpcListener } from '#grpc/grpc-server.ts';
 import { type DiscoveryOptions, DnsDiscovery } from '#gateway/dns-discovery.ts';
 import { createAccessLog } from '#observe/access-log.ts';
-import { createAccessLogging } from '#observe/logging.ts';
+import { openAccessSink } from '#observe/logging.ts';
 import { createMetrics, type Metrics, type MetricsSources } from '#observe/metrics.ts';
 import { CallerBooks } from '#reports/caller-books.ts';
 import { type OpenedStore, openStore } from '#store/open-store.ts';
@@ -205,7 +205,7 @@ class Composition {
       config: this.#config,
       engines: ENGINE_TRAITS,
       metering: this.#accounting.metering,
-      listeners: logging.access ? [metrics, createAccessLog(createAccessLogging(logging))] : [metrics],
+      listeners: logging.access ? [metrics, createAccessLog(openAccessSink(logging))] : [metrics],
       clock: this.#clock,
       log,
       reportHealth: (pool, healthy) => this.#accounting.reportHealth(pool, healthy),

@@ -1,16 +1,24 @@
-// One log line per finished request: ids, counts and times. No prompt, no answer, no key, no user, no tags.
-import type { Log } from '#domain/log.ts';
+// One line per finished request: ids, counts and times. No prompt, no answer, no key, no user, no tags.
+// Hot path: one object and one JSON.stringify, for a general logger took ten times the time. Where lines go: logging.ts.
 import type { RecordListener } from '#domain/metering.ts';
 import type { UsageRecord } from '#domain/usage-record.ts';
 import { totalTokens } from '#domain/tokens.ts';
 
-/** Writes each record as one `info` line `request`. */
-export function createAccessLog(log: Log): RecordListener {
-  return { recordFinished: (record) => log.info(toFields(record), 'request') };
+/** Takes whole lines of JSON, newline included. */
+export interface LineSink {
+  write(line: string): unknown;
 }
 
-function toFields(record: UsageRecord): Readonly<Record<string, unknown>> {
-  return {
+/** Writes each record as one line of the shape that every other log line has, `level` info and `msg` request. */
+export function createAccessLog(sink: LineSink): RecordListener {
+  return { recordFinished: (record) => sink.write(renderLine(record)) };
+}
+
+function renderLine(record: UsageRecord): string {
+  const { tokens } = record;
+  const line = JSON.stringify({
+    level: 'info',
+    time: new Date(record.endedAtMs).toISOString(),
     requestId: record.requestId,
     clientRequestId: record.clientRequestId,
     attempt: record.attempt,
@@ -27,13 +35,15 @@ function toFields(record: UsageRecord): Readonly<Record<string, unknown>> {
     outcome: record.outcome,
     durationMs: roundToTenth(record.durationMs),
     timeToFirstTokenMs: record.timeToFirstTokenMs === null ? null : roundToTenth(record.timeToFirstTokenMs),
-    inputTokens: record.tokens.input,
-    cachedInputTokens: record.tokens.cachedInput,
-    outputTokens: record.tokens.output,
-    reasoningTokens: record.tokens.reasoning,
-    totalTokens: totalTokens(record.tokens),
+    inputTokens: tokens.input,
+    cachedInputTokens: tokens.cachedInput,
+    outputTokens: tokens.output,
+    reasoningTokens: tokens.reasoning,
+    totalTokens: totalTokens(tokens),
     tokenSource: record.tokenSource,
-  };
+    msg: 'request',
+  });
+  return `${line}\n`;
 }
 
 function roundToTenth(value: number): number {

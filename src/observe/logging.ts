@@ -4,6 +4,7 @@ import type { LoggingConfig } from '#config/config.ts';
 import { pino } from 'pino';
 import type { DestinationStream } from 'pino';
 import { PinoPretty } from 'pino-pretty';
+import type { LineSink } from './access-log.ts';
 
 /** Fields that would hold a secret if somebody logged an object whole; callers must not, this is the second lock. */
 const SECRET_KEYS = ['authorization', 'apiKey', 'key', 'token', 'metricsToken', 'password', 'secret', 'cookie', 'url'];
@@ -34,10 +35,13 @@ const ACCESS_FLUSH_MS = 1000;
 const ACCESS_WAITING_BYTES_MAX = 4 * 1024 * 1024;
 
 /**
- * A Log for the access log, which says one line per request on the hot path: written in batches, and without the search for
- * secrets, since access-log.ts names each of its fields. `dest` is a file descriptor or path.
+ * Where the lines of the access log go: written in batches, or nowhere at a level above info. `dest` is a file descriptor or path.
  */
-export function createAccessLogging(config: Pick<LoggingConfig, 'level' | 'format'>, dest: number | string = 1): Log {
+export function openAccessSink(
+  { level, format }: Pick<LoggingConfig, 'level' | 'format'>,
+  dest: number | string = 1,
+): LineSink {
+  if (level !== 'debug' && level !== 'info') return { write() {} };
   const out = pino.destination({
     dest,
     sync: false,
@@ -46,12 +50,12 @@ export function createAccessLogging(config: Pick<LoggingConfig, 'level' | 'forma
     periodicFlush: ACCESS_FLUSH_MS,
     maxLength: ACCESS_WAITING_BYTES_MAX,
   });
-  return createLog(config, { out });
+  return format === 'pretty' ? toPretty(out, process.stdout.isTTY) : out;
 }
 
 function createLog(
   { level, format }: Pick<LoggingConfig, 'level' | 'format'>,
-  { out, redact }: { readonly out: DestinationStream; readonly redact?: { paths: string[]; censor: string } },
+  { out, redact }: { readonly out: DestinationStream; readonly redact: { paths: string[]; censor: string } },
 ): Log {
   const stream = format === 'pretty' ? toPretty(out, process.stdout.isTTY) : out;
   const logger = pino(
@@ -60,7 +64,7 @@ function createLog(
       base: {},
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
-      ...(redact === undefined ? {} : { redact }),
+      redact,
     },
     stream,
   );

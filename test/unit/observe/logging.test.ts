@@ -1,7 +1,6 @@
-import type { Log, LogFields } from '#domain/log.ts';
 import { createAccessLog } from '#observe/access-log.ts';
-import { createAccessLogging, createLogging } from '#observe/logging.ts';
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { createLogging, openAccessSink } from '#observe/logging.ts';
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
@@ -48,40 +47,44 @@ describe('logging', () => {
 
 describe('the access log', () => {
   test('writes one line of ids, counts and times, and nothing a client wrote', () => {
-    const lines: [LogFields, string][] = [];
-    const log: Log = { debug() {}, warn() {}, error() {}, info: (fields, message) => lines.push([fields, message]) };
-    createAccessLog(log).recordFinished({
+    const lines: string[] = [];
+    createAccessLog({ write: (line) => lines.push(line) }).recordFinished({
       ...RECORD,
       requestedModel: 'canary',
       user: 'canary',
       tags: { canary: 'canary' },
     });
     expect(lines).toHaveLength(1);
-    expect(JSON.stringify(lines)).not.toContain('canary');
-    expect(lines[0]).toEqual([
+    expect(lines[0]).toMatch(/^\{.*\}\n$/);
+    expect(lines[0]).not.toContain('canary');
+    expect(JSON.parse(lines[0] ?? '')).toEqual(
       expect.objectContaining({
+        level: 'info',
+        time: new Date(RECORD.endedAtMs).toISOString(),
         requestId: '0199',
         team: 'search',
         status: 200,
         outcome: 'completed',
         totalTokens: 1118,
         durationMs: 1504,
+        msg: 'request',
       }),
-      'request',
-    ]);
+    );
   });
 });
 
 describe('the access logging', () => {
   test('batches lines and has written them all a moment after the last one', async () => {
     const path = join(mkdtempSync(join(tmpdir(), 'inferometer-log-')), 'access.log');
-    const log = createAccessLogging({ level: 'info', format: 'json' }, path);
-    for (let index = 0; index < 500; index += 1) log.info({ requestId: `r${index}` }, 'request');
+    const sink = openAccessSink({ level: 'info', format: 'json' }, path);
+    for (let index = 0; index < 500; index += 1) sink.write(`{"requestId":"r${index}"}\n`);
     await vi.waitFor(() => expect(readFileSync(path, 'utf8').trim().split('\n')).toHaveLength(500), { timeout: 5000 });
-    expect(JSON.parse(readFileSync(path, 'utf8').split('\n')[499] ?? '')).toMatchObject({
-      level: 'info',
-      requestId: 'r499',
-      msg: 'request',
-    });
+    expect(readFileSync(path, 'utf8').split('\n')[499]).toBe('{"requestId":"r499"}');
+  });
+
+  test('is silent where only warnings are wanted', () => {
+    const path = join(mkdtempSync(join(tmpdir(), 'inferometer-log-')), 'access.log');
+    openAccessSink({ level: 'warn', format: 'json' }, path).write('{}\n');
+    expect(existsSync(path)).toBe(false);
   });
 });
