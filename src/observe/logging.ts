@@ -28,6 +28,9 @@ export function createLogging(config: Pick<LoggingConfig, 'level' | 'format'>, d
   return createLog(config, { out, redact: { paths: REDACTED_PATHS, censor: '[redacted]' } });
 }
 
+/** What pino calls info. */
+const INFO = 30;
+
 /** Lines of the access log wait for one write of this size, or for a second. */
 const ACCESS_WRITE_BYTES = 16_384;
 const ACCESS_FLUSH_MS = 1000;
@@ -41,7 +44,8 @@ export function openAccessSink(
   { level, format }: Pick<LoggingConfig, 'level' | 'format'>,
   dest: number | string = 1,
 ): LineSink {
-  if (level !== 'debug' && level !== 'info') return { write() {} };
+  // `silent` is no level of pino's.
+  if ((pino.levels.values[level] ?? Number.POSITIVE_INFINITY) > INFO) return { write() {} };
   const out = pino.destination({
     dest,
     sync: false,
