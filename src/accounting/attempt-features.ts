@@ -10,6 +10,8 @@ const FIRST_BUCKETS = 32;
 /** One hour of buckets: only reached if nothing was sealed for so long; later events count into the last one. */
 const MAX_BUCKETS = 36_000;
 const MAX_GAPS = 64;
+/** What most attempts have of silences, and answers that do not stream of events. */
+const NOTHING: readonly never[] = [];
 
 /** A plain copy of an attempt's wire facts (epoch ms), small enough to stand in one journal line. */
 export interface WireFacts {
@@ -37,7 +39,7 @@ export class AttemptFeatures {
   #firstContentMs: number | null = null;
   #lastByteMs: number | null = null;
   #endMs: number | null = null;
-  #gaps: [number, number][] = [];
+  #gaps: readonly (readonly [number, number])[] = NOTHING;
   #counts: Uint16Array | null = null;
   #baseBucket: number;
   #length = 0;
@@ -76,7 +78,7 @@ export class AttemptFeatures {
     if (last !== null) {
       const begun = this.#silenceFromFirstByte || this.#firstContentMs !== null;
       if (begun && epochMs - last > SILENCE_MS && this.#gaps.length < MAX_GAPS) {
-        this.#gaps.push([last + SILENCE_MS, epochMs]);
+        this.#gaps = [...this.#gaps, [last + SILENCE_MS, epochMs]];
       }
       if (epochMs < last) return;
     }
@@ -104,7 +106,9 @@ export class AttemptFeatures {
     this.#endMs = Math.max(epochMs, this.startMs, this.#firstContentMs ?? 0);
     const last = this.#lastByteMs;
     const begun = last !== null && (this.#silenceFromFirstByte || this.#firstContentMs !== null);
-    if (begun && this.#endMs - last > SILENCE_MS) this.#gaps.push([last + SILENCE_MS, this.#endMs]);
+    if (begun && this.#endMs - last > SILENCE_MS) {
+      this.#gaps = [...this.#gaps, [last + SILENCE_MS, this.#endMs]];
+    }
   }
 
   /** Content events in buckets whose end is at or before the given epoch ms. */
@@ -132,7 +136,7 @@ export class AttemptFeatures {
   /** Forgets the buckets and silences before an instant: their windows are sealed. */
   dropBefore(epochMs: number): void {
     const shift = Math.min(this.#length, Math.floor(epochMs / BUCKET_MS) - this.#baseBucket);
-    this.#gaps = this.#gaps.filter((gap) => gap[1] > epochMs);
+    if (this.#gaps.length > 0) this.#gaps = this.#gaps.filter((gap) => gap[1] > epochMs);
     if (shift <= 0) return;
     this.#eventsBefore = this.eventsUntil((this.#baseBucket + shift) * BUCKET_MS);
     this.#counts?.copyWithin(0, shift, this.#length);
@@ -144,9 +148,9 @@ export class AttemptFeatures {
   /** What changed since the last call; the last bucket comes again, since it may still have grown. */
   takeProgress(): ProgressFacts {
     const from = Math.max(this.#reportedBucket, this.#baseBucket);
-    const counts = this.#counts?.slice(from - this.#baseBucket, this.#length) ?? [];
+    const counts = this.#copyCounts(from - this.#baseBucket);
     this.#reportedBucket = Math.max(from, this.#baseBucket + this.#length - 1);
-    return [this.#firstContentMs, this.#lastByteMs, from, Array.from(counts)];
+    return [this.#firstContentMs, this.#lastByteMs, from, counts];
   }
 
   /** Takes one progress line back in at replay; counts replace what the same buckets held. */
@@ -173,7 +177,7 @@ export class AttemptFeatures {
       endMs: this.#endMs,
       gaps: this.#gaps,
       baseBucket: this.#baseBucket,
-      counts: Array.from(this.#counts?.subarray(0, this.#length) ?? []),
+      counts: this.#copyCounts(0),
       eventsBefore: this.#eventsBefore,
     };
   }
@@ -189,6 +193,15 @@ export class AttemptFeatures {
     features.#endMs = facts.endMs;
     features.#gaps = facts.gaps.map(([from, to]) => [from, to]);
     return features;
+  }
+
+  /** Counts from a bucket on; a loop, since Array.from walks an iterator. */
+  #copyCounts(from: number): readonly number[] {
+    const counts = this.#counts;
+    if (counts === null) return NOTHING;
+    const copy: number[] = [];
+    for (let bucket = from; bucket < this.#length; bucket += 1) copy.push(counts[bucket] ?? 0);
+    return copy;
   }
 
   #grow(bucket: number): Uint16Array {

@@ -96,15 +96,14 @@ export class AttemptRegistry {
         if (attempt.features !== null) this.#unsealed.set(recordId, attempt);
         continue;
       }
-      live.charges.clear();
-      for (const [hour, charge] of attempt.charges) live.charges.set(hour, charge);
+      live.charges = attempt.charges;
     }
   }
 
   #charge(line: ChargeLine, prices: ClaimPrices): void {
     const attempt = this.#attempts.get(line.recordId);
     if (attempt === undefined) return;
-    addCharge(attempt.charges, line.hour, {
+    addCharge((attempt.charges ??= new Map()), line.hour, {
       phase: line.phase,
       nanoUsd: BigInt(line.costNanoUsd),
       gpuMicros: BigInt(line.gpuMicros),

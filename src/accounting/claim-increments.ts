@@ -10,91 +10,119 @@ const UNATTRIBUTED_TEAM = '(unattributed)';
 
 type Dimensions = Pick<UsageRecord, 'team' | 'project' | 'keyId' | 'model' | 'deployment'>;
 
+const SOURCE_METRICS = {
+  reported: 'reportedTokens',
+  counted: 'countedTokens',
+  estimated: 'estimatedTokens',
+} as const satisfies Record<string, CellMetric>;
+
 const NOBODY: Dimensions = { team: UNATTRIBUTED_TEAM, project: null, keyId: null, model: null, deployment: null };
+
+interface Cell {
+  readonly key: CellKey;
+  /** Money and GPU time; exact beyond 2^53. */
+  readonly amounts: Map<CellMetric, bigint>;
+  /** Requests and tokens of one claim: far below 2^53. */
+  readonly counts: Map<CellMetric, number>;
+}
 
 /** Sums increments by cell; metrics that stay zero are left out. */
 export class ClaimIncrements {
-  readonly #cells = new Map<string, { readonly key: CellKey; readonly metrics: Map<CellMetric, bigint> }>();
+  readonly #cells = new Map<string, Cell>();
+  /** Neighbours mostly fall into the same cell: the last one is not looked up again. */
+  #last: Cell | null = null;
 
   /** Money of the windows of this claim; `attempt` null: nobody's. */
   addCost(attempt: TrackedAttempt | null, charges: ReadonlyMap<number, HourCharge>): void {
     const dimensions = attempt?.start?.identity ?? attempt?.record ?? NOBODY;
     for (const [hour, charge] of charges) {
-      this.#add(dimensions, hour, {
-        gpuMicros: sumPhases(charge.gpuMicros),
-        costNanoUsd: sumPhases(charge.nanoUsd),
-        prefillNanoUsd: charge.nanoUsd.prefill,
-        decodeNanoUsd: charge.nanoUsd.decode,
-        otherNanoUsd: charge.nanoUsd.other,
-      });
+      const { amounts } = this.#cell(dimensions, hour);
+      addAmount(amounts, 'gpuMicros', sumPhases(charge.gpuMicros));
+      addAmount(amounts, 'costNanoUsd', sumPhases(charge.nanoUsd));
+      addAmount(amounts, 'prefillNanoUsd', charge.nanoUsd.prefill);
+      addAmount(amounts, 'decodeNanoUsd', charge.nanoUsd.decode);
+      addAmount(amounts, 'otherNanoUsd', charge.nanoUsd.other);
     }
   }
 
   /** A record whose money is complete with this claim: counts, tokens, and its whole cost as waste unless it completed. */
   addSettled(record: UsageRecord, charges: ReadonlyMap<number, HourCharge>): void {
-    this.#add(record, hourOf(windowOf(record.endedAtMs)), { ...countsOf(record), ...tokensOf(record) });
+    const { counts } = this.#cell(record, hourOf(windowOf(record.endedAtMs)));
+    addRequest(counts, record);
+    addTokens(counts, record);
     if (record.outcome === 'completed') return;
     for (const [hour, charge] of charges) {
-      this.#add(record, hour, {
-        wastedNanoUsd: sumPhases(charge.nanoUsd),
-        wastedGpuMicros: sumPhases(charge.gpuMicros),
-      });
+      const { amounts } = this.#cell(record, hour);
+      addAmount(amounts, 'wastedNanoUsd', sumPhases(charge.nanoUsd));
+      addAmount(amounts, 'wastedGpuMicros', sumPhases(charge.gpuMicros));
     }
   }
 
   /** The increments, cells without any left out. */
   read(): CellIncrement[] {
     return [...this.#cells.values()]
-      .filter((cell) => cell.metrics.size > 0)
-      .map(({ key, metrics }) => ({
+      .filter(({ amounts, counts }) => amounts.size > 0 || counts.size > 0)
+      .map(({ key, amounts, counts }) => ({
         ...key,
-        metrics: Object.fromEntries([...metrics].map(([metric, value]) => [metric, value.toString()])),
+        metrics: Object.fromEntries([...amounts, ...counts].map(([metric, value]) => [metric, value.toString()])),
       }));
   }
 
-  #add(dimensions: Dimensions, hour: number, values: Partial<Record<CellMetric, bigint>>): void {
-    const key: CellKey = {
-      hour,
-      team: dimensions.team,
-      project: dimensions.project ?? '',
-      keyId: dimensions.keyId ?? '',
-      model: dimensions.model ?? '',
-      deployment: dimensions.deployment ?? '',
-    };
-    const id = [hour, key.team, key.project, key.keyId, key.model, key.deployment].join('\0');
-    let cell = this.#cells.get(id);
-    if (cell === undefined) this.#cells.set(id, (cell = { key, metrics: new Map() }));
-    for (const [metric, value] of Object.entries(values) as [CellMetric, bigint][]) {
-      if (value !== 0n) cell.metrics.set(metric, (cell.metrics.get(metric) ?? 0n) + value);
+  #cell(dimensions: Dimensions, hour: number): Cell {
+    const team = dimensions.team;
+    const project = dimensions.project ?? '';
+    const keyId = dimensions.keyId ?? '';
+    const model = dimensions.model ?? '';
+    const deployment = dimensions.deployment ?? '';
+    const last = this.#last?.key;
+    if (
+      this.#last !== null &&
+      last?.hour === hour &&
+      last.team === team &&
+      last.project === project &&
+      last.keyId === keyId &&
+      last.model === model &&
+      last.deployment === deployment
+    ) {
+      return this.#last;
     }
+    const id = [hour, team, project, keyId, model, deployment].join('\0');
+    let cell = this.#cells.get(id);
+    if (cell === undefined) {
+      cell = { key: { hour, team, project, keyId, model, deployment }, amounts: new Map(), counts: new Map() };
+      this.#cells.set(id, cell);
+    }
+    this.#last = cell;
+    return cell;
   }
 }
 
-function countsOf(record: UsageRecord): Partial<Record<CellMetric, bigint>> {
-  const { outcome, lastAttempt } = record;
-  if (outcome === 'rejected') return { rejectedRequests: 1n };
-  if (!lastAttempt) return { attempts: 1n };
-  const failed = outcome === 'upstream_error' || outcome === 'timed_out' || outcome === 'interrupted';
-  return {
-    attempts: 1n,
-    requests: 1n,
-    failedRequests: failed ? 1n : 0n,
-    abortedRequests: outcome === 'client_aborted' ? 1n : 0n,
-    requestsWithoutTokens: totalTokens(record.tokens) === null ? 1n : 0n,
-  };
+function addAmount(amounts: Map<CellMetric, bigint>, metric: CellMetric, value: bigint): void {
+  if (value !== 0n) amounts.set(metric, (amounts.get(metric) ?? 0n) + value);
 }
 
-function tokensOf(record: UsageRecord): Partial<Record<CellMetric, bigint>> {
-  const { input, cachedInput, output, reasoning } = record.tokens;
-  const total = BigInt(totalTokens(record.tokens) ?? 0);
-  const { tokenSource } = record;
-  return {
-    inputTokens: BigInt(input ?? 0),
-    cachedInputTokens: BigInt(cachedInput ?? 0),
-    outputTokens: BigInt(output ?? 0),
-    reasoningTokens: BigInt(reasoning ?? 0),
-    reportedTokens: tokenSource === 'reported' ? total : 0n,
-    countedTokens: tokenSource === 'counted' ? total : 0n,
-    estimatedTokens: tokenSource === 'estimated' ? total : 0n,
-  };
+function addCount(counts: Map<CellMetric, number>, metric: CellMetric, value: number): void {
+  if (value !== 0) counts.set(metric, (counts.get(metric) ?? 0) + value);
+}
+
+function addRequest(counts: Map<CellMetric, number>, { outcome, lastAttempt, tokens }: UsageRecord): void {
+  if (outcome === 'rejected') {
+    addCount(counts, 'rejectedRequests', 1);
+    return;
+  }
+  addCount(counts, 'attempts', 1);
+  if (!lastAttempt) return;
+  const failed = outcome === 'upstream_error' || outcome === 'timed_out' || outcome === 'interrupted';
+  addCount(counts, 'requests', 1);
+  if (failed) addCount(counts, 'failedRequests', 1);
+  if (outcome === 'client_aborted') addCount(counts, 'abortedRequests', 1);
+  if (totalTokens(tokens) === null) addCount(counts, 'requestsWithoutTokens', 1);
+}
+
+function addTokens(counts: Map<CellMetric, number>, { tokens, tokenSource }: UsageRecord): void {
+  addCount(counts, 'inputTokens', tokens.input ?? 0);
+  addCount(counts, 'cachedInputTokens', tokens.cachedInput ?? 0);
+  addCount(counts, 'outputTokens', tokens.output ?? 0);
+  addCount(counts, 'reasoningTokens', tokens.reasoning ?? 0);
+  if (tokenSource !== 'unknown') addCount(counts, SOURCE_METRICS[tokenSource], totalTokens(tokens) ?? 0);
 }

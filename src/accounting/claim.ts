@@ -1,8 +1,8 @@
 // Prices what a journal was given: each share split among the attempts that worked in its window, down to phases.
 // Not here: the rollup increments of a claim (claim-increments.ts), whether it was applied (sync-loop.ts).
-import { splitExactly } from '#attribution/split-exactly.ts';
+import { splitInOrder } from '#attribution/split-exactly.ts';
 import { parseFrozenWeights, phaseWeights, weightOf } from '#attribution/work-model.ts';
-import type { ChargeLine, Claim, Phase, ShareEntry, ShareWindow } from '#domain/settlement.ts';
+import type { ChargeLine, Claim, Phase, SettledRecordJson, ShareEntry, ShareWindow } from '#domain/settlement.ts';
 import { hourOf } from '#domain/window.ts';
 import { type AttemptRegistry, hourPool } from './attempt-registry.ts';
 import { ClaimIncrements } from './claim-increments.ts';
@@ -13,6 +13,7 @@ import { addCharge, type HourCharge, settledRecord, type TrackedAttempt } from '
 export const UNATTRIBUTED = '(unattributed)';
 
 const PHASES: readonly Phase[] = ['prefill', 'decode', 'other'];
+const NO_CHARGES: ReadonlyMap<number, HourCharge> = new Map();
 
 export interface ClaimInput {
   /** Freezes already claimed. */
@@ -38,28 +39,19 @@ export function buildClaim(input: ClaimInput): BuiltClaim {
   const shares = input.shares.filter((entry) => entry.k > input.k0 && entry.k <= input.through.k);
   const windows = shares.flatMap((entry) => entry.windows).filter(isWorthSplitting);
   const slices = indexSlices(input.slices, windows);
-  const lines = new Map<string, Map<number, HourCharge>>();
+  const lines: ChargesById = new Map();
   const prices = new Map<string, bigint>();
   const pools = new Map<string, bigint>();
   for (const share of windows) {
     const key = hourPool(hourOf(share.window), share.pool);
     prices.set(key, BigInt(share.nanoUsdPerGpuHour));
     pools.set(key, (pools.get(key) ?? 0n) + BigInt(share.nanoUsd));
-    splitShare(share, slices.get(windowPool(share)) ?? [], lines, input.registry);
+    splitShare(share, slices.get(share.window)?.get(share.pool) ?? [], { lines, registry: input.registry });
   }
-  const increments = new ClaimIncrements();
-  for (const [recordId, charges] of lines) increments.addCost(input.registry.get(recordId) ?? null, charges);
-  const settled = [...input.registry.all()].filter((attempt) => settlesThrough(attempt, input.through.to));
-  const records = settled.flatMap((attempt) => {
-    if (attempt.record === null) return [];
-    const charges = mergeCharges(attempt.charges, lines.get(attempt.recordId));
-    increments.addSettled(attempt.record, charges);
-    return [settledRecord(attempt.record, charges)];
-  });
+  const { chargeLines, lineSum, increments } = readLines(lines, input.registry);
   const totalNanoUsd = shares.reduce((sum, entry) => sum + BigInt(entry.totalNanoUsd), 0n);
-  const chargeLines = [...lines].flatMap(([recordId, charges]) => toLines(recordId, charges));
-  const lineSum = chargeLines.reduce((sum, line) => sum + BigInt(line.costNanoUsd), 0n);
   if (lineSum !== totalNanoUsd) throw new RangeError(`claim lines sum to ${lineSum}, shares to ${totalNanoUsd}`);
+  const records = settleRecords(input, lines, increments);
   const claim: Claim = {
     k0: input.k0,
     k: input.through.k,
@@ -76,6 +68,9 @@ export function buildClaim(input: ClaimInput): BuiltClaim {
   return { claim, prices };
 }
 
+/** Charges by record and hour. */
+type ChargesById = Map<string, Map<number, HourCharge>>;
+
 /** True when a claim up to the window `to` holds the last money of the attempt. */
 export function settlesThrough(attempt: TrackedAttempt, to: number): boolean {
   return (
@@ -87,20 +82,21 @@ function isWorthSplitting(share: ShareWindow): boolean {
   return share.nanoUsd !== '0' || share.gpuMicros !== '0';
 }
 
-function windowPool(part: { readonly window: number; readonly pool: string }): string {
-  return `${part.window}\n${part.pool}`;
-}
-
-function indexSlices(slices: SealedSlices, windows: readonly ShareWindow[]): Map<string, SealedSlice[]> {
-  const index = new Map<string, SealedSlice[]>();
+/** Slices of the windows to be split, by window and pool. */
+function indexSlices(slices: SealedSlices, windows: readonly ShareWindow[]): Map<number, Map<string, SealedSlice[]>> {
+  const index = new Map<number, Map<string, SealedSlice[]>>();
   let from = Number.POSITIVE_INFINITY;
   let to = Number.NEGATIVE_INFINITY;
-  for (const share of windows) {
-    index.set(windowPool(share), []);
-    from = Math.min(from, share.window);
-    to = Math.max(to, share.window);
+  for (const { window, pool } of windows) {
+    const pools = index.get(window);
+    if (pools === undefined) index.set(window, new Map([[pool, []]]));
+    else pools.set(pool, []);
+    from = Math.min(from, window);
+    to = Math.max(to, window);
   }
-  for (const slice of windows.length === 0 ? [] : slices.read(from, to)) index.get(windowPool(slice))?.push(slice);
+  if (windows.length > 0) {
+    for (const slice of slices.read(from, to)) index.get(slice.window)?.get(slice.pool)?.push(slice);
+  }
   return index;
 }
 
@@ -108,45 +104,104 @@ function indexSlices(slices: SealedSlices, windows: readonly ShareWindow[]): Map
 function splitShare(
   share: ShareWindow,
   slices: readonly SealedSlice[],
-  lines: Map<string, Map<number, HourCharge>>,
-  registry: AttemptRegistry,
+  target: { readonly lines: ChargesById; readonly registry: AttemptRegistry },
 ): void {
-  const hour = hourOf(share.window);
-  const nanoUsdPerGpuHour = BigInt(share.nanoUsdPerGpuHour);
-  const weights = share.weights === null ? null : parseFrozenWeights(share.weights);
-  const known = weights === null ? [] : slices.filter((slice) => registry.get(slice.recordId) !== undefined);
-  const parts = known.map(
-    (slice) => [slice.recordId, weightOf(slice.features, weights?.get(slice.deployment))] as const,
-  );
-  const whole = parts.some(([, weight]) => weight > 0n);
-  const charge = (recordId: string, phase: Phase, nanoUsd: bigint, gpuMicros: bigint) => {
-    if (nanoUsd === 0n && gpuMicros === 0n) return;
-    let charges = lines.get(recordId);
-    if (charges === undefined) lines.set(recordId, (charges = new Map()));
-    addCharge(charges, hour, { phase, nanoUsd, gpuMicros, nanoUsdPerGpuHour });
-  };
-  if (!whole) {
-    charge(UNATTRIBUTED, 'other', BigInt(share.nanoUsd), BigInt(share.gpuMicros));
+  const frozen = share.weights === null ? null : parseFrozenWeights(share.weights);
+  const known = frozen === null ? [] : slices.filter((slice) => target.registry.get(slice.recordId) !== undefined);
+  const ids = known.map((slice) => slice.recordId);
+  const weights = known.map((slice) => weightOf(slice.features, frozen?.get(slice.deployment)));
+  const nanoUsd = BigInt(share.nanoUsd);
+  const gpuMicros = BigInt(share.gpuMicros);
+  const place = { hour: hourOf(share.window), nanoUsdPerGpuHour: BigInt(share.nanoUsdPerGpuHour) };
+  if (!weights.some((weight) => weight > 0n)) {
+    const parts = { nanoUsd: [0n, 0n, nanoUsd], gpuMicros: [0n, 0n, gpuMicros] };
+    chargeParts(target.lines, UNATTRIBUTED, parts, place);
     return;
   }
-  const nano = splitExactly(BigInt(share.nanoUsd), parts);
-  const gpu = splitExactly(BigInt(share.gpuMicros), parts);
-  for (const slice of known) {
-    const byPhase = phaseWeights(slice.features, weights?.get(slice.deployment));
-    const phaseParts = PHASES.map((phase) => [phase, byPhase[phase]] as const);
-    const nanoByPhase = splitExactly(nano.get(slice.recordId) ?? 0n, phaseParts);
-    const gpuByPhase = splitExactly(gpu.get(slice.recordId) ?? 0n, phaseParts);
-    for (const phase of PHASES)
-      charge(slice.recordId, phase, nanoByPhase.get(phase) ?? 0n, gpuByPhase.get(phase) ?? 0n);
+  const nano = splitInOrder(nanoUsd, ids, weights);
+  const gpu = splitInOrder(gpuMicros, ids, weights);
+  for (let index = 0; index < known.length; index += 1) {
+    const slice = known[index];
+    const nanoPart = nano[index] ?? 0n;
+    const gpuPart = gpu[index] ?? 0n;
+    if (slice === undefined || (nanoPart === 0n && gpuPart === 0n)) continue;
+    const { prefill, decode, other } = phaseWeights(slice.features, frozen?.get(slice.deployment));
+    const phases = [prefill, decode, other];
+    const parts = {
+      nanoUsd: splitInOrder(nanoPart, PHASES, phases),
+      gpuMicros: splitInOrder(gpuPart, PHASES, phases),
+    };
+    chargeParts(target.lines, slice.recordId, parts, place);
   }
 }
 
+/** Adds parts in the order of PHASES. */
+function chargeParts(
+  lines: ChargesById,
+  recordId: string,
+  parts: { readonly nanoUsd: readonly bigint[]; readonly gpuMicros: readonly bigint[] },
+  place: { readonly hour: number; readonly nanoUsdPerGpuHour: bigint },
+): void {
+  let charges = lines.get(recordId);
+  if (charges === undefined) lines.set(recordId, (charges = new Map()));
+  for (let index = 0; index < PHASES.length; index += 1) {
+    const phase = PHASES[index];
+    const nanoUsd = parts.nanoUsd[index] ?? 0n;
+    const gpuMicros = parts.gpuMicros[index] ?? 0n;
+    if (phase === undefined || (nanoUsd === 0n && gpuMicros === 0n)) continue;
+    const { nanoUsdPerGpuHour } = place;
+    addCharge(charges, place.hour, { phase, nanoUsd, gpuMicros, nanoUsdPerGpuHour });
+  }
+}
+
+/** The lines of a claim, their sum, and the increments of their money. */
+function readLines(
+  lines: ChargesById,
+  registry: AttemptRegistry,
+): { readonly chargeLines: ChargeLine[]; readonly lineSum: bigint; readonly increments: ClaimIncrements } {
+  const increments = new ClaimIncrements();
+  const chargeLines: ChargeLine[] = [];
+  let lineSum = 0n;
+  for (const [recordId, charges] of lines) {
+    increments.addCost(registry.get(recordId) ?? null, charges);
+    for (const [hour, charge] of charges) {
+      for (const phase of PHASES) {
+        const nanoUsd = charge.nanoUsd[phase];
+        const gpuMicros = charge.gpuMicros[phase];
+        if (nanoUsd === 0n && gpuMicros === 0n) continue;
+        lineSum += nanoUsd;
+        chargeLines.push({
+          recordId,
+          hour,
+          phase,
+          costNanoUsd: nanoUsd.toString(),
+          gpuMicros: gpuMicros.toString(),
+        });
+      }
+    }
+  }
+  return { chargeLines, lineSum, increments };
+}
+
+/** Records whose money is complete with these lines. */
+function settleRecords(input: ClaimInput, lines: ChargesById, increments: ClaimIncrements): SettledRecordJson[] {
+  const records: SettledRecordJson[] = [];
+  for (const attempt of input.registry.all()) {
+    if (attempt.record === null || !settlesThrough(attempt, input.through.to)) continue;
+    const charges = mergeCharges(attempt.charges, lines.get(attempt.recordId));
+    increments.addSettled(attempt.record, charges);
+    records.push(settledRecord(attempt.record, charges));
+  }
+  return records;
+}
+
 function mergeCharges(
-  before: ReadonlyMap<number, HourCharge>,
+  before: ReadonlyMap<number, HourCharge> | null,
   now: ReadonlyMap<number, HourCharge> | undefined,
-): Map<number, HourCharge> {
+): ReadonlyMap<number, HourCharge> {
+  if (before === null || now === undefined) return before ?? now ?? NO_CHARGES;
   const merged = new Map<number, HourCharge>();
-  for (const [hour, charge] of [...before, ...(now ?? [])]) {
+  for (const [hour, charge] of [...before, ...now]) {
     for (const phase of PHASES) {
       const { nanoUsdPerGpuHour } = charge;
       const part = { phase, nanoUsd: charge.nanoUsd[phase], gpuMicros: charge.gpuMicros[phase], nanoUsdPerGpuHour };
@@ -154,16 +209,4 @@ function mergeCharges(
     }
   }
   return merged;
-}
-
-function toLines(recordId: string, charges: ReadonlyMap<number, HourCharge>): ChargeLine[] {
-  return [...charges].flatMap(([hour, charge]) =>
-    PHASES.filter((phase) => charge.nanoUsd[phase] !== 0n || charge.gpuMicros[phase] !== 0n).map((phase) => ({
-      recordId,
-      hour,
-      phase,
-      costNanoUsd: charge.nanoUsd[phase].toString(),
-      gpuMicros: charge.gpuMicros[phase].toString(),
-    })),
-  );
 }

@@ -2,7 +2,7 @@
 import type { UsageRecord } from '#domain/usage-record.ts';
 import type { AttemptRegistry } from './attempt-registry.ts';
 import type { Journal } from './journal.ts';
-import type { AttemptIdentity, TrackedAttempt } from './tracked-attempt.ts';
+import { type AttemptIdentity, endRecord, readEnding, type TrackedAttempt } from './tracked-attempt.ts';
 import type { WorkEstimates } from './work-estimates.ts';
 import type { FinalFacts } from './work-timeline.ts';
 
@@ -24,7 +24,8 @@ export function endInterrupted(
     const record = interruptedRecord(start, attempt, final);
     attempt.final = final;
     attempt.record = record;
-    options.journal.append({ t: 'end', record, final, wire: features.read() });
+    const ending = readEnding(record);
+    options.journal.append({ t: 'end', recordId: record.recordId, ending, final, wire: features.read() });
     count += 1;
   }
   return count;
@@ -46,8 +47,7 @@ function interruptedRecord(start: AttemptIdentity, attempt: TrackedAttempt, fina
   const endedAtMs = features?.endMs ?? start.startMs;
   const firstMs = features?.firstContentMs ?? null;
   const tokens = start.shape.work === 'tokens';
-  return {
-    ...start.identity,
+  return endRecord(start, {
     endedAtMs,
     timeToFirstTokenMs: firstMs === null ? null : firstMs - start.identity.startedAtMs,
     durationMs: Math.max(0, endedAtMs - start.identity.startedAtMs),
@@ -57,6 +57,5 @@ function interruptedRecord(start: AttemptIdentity, attempt: TrackedAttempt, fina
     lastAttempt: true,
     tokens: { ...final.tokens, input: tokens ? final.estimatedPromptTokens : null },
     tokenSource: tokens ? 'estimated' : 'unknown',
-    profileSource: start.profileSource,
-  };
+  });
 }

@@ -6,7 +6,7 @@ import type { FreezeCommit, SyncMessage } from '#domain/settlement.ts';
 import type { UsageRecord } from '#domain/usage-record.ts';
 import type { ProgressFacts, WireFacts } from './attempt-features.ts';
 import type { SliceLine } from './sealed-slices.ts';
-import type { AttemptIdentity } from './tracked-attempt.ts';
+import type { AttemptIdentity, RecordEnding } from './tracked-attempt.ts';
 import type { FinalFacts } from './work-timeline.ts';
 
 /** Where the journal's numbering stands; opens every segment, so that older ones can be deleted. */
@@ -35,7 +35,14 @@ export type JournalEntry =
       readonly atMs: number;
       readonly attempts: readonly (readonly [recordId: string, facts: ProgressFacts])[];
     }
-  | { readonly t: 'end'; readonly record: UsageRecord; readonly final: FinalFacts; readonly wire: WireFacts }
+  /** What the dispatch line does not say yet. */
+  | {
+      readonly t: 'end';
+      readonly recordId: string;
+      readonly ending: RecordEnding;
+      readonly final: FinalFacts;
+      readonly wire: WireFacts;
+    }
   | { readonly t: 'unsent'; readonly record: UsageRecord }
   | {
       readonly t: 'message';
@@ -53,11 +60,37 @@ export type JournalEntry =
   | { readonly t: 'frozen'; readonly atMs: number; readonly k: number; readonly hash: string };
 
 const CRC_DIGITS = 8;
+const HEX_DIGITS = '0123456789abcdef';
+const BLANK = 0x20;
+const NEWLINE = 0x0a;
+/** Longer lines, those of large messages, get a buffer of their own. */
+const LINE_BYTES = 64 * 1024;
 
-/** The bytes of one line, newline included. */
-export function encodeEntry(entry: JournalEntry): Buffer {
-  const json = JSON.stringify(entry);
-  return Buffer.from(`${checksum(json)} ${json}\n`);
+/** Encodes lines one after another into one buffer: on the hot path a line costs no buffer of its own. */
+export class LineEncoder {
+  readonly #buffer = Buffer.allocUnsafeSlow(LINE_BYTES);
+
+  /** The bytes of the line of this JSON, newline included; valid until the next call. */
+  encode(json: string): Buffer {
+    // One UTF-16 unit is three bytes of UTF-8 at most.
+    const longest = json.length * 3 + CRC_DIGITS + 2;
+    const into = longest <= LINE_BYTES ? this.#buffer : Buffer.allocUnsafeSlow(longest);
+    const start = CRC_DIGITS + 1;
+    const end = start + into.write(json, start, 'utf8');
+    writeHex(into, crc32(into.subarray(start, end)));
+    into[CRC_DIGITS] = BLANK;
+    into[end] = NEWLINE;
+    return into.subarray(0, end + 1);
+  }
+}
+
+/** Writes the eight digits of a checksum at the beginning. */
+function writeHex(into: Buffer, value: number): void {
+  let rest = value;
+  for (let at = CRC_DIGITS - 1; at >= 0; at -= 1) {
+    into[at] = HEX_DIGITS.charCodeAt(rest & 15);
+    rest >>>= 4;
+  }
 }
 
 /** The entry of one line without its newline, or null when the line is torn or damaged. */

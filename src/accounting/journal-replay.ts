@@ -7,7 +7,7 @@ import type { Journal, LineLocation } from './journal.ts';
 import type { JournalEntry, JournalHead } from './journal-entry.ts';
 import { addSealed } from './late-facts.ts';
 import { fromSliceLine, type SealedSlices } from './sealed-slices.ts';
-import { type AttemptIdentity, trackAttempt, trackUnsent } from './tracked-attempt.ts';
+import { type AttemptIdentity, endRecord, trackAttempt, trackUnsent } from './tracked-attempt.ts';
 import { windowsOf } from './window-slices.ts';
 
 /** One message as the journal has it. */
@@ -148,13 +148,14 @@ class ReplayState {
   }
 
   #end(entry: Extract<JournalEntry, { t: 'end' }>): void {
-    const attempt = this.#registry.get(entry.record.recordId);
+    const attempt = this.#registry.get(entry.recordId);
     if (attempt === undefined || attempt.start === null || attempt.record !== null) return;
-    attempt.record = entry.record;
+    const record = endRecord(attempt.start, entry.ending);
+    attempt.record = record;
     attempt.final = entry.final;
     attempt.features = AttemptFeatures.restore(entry.wire, attempt.start.shape.work === 'duration');
     attempt.lastWindow = windowsOf({ startMs: entry.wire.startMs, endMs: entry.wire.endMs ?? entry.wire.startMs }).last;
-    this.#alive(entry.record.endedAtMs);
+    this.#alive(record.endedAtMs);
     this.#registry.markSealedThrough(attempt, this.head.sealedThrough ?? Number.NEGATIVE_INFINITY);
   }
 

@@ -4,7 +4,7 @@ import { closeSync, fdatasync, fdatasyncSync, ftruncateSync, mkdirSync, openSync
 import { readFileSync, truncateSync } from 'node:fs';
 import type { Clock } from '#domain/clock.ts';
 import type { Log } from '#domain/log.ts';
-import { decodeEntry, encodeEntry, type JournalEntry, type JournalHead } from './journal-entry.ts';
+import { decodeEntry, type JournalEntry, type JournalHead, LineEncoder } from './journal-entry.ts';
 import { type JournalIdentity, readJournalIdentity, renewJournalIdentity, syncDirectory } from './journal-identity.ts';
 import { type JournalLock, lockJournal } from './journal-lock.ts';
 import { JournalSegments, segmentPath } from './journal-segments.ts';
@@ -67,6 +67,7 @@ export class Journal {
   #durable = 0;
   #flushing: Promise<void> | null = null;
   #timer: NodeJS.Timeout | null = null;
+  readonly #encoder = new LineEncoder();
   #failedLines = 0;
   #ok = true;
 
@@ -121,12 +122,17 @@ export class Journal {
 
   /** Writes one line with write(2) before it returns; null when the disk refused it. */
   append(entry: JournalEntry): LineLocation | null {
-    const line = encodeEntry(entry);
+    return this.appendJson(JSON.stringify(entry));
+  }
+
+  /** The same for an entry whose JSON is at hand already. */
+  appendJson(json: string): LineLocation | null {
+    const line = this.#encoder.encode(json);
     const location = { segment: this.#segment, offset: this.#size, length: line.length };
     try {
       if (this.#closed.full) throw new Error('journal.maxBytes is reached by what the store has not taken yet');
       let written = 0;
-      while (written < line.length) written += writeSync(this.#fd, line, written);
+      while (written < line.length) written += writeSync(this.#fd, line, written, line.length - written);
       this.#size += line.length;
       this.#ok = true;
       this.#markDirty();

@@ -6,7 +6,7 @@ import { AttemptFeatures } from './attempt-features.ts';
 import type { AttemptRegistry } from './attempt-registry.ts';
 import type { Journal } from './journal.ts';
 import type { ProfileOf } from './profile-of.ts';
-import { type AttemptIdentity, type TrackedAttempt, trackAttempt, trackUnsent } from './tracked-attempt.ts';
+import { type AttemptIdentity, readEnding, type TrackedAttempt, trackAttempt, trackUnsent } from './tracked-attempt.ts';
 import { assumedStepsPerSecond, type WorkEstimates } from './work-estimates.ts';
 import type { FinalFacts } from './work-timeline.ts';
 
@@ -58,6 +58,7 @@ function enterAttempt(start: AttemptStart, options: MeteringOptions): TrackedAtt
 }
 
 class MeteredAttempt implements AttemptMeter {
+  readonly profileSource: string;
   readonly #attempt: TrackedAttempt;
   readonly #options: MeteringOptions;
   readonly #features: AttemptFeatures | null;
@@ -66,6 +67,7 @@ class MeteredAttempt implements AttemptMeter {
     this.#attempt = attempt;
     this.#options = options;
     this.#features = attempt.features;
+    this.profileSource = attempt.start?.profileSource ?? '';
   }
 
   upstreamBytes(atMs: number): void {
@@ -81,13 +83,15 @@ class MeteredAttempt implements AttemptMeter {
     const { start } = attempt;
     if (attempt.record !== null || start === null) return undefined;
     const { clock, journal } = this.#options;
-    const record: UsageRecord = { ...end.record, profileSource: start.profileSource };
+    const { record } = end;
     this.#features?.end(clock.toEpochMs(end.atMs));
     const final = this.#readFinal(end, record);
     attempt.final = final;
     attempt.record = record;
     const wire = this.#features?.read();
-    if (wire !== undefined) journal.append({ t: 'end', record, final, wire });
+    if (wire !== undefined) {
+      journal.append({ t: 'end', recordId: record.recordId, ending: readEnding(record), final, wire });
+    }
     return journal.whenReleasable();
   }
 

@@ -26,6 +26,28 @@ export interface AttemptIdentity {
   readonly profileSource: string;
 }
 
+/** What a record says beyond the identity of its attempt. */
+export type RecordEnding = Omit<UsageRecord, keyof AttemptStart['identity'] | 'profileSource'>;
+
+/** The record of an attempt that ended so. */
+export function endRecord({ identity, profileSource }: AttemptIdentity, ending: RecordEnding): UsageRecord {
+  return { ...identity, ...ending, profileSource };
+}
+
+/** The part of a record that its attempt's dispatch did not know. */
+export function readEnding(record: UsageRecord): RecordEnding {
+  return {
+    endedAtMs: record.endedAtMs,
+    timeToFirstTokenMs: record.timeToFirstTokenMs,
+    durationMs: record.durationMs,
+    outcome: record.outcome,
+    status: record.status,
+    tokens: record.tokens,
+    tokenSource: record.tokenSource,
+    lastAttempt: record.lastAttempt,
+  };
+}
+
 /** Mutable state of an attempt that is not settled yet. A request that reached no engine has `start` null and no windows. */
 export interface TrackedAttempt {
   readonly recordId: string;
@@ -44,35 +66,41 @@ export interface TrackedAttempt {
   outputSealed: number;
   /** Last window of the attempt; null while it runs; −Infinity when it has none. */
   lastWindow: number | null;
-  readonly charges: Map<number, HourCharge>;
+  /** By hour; null before the first. */
+  charges: Map<number, HourCharge> | null;
   /** Journal segment of its first line. */
   readonly segment: number;
 }
 
 /** A running attempt as it enters the books. */
 export function trackAttempt(start: AttemptIdentity, features: AttemptFeatures, segment: number): TrackedAttempt {
-  return { ...emptyTrack(start.recordId, segment), start, features };
+  return createTrack({ recordId: start.recordId, start, features, segment });
 }
 
 /** A request that ended without reaching an engine: settles with the next claim, at no cost. */
 export function trackUnsent(record: UsageRecord, segment: number): TrackedAttempt {
-  return { ...emptyTrack(record.recordId, segment), record, lastWindow: Number.NEGATIVE_INFINITY };
+  const attempt = createTrack({ recordId: record.recordId, start: null, features: null, segment });
+  attempt.record = record;
+  attempt.lastWindow = Number.NEGATIVE_INFINITY;
+  return attempt;
 }
 
-function emptyTrack(recordId: string, segment: number): TrackedAttempt {
+function createTrack(
+  known: Pick<TrackedAttempt, 'recordId' | 'start' | 'segment'> & { readonly features: AttemptFeatures | null },
+): TrackedAttempt {
   return {
-    recordId,
-    start: null,
+    recordId: known.recordId,
+    start: known.start,
     record: null,
     final: null,
-    features: null,
+    features: known.features,
     timeline: null,
     placed: null,
     sealed: createSealedSums(),
     outputSealed: 0,
     lastWindow: null,
-    charges: new Map(),
-    segment,
+    charges: null,
+    segment: known.segment,
   };
 }
 

@@ -12,37 +12,64 @@ export function splitExactly(
   total: bigint,
   weights: readonly (readonly [id: string, weight: bigint])[],
 ): Map<string, bigint> {
-  if (total < 0n) throw new RangeError('a total to be split must not be negative');
+  const ids = weights.map(([id]) => id);
+  const parts = splitInOrder(
+    total,
+    ids,
+    weights.map(([, weight]) => weight),
+  );
   const shares = new Map<string, bigint>();
-  let weightSum = 0n;
-  for (const [id, weight] of weights) {
-    if (weight < 0n) throw new RangeError(`the weight of ${id} is negative`);
+  for (const [index, id] of ids.entries()) {
     if (shares.has(id)) throw new RangeError(`the id ${id} stands twice in one split`);
-    shares.set(id, 0n);
-    weightSum += weight;
+    shares.set(id, parts[index] ?? 0n);
   }
-  if (weightSum === 0n) return shares;
-  let left = total;
-  const remainders: { readonly id: string; readonly remainder: bigint }[] = [];
-  for (const [id, weight] of weights) {
-    const product = total * weight;
-    const quotient = product / weightSum;
-    shares.set(id, quotient);
-    left -= quotient;
-    const remainder = product % weightSum;
-    // Without a remainder an id can never be among the `left` largest: those number at most the non-zero ones.
-    if (remainder > 0n) remainders.push({ id, remainder });
-  }
-  if (left === 0n) return shares;
-  remainders.sort(compareRemainders);
-  for (const { id } of remainders.slice(0, Number(left))) shares.set(id, (shares.get(id) ?? 0n) + 1n);
   return shares;
 }
 
-function compareRemainders(
-  a: { readonly id: string; readonly remainder: bigint },
-  b: { readonly id: string; readonly remainder: bigint },
-): number {
-  if (a.remainder !== b.remainder) return a.remainder > b.remainder ? -1 : 1;
-  return a.id < b.id ? -1 : 1;
+/**
+ * The same shares by position, for callers that split thousands of times a second: `weights[i]` belongs to `ids[i]`, and so does part i of
+ * the answer. The caller knows that no id stands twice.
+ */
+export function splitInOrder(total: bigint, ids: readonly string[], weights: readonly bigint[]): bigint[] {
+  if (total < 0n) throw new RangeError('a total to be split must not be negative');
+  let weightSum = 0n;
+  for (const weight of weights) {
+    if (weight < 0n) throw new RangeError(`the weight of ${ids[weights.indexOf(weight)] ?? ''} is negative`);
+    weightSum += weight;
+  }
+  if (weightSum === 0n || total === 0n) return weights.map(() => 0n);
+  let left = total;
+  const remainders: bigint[] = [];
+  const parts: bigint[] = [];
+  for (const weight of weights) {
+    // The whole weight needs no division: most splits among phases are of this kind.
+    if (weight === weightSum) {
+      parts.push(total);
+      remainders.push(0n);
+      left = 0n;
+      continue;
+    }
+    const product = total * weight;
+    const quotient = product / weightSum;
+    parts.push(quotient);
+    remainders.push(product - quotient * weightSum);
+    left -= quotient;
+  }
+  if (left > 0n) addLeft(Number(left), ids, { parts, remainders });
+  return parts;
+}
+
+/** One more for each of the `left` largest remainders: at least so many are not zero. */
+function addLeft(
+  left: number,
+  ids: readonly string[],
+  { parts, remainders }: { readonly parts: bigint[]; readonly remainders: readonly bigint[] },
+): void {
+  const order = [...remainders.keys()].filter((index) => remainders[index] !== 0n);
+  order.sort((a, b) => {
+    const [first, second] = [remainders[a] ?? 0n, remainders[b] ?? 0n];
+    if (first !== second) return first > second ? -1 : 1;
+    return (ids[a] ?? '') < (ids[b] ?? '') ? -1 : 1;
+  });
+  for (const index of order.slice(0, left)) parts[index] = (parts[index] ?? 0n) + 1n;
 }

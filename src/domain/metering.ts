@@ -35,7 +35,8 @@ export interface AttemptStart {
 
 /** How an attempt ended, with everything its record says. */
 export interface AttemptEnd {
-  readonly record: Omit<UsageRecord, 'profileSource'>;
+  /** The identity of its start, its ending, and the meter's `profileSource`. */
+  readonly record: UsageRecord;
   /** Prompt and completion as the engine counts them, for the work model; null where unknown. */
   readonly tokens: TokenCounts;
   readonly tokenSource: TokenSource;
@@ -45,6 +46,8 @@ export interface AttemptEnd {
 
 /** One attempt at an engine. All instants are monotonic ms of the injected Clock, in order. Nothing here throws or awaits. */
 export interface AttemptMeter {
+  /** Where the profile came from that prices the attempt. */
+  readonly profileSource: string;
   /** Bytes came from the engine: keeps the attempt busy (settlement.md: at most 2 s past the last one once the answer began). */
   upstreamBytes(atMs: number): void;
   /** An event with content passed: `steps` content-bearing events in this chunk (normally one token each). The first call marks the first token. */

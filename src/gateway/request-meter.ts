@@ -211,7 +211,7 @@ export class AttemptSpan {
     if (ending.lastAttempt) this.#request.close();
     const { clock, log } = this.#request.services;
     const atMs = clock.monotonicMs();
-    const record = {
+    const record: UsageRecord = {
       ...this.#identity,
       endedAtMs: clock.toEpochMs(atMs),
       timeToFirstTokenMs: this.#firstContentAtMs === null ? null : this.#firstContentAtMs - this.#request.receivedAtMs,
@@ -221,6 +221,7 @@ export class AttemptSpan {
       tokens: ending.tokens,
       tokenSource: ending.tokenSource,
       lastAttempt: ending.lastAttempt,
+      profileSource: this.#meter.profileSource,
     };
     const written = this.#meter.finish({
       record,
@@ -228,7 +229,7 @@ export class AttemptSpan {
       tokenSource: ending.tokenSource,
       atMs: ending.engineEndedAtMs ?? atMs,
     });
-    this.#request.tell({ ...record, profileSource: null });
+    this.#request.tell(record);
     if (!(written instanceof Promise)) return undefined;
     return written.catch((error: unknown) => {
       log.error({ err: error, recordId: record.recordId }, 'a usage record could not be made durable');

@@ -156,6 +156,7 @@ export function createEnd(
       lastAttempt: true,
       tokens,
       tokenSource: facts.prompt === null ? 'unknown' : 'reported',
+      profileSource: 'declared',
     },
     tokens,
     tokenSource: facts.prompt === null ? 'unknown' : 'reported',

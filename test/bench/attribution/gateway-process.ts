@@ -142,6 +142,7 @@ export class GatewayProcess {
     const tokenSource = outcome === 'completed' ? 'reported' : 'counted';
     await meter.finish({
       record: {
+        profileSource: meter.profileSource,
         recordId: `r${plan.id}.1`,
         requestId: `r${plan.id}`,
         clientRequestId: null,

@@ -10,7 +10,7 @@ import {
   startBench,
   sumMetric,
 } from '#test/support/accounting-bench.ts';
-import { decodeEntry, encodeEntry } from '#accounting/journal-entry.ts';
+import { decodeEntry, LineEncoder } from '#accounting/journal-entry.ts';
 import type { AttemptMeter, AttemptStart } from '#domain/metering.ts';
 import type { SettledRecordJson } from '#domain/settlement.ts';
 import { type SettlementStore, StoreUnavailableError } from '#domain/settlement-store.ts';
@@ -115,7 +115,9 @@ function dropMessages(path: string): void {
   const head = { t: 'head', atMs: sealedThrough * 1000, head: { journal, seq, hash, sealedThrough, epoch } } as const;
   writeFileSync(
     path,
-    Buffer.concat([head, { t: 'ack', atMs: head.atMs, seq, claimApplied: null } as const].map(encodeEntry)),
+    [head, { t: 'ack', atMs: head.atMs, seq, claimApplied: null } as const]
+      .map((entry) => new LineEncoder().encode(JSON.stringify(entry)).toString())
+      .join(''),
   );
 }
 

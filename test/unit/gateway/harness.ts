@@ -26,6 +26,7 @@ export class RecordingMetering implements Metering {
   begin(start: AttemptStart) {
     this.starts.push(start);
     return {
+      profileSource: 'declared',
       upstreamBytes: () => void this.upstreamBytes.push(start.recordId),
       content: (_atMs: number, steps: number) => void this.contents.push({ recordId: start.recordId, steps }),
       finish: (end: AttemptEnd) => {
@@ -42,7 +43,7 @@ export class RecordingMetering implements Metering {
   }
 
   /** All records so far, by the order in which they were written. */
-  get records(): Omit<UsageRecord, 'profileSource'>[] {
+  get records(): UsageRecord[] {
     return [...this.unsent, ...this.ends.map(({ record }) => record)];
   }
 
