@@ -22,7 +22,8 @@ import { WatchReport } from './watch-report.ts';
 import type { WindowClock } from './window-clock.ts';
 import { WorkEstimates } from './work-estimates.ts';
 
-export interface AccountingOptions {
+/** `books` and `activity` as SyncParts says. */
+export interface AccountingOptions extends Pick<SyncParts, 'books' | 'activity'> {
   readonly store: SettlementStore;
   readonly journalDir: string;
   readonly fsync: FsyncMode;
@@ -119,7 +120,7 @@ class RunningAccounting implements Accounting {
     const registry = new AttemptRegistry();
     const estimates = new WorkEstimates();
     const slices = new SealedSlices(SLICES_IN_MEMORY, (seq) => messages.readSlices(seq));
-    const { horizonMs, silenceMs, listener } = options;
+    const { horizonMs, silenceMs, listener, books, activity } = options;
     this.#parts = {
       session: new StoreSession(options.store, clock, log),
       watch: new WatchReport(),
@@ -134,6 +135,8 @@ class RunningAccounting implements Accounting {
       listener,
       horizonMs,
       silenceMs,
+      books,
+      activity,
     };
     this.#loop = new SyncLoop(this.#parts);
     const lastAliveMs = restoreRun(this.#parts);

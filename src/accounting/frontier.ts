@@ -2,12 +2,14 @@
 // Not here: one pool's sums (pool-books.ts), one window's arithmetic (attribution/freeze-window.ts), when to call (compose).
 import { chainFreeze, digestFreeze } from '#attribution/freeze-chain.ts';
 import type { JournalPublication } from '#attribution/freeze-window.ts';
+import type { BookCell, BooksReader } from '#domain/books.ts';
 import type { SettlementListener } from '#domain/settlement-listener.ts';
 import type { BookIncrement, FreezeCommit, FreezeInput, ShareEntry, ShareWindow } from '#domain/settlement.ts';
 import type { SettlementStore } from '#domain/settlement-store.ts';
 import { hourOf, SECONDS_PER_HOUR, windowOf } from '#domain/window.ts';
 import type { CommitWitness } from './freeze-witness.ts';
 import { computePoolBooks } from './pool-books.ts';
+import { reclassifyUnmetered } from './unmetered.ts';
 
 /** Windows younger than this many seconds are never frozen (settlement.md: now − 2). */
 const FREEZE_DELAY_WINDOWS = 2;
@@ -33,9 +35,14 @@ export interface FrontierProgress {
  * The next freeze, or null when the frontier may not move: t = the least sealedThrough of the members heard within `silenceSeconds`, at most
  * window(now) − 2, not across a UTC hour edge (call again for the next hour). Members silent for longer are named in `dropMembers`;
  * with no other member nothing moves. Publications of dropped members that reached the board are priced like all others.
+ * `closedHour`: books of the hour before the frontier's next window where that begins an hour; what was unmetered in it is told by this freeze.
  * Pure: the same snapshot gives the same commit in every process. Source: settlement.md, advance.
  */
-export function computeFreeze(input: FreezeInput, options: FreezeOptions): FreezeCommit | null {
+export function computeFreeze(
+  input: FreezeInput,
+  options: FreezeOptions,
+  closedHour: readonly BookCell[] = [],
+): FreezeCommit | null {
   const { frontier } = input;
   if (frontier === null) return null;
   const live = input.members.filter((member) => member.silentSeconds <= options.silenceSeconds);
@@ -43,7 +50,7 @@ export function computeFreeze(input: FreezeInput, options: FreezeOptions): Freez
   if (to === null) return null;
   const from = frontier + 1;
   const board = groupBoard(input, from, to);
-  const books: BookIncrement[] = [];
+  const books: BookIncrement[] = [...reclassifyUnmetered(closedHour)];
   const sharesByJournal = new Map<string, ShareWindow[]>();
   const pools = new Set([...Object.keys(input.facts.pools), ...board.keys()]);
   for (const pool of [...pools].toSorted()) {
@@ -80,11 +87,15 @@ export function computeFreeze(input: FreezeInput, options: FreezeOptions): Freez
 /**
  * Reads, computes and commits freezes while there is progress; at most `maxCommits` (256) of them, so that a gap of months is walked over several calls.
  * A commit that others overtook is read again, a few times. Each committed book is told once to the listener. Safe to call from any process
- * at any time. Rejects with StoreUnavailableError; a commit whose reply was lost is not told to the listener.
+ * at any time. With `books` the unmetered part of each closed hour is moved out of its idle. Rejects with StoreUnavailableError; a commit whose reply was lost is not told to the listener.
  */
 export async function advanceFrontier(
   store: Pick<SettlementStore, 'readFreezeInput' | 'commitFreeze'>,
-  options: FreezeOptions & { readonly maxCommits?: number; readonly witness?: CommitWitness },
+  options: FreezeOptions & {
+    readonly maxCommits?: number;
+    readonly witness?: CommitWitness;
+    readonly books?: Pick<BooksReader, 'readBooks'> | undefined;
+  },
   listener: Pick<SettlementListener, 'booksCommitted'>,
 ): Promise<FrontierProgress> {
   let commits = 0;
@@ -93,7 +104,7 @@ export async function advanceFrontier(
   while (commits < (options.maxCommits ?? COMMITS_PER_CALL_MAX) && stale <= STALE_RETRIES_MAX) {
     const input = await store.readFreezeInput();
     frozenThrough = input.frontier;
-    const commit = computeFreeze(input, options);
+    const commit = computeFreeze(input, options, await readClosedHour(input, options.books));
     if (commit === null) break;
     options.witness?.committing(commit, { previousHash: input.hash, facts: input.facts });
     if ((await store.commitFreeze(commit)) === 'stale') {
@@ -106,6 +117,19 @@ export async function advanceFrontier(
     listener.booksCommitted(commit.books);
   }
   return { frozenThrough, commits };
+}
+
+/**
+ * Books of the hour that closes with the frontier's next window, read after the snapshot: they change with a freeze, which makes the commit stale.
+ * Empty within an hour: the frontier crosses each hour edge once, so that each hour is looked at once.
+ */
+async function readClosedHour(
+  { frontier, nowMs }: FreezeInput,
+  books: Pick<BooksReader, 'readBooks'> | undefined,
+): Promise<readonly BookCell[]> {
+  if (books === undefined || frontier === null || hourOf(frontier + 1) !== frontier + 1) return [];
+  if (frontier >= windowOf(nowMs) - FREEZE_DELAY_WINDOWS) return [];
+  return books.readBooks({ from: hourOf(frontier), to: frontier + 1 });
 }
 
 function findFreezeEnd(input: FreezeInput, frontier: number, live: FreezeInput['members']): number | null {

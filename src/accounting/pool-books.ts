@@ -2,6 +2,7 @@
 // Not here: how far the freeze reaches and its hash (frontier.ts).
 import { freezeWindow, type FrozenWindow, type JournalPublication } from '#attribution/freeze-window.ts';
 import { capacityNanoUsd } from '#attribution/window-capacity.ts';
+import type { BusySource } from '#domain/busy-source.ts';
 import { poolHourNanoUsd, priceAt, type PoolFacts } from '#domain/pool-facts.ts';
 import type { BookIncrement, BookMetric, FreezeInput, ShareWindow } from '#domain/settlement.ts';
 import { hourOf } from '#domain/window.ts';
@@ -25,6 +26,12 @@ export interface PoolBooks {
 }
 
 type Sums = Partial<Record<BookMetric, bigint>>;
+
+const WINDOWS_BY_SOURCE = {
+  in_flight: 'inFlightWindows',
+  engine: 'engineWindows',
+  dcgm: 'dcgmWindows',
+} as const satisfies Record<BusySource, BookMetric>;
 
 /**
  * Capacity accrues in every provisioned window whether or not anybody published; the sum over runs in closed form is the sum over windows,
@@ -126,6 +133,9 @@ function addWindow(sums: Sums, frozen: FrozenWindow): void {
   add(sums, 'busyMs', BigInt(frozen.busyMs));
   add(sums, 'flightMs', BigInt(frozen.flightMs));
   add(sums, 'provisionedSeconds', BigInt(frozen.provisionedSeconds));
+  add(sums, 'inFlightMs', BigInt(frozen.inFlightMs));
+  add(sums, 'deviceActiveMs', BigInt(frozen.deviceActiveMs));
+  if (frozen.busyMs > 0) add(sums, WINDOWS_BY_SOURCE[frozen.busySource], 1n);
 }
 
 function add(sums: Sums, metric: BookMetric, amount: bigint): void {
@@ -142,6 +152,7 @@ function toShares(pool: string, window: number, frozen: FrozenWindow): PoolBooks
       gpuMicros: share.gpuMicros.toString(),
       weights: share.setAside ? null : frozen.weights,
       nanoUsdPerGpuHour: frozen.nanoUsdPerGpuHour.toString(),
+      ...(share.setAside || frozen.weights === null ? {} : { busySource: frozen.busySource }),
     },
   }));
 }

@@ -1,9 +1,11 @@
 // Seals windows: decides how far, and turns every attempt's facts into slices and publications, each window once.
 // Not here: sending them (sync-loop.ts), pricing slices (claim.ts).
 import { addFeatures, createFeatures, type SliceFeatures } from '#attribution/work-model.ts';
+import type { WindowActivity } from '#domain/busy-source.ts';
 import type { Publication, WindowFeatures } from '#domain/settlement.ts';
 import { windowOf } from '#domain/window.ts';
 import type { AttemptRegistry } from './attempt-registry.ts';
+import type { ToldWindow } from './device-activity.ts';
 import { addSealed, placeLateFacts } from './late-facts.ts';
 import type { ProfileOf } from './profile-of.ts';
 import type { SealedSlice } from './sealed-slices.ts';
@@ -33,6 +35,8 @@ export interface SealOptions {
   readonly sealedThrough: number;
   /** Last window to seal now; see `sealableThrough`. */
   readonly to: number;
+  /** What engines and DCGM say of windows up to `to`; of those sealed before nothing can be told any more. */
+  readonly told?: readonly ToldWindow[];
 }
 
 /**
@@ -78,6 +82,7 @@ export function sealWindows(options: SealOptions): Sealing {
     if (attempt.lastWindow !== null && attempt.lastWindow <= options.to) options.registry.markSealed(attempt);
     else attempt.features?.dropBefore((options.to + 1) * 1000);
   }
+  for (const told of options.told ?? []) addTold(drafts, told, options.sealedThrough);
   return {
     sealedThrough: options.to,
     publications: [...drafts.values()].map(publish),
@@ -208,20 +213,38 @@ interface Draft {
   readonly deployments: Record<string, WindowFeatures>;
   readonly n: number[];
   readonly busy: Uint8Array;
+  activity?: WindowActivity;
+  deviceActiveMs?: number;
 }
 
 function addToDraft(drafts: Map<string, Draft>, start: AttemptIdentity, part: SlicePart): void {
-  const key = `${part.window}\n${start.pool}`;
-  let draft = drafts.get(key);
-  if (draft === undefined) {
-    const n = Array.from({ length: 10 }, () => 0);
-    draft = { pool: start.pool, window: part.window, deployments: {}, n, busy: new Uint8Array(125) };
-    drafts.set(key, draft);
-  }
+  const draft = draftOf(drafts, start.pool, part.window);
   const sum = (draft.deployments[start.deployment] ??= createFeatures());
   addFeatures(sum, part.features);
   addSequenceMs(draft.n, part.timeline, part.window);
   addBusyBits(draft.busy, part.timeline, part.window);
+}
+
+function draftOf(drafts: Map<string, Draft>, pool: string, window: number): Draft {
+  const key = `${window}\n${pool}`;
+  const known = drafts.get(key);
+  if (known !== undefined) return known;
+  const n = Array.from({ length: 10 }, () => 0);
+  const draft: Draft = { pool, window, deployments: {}, n, busy: new Uint8Array(125) };
+  drafts.set(key, draft);
+  return draft;
+}
+
+/** Others may have work in a window in which this process has none, so what it knows of the GPUs is published all the same. */
+function addTold(drafts: Map<string, Draft>, told: ToldWindow, sealedThrough: number): void {
+  if (told.window <= sealedThrough) return;
+  const isOurs = drafts.has(`${told.window}\n${told.pool}`);
+  const { activity, deviceActiveMs = 0 } = told;
+  const tellsBusy = activity !== undefined && (isOurs || activity.busyMs > 0);
+  if (!tellsBusy && deviceActiveMs === 0) return;
+  const draft = draftOf(drafts, told.pool, told.window);
+  if (tellsBusy) draft.activity = activity;
+  if (deviceActiveMs > 0) draft.deviceActiveMs = deviceActiveMs;
 }
 
 function publish(draft: Draft): Publication {

@@ -1,4 +1,5 @@
 // One round of settlement: seal, journal, send, move the frontier, claim. Not here: timers (create-accounting.ts), joining (join-store.ts).
+import type { BooksReader } from '#domain/books.ts';
 import type { Log } from '#domain/log.ts';
 import type { SettlementListener } from '#domain/settlement-listener.ts';
 import type { SyncReply } from '#domain/settlement.ts';
@@ -6,6 +7,7 @@ import { AttemptRegistry } from './attempt-registry.ts';
 import { buildClaim, type BuiltClaim, settlesThrough } from './claim.ts';
 import { FreezeWitness } from './freeze-witness.ts';
 import { advanceFrontier } from './frontier.ts';
+import type { DeviceActivity } from './device-activity.ts';
 import type { Journal } from './journal.ts';
 import { replayJournal, windowRange } from './journal-replay.ts';
 import type { LoggedMessage, MessageLog } from './message-log.ts';
@@ -32,6 +34,10 @@ export interface SyncParts {
   readonly listener: SettlementListener;
   readonly horizonMs: number;
   readonly silenceMs: number;
+  /** Books of closed hours; without it nothing is told unmetered. */
+  readonly books?: Pick<BooksReader, 'readBooks'> | undefined;
+  /** What the engines' statistics and DCGM say, where this process asks them. */
+  readonly activity?: DeviceActivity | undefined;
 }
 
 /** Counters since the start. */
@@ -149,14 +155,13 @@ export class SyncLoop {
 
   /** Moves the frontier where it is this process's turn; returns the number of freezes made. */
   async advance(): Promise<number> {
-    const { session, journal, silenceMs, listener } = this.#parts;
+    const { session, journal, silenceMs, listener, books } = this.#parts;
     const { reply } = session;
     if (reply === null || this.#stoppedBecause !== null) return 0;
     const first = reply.members[0] === journal.identity.journal;
     if (!first && session.frontierStillMs < FRONTIER_PATIENCE_MS) return 0;
-    const silenceSeconds = silenceMs / 1000;
-    const witness = this.#witness;
-    const progress = await session.call((store) => advanceFrontier(store, { silenceSeconds, witness }, listener));
+    const options = { silenceSeconds: silenceMs / 1000, witness: this.#witness, books };
+    const progress = await session.call((store) => advanceFrontier(store, options, listener));
     return progress?.commits ?? 0;
   }
 
@@ -180,8 +185,9 @@ export class SyncLoop {
   }
 
   #seal(sealedThrough: number, to: number): Sealing {
-    const { registry, estimates, profileOf } = this.#parts;
-    const sealing = sealWindows({ registry, estimates, profileOf, sealedThrough, to });
+    const { registry, estimates, profileOf, activity } = this.#parts;
+    const told = activity?.take(to) ?? [];
+    const sealing = sealWindows({ registry, estimates, profileOf, sealedThrough, to, told });
     this.counters.overEstimates += sealing.overEstimates;
     this.counters.underEstimates += sealing.underEstimates;
     return sealing;

@@ -1,8 +1,9 @@
 // Freezes one window of one pool: capacity into charged and idle, charged and GPU time into a share per journal. Pure.
 // Not here: runs of windows without traffic and the books (accounting/frontier.ts), a journal's own split (accounting).
+import type { BusySource } from '#domain/busy-source.ts';
 import { poolHourNanoUsd, priceAt, type PoolFacts } from '#domain/pool-facts.ts';
 import type { FrozenWeights, Publication } from '#domain/settlement.ts';
-import { BUSY_MAP_BYTES, countBusyMs, mergeBusy, parseBusyMap } from './busy-map.ts';
+import { chooseActivity, readBusyTime, sumDeviceActiveMs } from './busy-time.ts';
 import { freezeWeights } from './frozen-weights.ts';
 import { isSoundPublication } from './sound-publication.ts';
 import { splitExactly } from './split-exactly.ts';
@@ -50,6 +51,12 @@ export interface FrozenWindow {
   readonly gpuMicros: bigint;
   /** B: milliseconds with an attempt in flight, 0 where no work could be charged. */
   readonly busyMs: number;
+  /** Where `busyMs` was read. */
+  readonly busySource: BusySource;
+  /** Milliseconds with an attempt in flight, whatever the source. */
+  readonly inFlightMs: number;
+  /** GPU activity that DCGM told of in this window's publications, ms. */
+  readonly deviceActiveMs: number;
   /** Σ milliseconds in flight of all attempts: divided by busyMs it is the mean concurrency. */
   readonly flightMs: number;
   /** 1 where the window's capacity was paid for. */
@@ -73,7 +80,7 @@ export function freezeWindow(input: WindowToFreeze): FrozenWindow {
   const price = facts === undefined ? undefined : priceAt(facts, window);
   const hourNanoUsd = facts === undefined || price === undefined ? 0n : poolHourNanoUsd(facts, price);
   const capacity = provisioned ? capacityNanoUsd(hourNanoUsd, window, window) : 0n;
-  const division = divideWork(usable, facts);
+  const division = divideWork(usable, input, facts);
   const charged = (capacity * BigInt(division.busyMs)) / 1000n;
   const gpuMillionths = BigInt(facts?.gpuMillionths ?? 0);
   const gpuMicros = (BigInt(division.busyMs) * gpuMillionths) / 1000n;
@@ -89,16 +96,21 @@ export function freezeWindow(input: WindowToFreeze): FrozenWindow {
     capacityGpuMicros: provisioned ? gpuMillionths : 0n,
     gpuMicros,
     busyMs: division.busyMs,
+    busySource: division.busySource,
+    inFlightMs: division.inFlightMs,
+    deviceActiveMs: sumDeviceActiveMs(input.publications.map((entry) => entry.publication)),
     flightMs: division.flightMs,
     provisionedSeconds: provisioned ? 1 : 0,
     weights: division.weights,
     nanoUsdPerGpuHour: BigInt(price?.nanoUsdPerGpuHour ?? 0),
-    shares: shareOut(input.publications, division.byJournal, { charged, gpuMicros }),
+    shares: shareOut(input.publications.filter(hasWork), division.byJournal, { charged, gpuMicros }),
   };
 }
 
 interface Division {
   readonly busyMs: number;
+  readonly busySource: BusySource;
+  readonly inFlightMs: number;
   readonly flightMs: number;
   readonly weights: FrozenWeights | null;
   readonly byJournal: ReadonlyMap<string, bigint>;
@@ -111,16 +123,30 @@ function isUsable(publication: Publication, facts: PoolFacts): boolean {
   );
 }
 
-function divideWork(usable: readonly JournalPublication[], facts: PoolFacts | undefined): Division {
+/** False for a publication that only tells what the GPUs did: it has no share. */
+function hasWork({ publication }: JournalPublication): boolean {
+  const tells = publication.activity !== undefined || publication.deviceActiveMs !== undefined;
+  return !tells || Object.keys(publication.deployments ?? {}).length > 0;
+}
+
+function divideWork(
+  usable: readonly JournalPublication[],
+  { publications }: WindowToFreeze,
+  facts: PoolFacts | undefined,
+): Division {
   const flightMs = sumFlightMs(usable, facts);
-  const nothing = { busyMs: 0, flightMs, weights: null, byJournal: weighJournals(usable, undefined) };
-  const busyMs = unionBusyMs(usable);
+  const { busyMs, source, inFlightMs } = readBusyTime(
+    usable.map((entry) => entry.publication),
+    chooseActivity(publications.map((entry) => entry.publication)),
+  );
+  const read = { busySource: source, inFlightMs, flightMs };
+  const nothing = { ...read, busyMs: 0, weights: null, byJournal: weighJournals(usable, undefined) };
   if (facts === undefined || busyMs === 0) return nothing;
   const sequenceMs = sumSequenceMs(usable);
   for (const mode of ['by-work', 'by-flight'] as const) {
     const weights = freezeWeights(sequenceMs, facts, mode);
     const byJournal = weighJournals(usable, parseFrozenWeights(weights));
-    if ([...byJournal.values()].some((weight) => weight > 0n)) return { busyMs, flightMs, weights, byJournal };
+    if ([...byJournal.values()].some((weight) => weight > 0n)) return { ...read, busyMs, weights, byJournal };
   }
   return nothing;
 }
@@ -155,15 +181,6 @@ function shareOut(
       { nanoUsd: nano.get(journal) ?? 0n, gpuMicros: gpu.get(journal) ?? 0n, setAside: !byJournal.has(journal) },
     ]),
   );
-}
-
-function unionBusyMs(usable: readonly JournalPublication[]): number {
-  const union = new Uint8Array(BUSY_MAP_BYTES);
-  for (const { publication } of usable) {
-    const map = parseBusyMap(publication.busy);
-    if (map !== null) mergeBusy(union, map);
-  }
-  return countBusyMs(union);
 }
 
 function sumSequenceMs(usable: readonly JournalPublication[]): number[] {

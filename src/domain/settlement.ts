@@ -1,5 +1,7 @@
 // The settlement protocol's messages and snapshots (shared/design/settlement.md). Not here: the port that takes them (settlement-store.ts).
 // Everything here is plain JSON: integers that can exceed 2^53 travel as decimal strings (NanoText, FemtoText).
+import { BOOK_METRICS, type BookMetric } from './book-metrics.ts';
+import type { BusySource, WindowActivity } from './busy-source.ts';
 import type { FactBook, NanoText } from './pool-facts.ts';
 import type { SettledRecord } from './usage-record.ts';
 
@@ -30,6 +32,10 @@ export interface Publication {
   readonly n: readonly number[];
   /** Base64 of 125 bytes: bit i (LSB first in each byte) = an attempt was in flight in millisecond i. */
   readonly busy: string;
+  /** Of the process that reads the engine's statistics or DCGM, also for windows in which it has no attempt of its own. */
+  readonly activity?: WindowActivity;
+  /** GPU activity in ms (mean over the pool's GPUs) that DCGM told of since the last such figure; see BOOK_METRICS. */
+  readonly deviceActiveMs?: number;
 }
 
 /** From `window` on, this process's health checks say the pool answers, or not. */
@@ -174,6 +180,8 @@ export interface ShareWindow {
   /** Null when the share is zero because the publication was set aside (no facts, no busy time). */
   readonly weights: FrozenWeights | null;
   readonly nanoUsdPerGpuHour: NanoText;
+  /** Where the window's busy time was read; absent in shares frozen before this was recorded. */
+  readonly busySource?: BusySource;
 }
 
 /** What one freeze gave one journal. */
@@ -196,32 +204,7 @@ export interface BookIncrement {
   readonly metrics: Readonly<Partial<Record<BookMetric, string>>>;
 }
 
-/**
- * capacity = charged + idle + unmetered. `unavailable` and `unobserved` are sub-lines of idle; `claimed` is the part of charged held by teams.
- * `inFlightMs`: milliseconds with an attempt in flight; `deviceActiveMs`: GPU activity by DCGM, mean over the pool's GPUs, booked when it was
- * learned; `…Windows`: windows with busy time, by where it was read.
- */
-export const BOOK_METRICS = [
-  'capacityNanoUsd',
-  'chargedNanoUsd',
-  'idleNanoUsd',
-  'unavailableNanoUsd',
-  'unobservedNanoUsd',
-  'unmeteredNanoUsd',
-  'claimedNanoUsd',
-  'capacityGpuMicros',
-  'chargedGpuMicros',
-  'busyMs',
-  'flightMs',
-  'provisionedSeconds',
-  'inFlightMs',
-  'deviceActiveMs',
-  'inFlightWindows',
-  'engineWindows',
-  'dcgmWindows',
-] as const;
-
-export type BookMetric = (typeof BOOK_METRICS)[number];
+export { BOOK_METRICS, type BookMetric };
 
 /** State a freeze is computed from, read in one consistent snapshot. */
 export interface FreezeInput {

@@ -30,6 +30,8 @@ export interface PoolLabels {
   /** Sorted names joined by `+`. */
   readonly deployment: string;
   readonly gpu: string;
+  /** Some upstream of theirs names a DCGM exporter, so that energy and unmetered activity are known. */
+  readonly hasDcgm: boolean;
 }
 
 /** The words of one config; a reload makes new ones, while series already counted stay. */
@@ -70,14 +72,24 @@ function known(names: { has(name: string): boolean }, name: string): string {
 }
 
 function listPools(deployments: readonly DeploymentConfig[]): readonly PoolLabels[] {
-  const members = new Map<string, { names: Set<string>; gpu: string }>();
+  const members = new Map<string, { names: Set<string>; gpu: string; hasDcgm: boolean }>();
   for (const { name, gpu, upstreams } of deployments) {
-    for (const { pool } of upstreams) {
-      const entry = members.get(pool) ?? { names: new Set(), gpu };
+    for (const { pool, dcgm } of upstreams) {
+      const entry = members.get(pool) ?? { names: new Set(), gpu, hasDcgm: false };
       entry.names.add(name);
+      entry.hasDcgm ||= dcgm !== '';
       members.set(pool, entry);
     }
   }
-  const labels = [...members.values()].map(({ names, gpu }) => ({ deployment: [...names].sort().join('+'), gpu }));
-  return [...new Map(labels.map((pool) => [`${pool.deployment} ${pool.gpu}`, pool])).values()];
+  const labels = [...members.values()].map(({ names, gpu, hasDcgm }) => ({
+    deployment: [...names].sort().join('+'),
+    gpu,
+    hasDcgm,
+  }));
+  const merged = new Map<string, PoolLabels>();
+  for (const pool of labels) {
+    const key = `${pool.deployment} ${pool.gpu}`;
+    merged.set(key, { ...pool, hasDcgm: pool.hasDcgm || merged.get(key)?.hasDcgm === true });
+  }
+  return [...merged.values()];
 }

@@ -20,6 +20,7 @@ import {
 } from './settlement-metrics.ts';
 import { registerStateGauges } from './state-gauges.ts';
 import type { MetricsSources } from './state-gauges.ts';
+import { createTelemetryMetrics, type StatisticsPollers, type StatisticsTarget } from './telemetry-metrics.ts';
 import { createUpstreamMetrics, type RetryLabel } from './upstream-metrics.ts';
 
 export type { MetricsSources } from './state-gauges.ts';
@@ -34,6 +35,10 @@ export interface Metrics extends RecordListener, SettlementListener {
   /** An upstream was left out because requests to it failed; by its name in the config. */
   upstreamEjected(target: { readonly deployment: string; readonly upstream: string }): void;
   retried(deployment: string, result: RetryLabel): void;
+  /** Joules that a pool's GPUs used since this was told last; deployments that share it are joined by `+`. */
+  energyUsed(pool: { readonly deployment: string; readonly gpu: string }, joules: number): void;
+  /** Statistics were asked for and could not be read. */
+  statisticsFailed(target: StatisticsTarget): void;
   /** Milliseconds a request spent in the gateway before it was sent to an engine. */
   overheadObserved(
     target: { readonly model: string | null; readonly deployment: string | null },
@@ -47,6 +52,8 @@ export interface MetricsOptions {
   readonly config: Config;
   readonly books: BooksReader;
   readonly sources: MetricsSources;
+  /** What this process asks of engines and DCGM exporters now; default: nothing. */
+  readonly statisticsPollers?: StatisticsPollers;
   readonly clock: Clock;
   readonly log: Log;
   /** Version of this program. */
@@ -63,8 +70,11 @@ export function createMetrics(options: MetricsOptions): Metrics {
   let labels = createMetricLabels(config);
   const { queueLengths } = options.sources;
   const upstreams = createUpstreamMetrics(registry, { queueLengths, labels: () => labels });
+  const pollers = options.statisticsPollers ?? (() => []);
+  const telemetry = createTelemetryMetrics(registry, { pollers, labels: () => labels });
   const prepare = () => {
     upstreams.prepare();
+    telemetry.prepare();
     prepareRequestMetrics(requests, labels);
     prepareSettlementMetrics(settlement, labels);
   };
@@ -95,6 +105,8 @@ export function createMetrics(options: MetricsOptions): Metrics {
       }),
     upstreamEjected: (target) => guarded('ejection', () => upstreams.ejected(target)),
     retried: (deployment, result) => guarded('retry', () => upstreams.retried(deployment, result)),
+    energyUsed: (pool, joules) => guarded('energy', () => telemetry.energyUsed(pool, joules)),
+    statisticsFailed: (target) => guarded('statistics', () => telemetry.statisticsFailed(target)),
     overheadObserved: ({ model, deployment }, overheadMs) =>
       guarded('overhead', () => {
         const target = { model: labels.model(model), deployment: labels.deployment(deployment) };

@@ -1,4 +1,5 @@
 // Metrics of settled money and GPU time: what this gateway claimed for teams, and what it booked of capacity.
+import type { BusySource } from '#domain/busy-source.ts';
 import type { BookIncrement, BookMetric, CellIncrement, CellMetric, SettledRecordJson } from '#domain/settlement.ts';
 import type { Outcome } from '#domain/usage-record.ts';
 import { Counter } from 'prom-client';
@@ -19,6 +20,12 @@ const WASTED_OUTCOMES = [
   'timed_out',
   'interrupted',
 ] as const satisfies readonly Outcome[];
+
+const BUSY_WINDOWS = [
+  ['in_flight', 'inFlightWindows'],
+  ['engine', 'engineWindows'],
+  ['dcgm', 'dcgmWindows'],
+] as const satisfies readonly (readonly [BusySource, BookMetric])[];
 
 /** The metrics; `countClaim` and `countBooks` feed them, `prepareSettlementMetrics` shows them at 0. */
 export function createSettlementMetrics(registry: Registry) {
@@ -61,8 +68,20 @@ export function createSettlementMetrics(registry: Registry) {
     ),
     idleCost: pool(
       'inferometer_idle_cost_usd_total',
-      'Dollars of provisioned GPU time without a request in flight, booked by this gateway, unavailable and unobserved time included. Left out: what other gateways booked.',
+      "Dollars of provisioned GPU time without a request in flight, booked by this gateway, unavailable and unobserved time included. Left out: what other gateways booked; what is found unmetered at an hour's end is taken off what follows.",
     ),
+    unmeteredCost: pool(
+      'inferometer_unmetered_cost_usd_total',
+      "Dollars of GPU time that DCGM saw used beyond the time with a request in flight, moved out of idle at each hour's end by this gateway. Left out: deployments without a DCGM exporter; what other gateways booked.",
+    ),
+    busyWindows: new Counter({
+      name: 'inferometer_busy_windows_total',
+      help: 'Seconds with charged work that this gateway booked, by where their busy time was read: in_flight, engine (its iteration rows) or dcgm. Left out: seconds without work; what other gateways booked.',
+      labelNames: [...perPool, 'source'] as const,
+      registers,
+    }),
+    /** By series: idle dollars that were counted before they were found unmetered; a counter cannot fall. */
+    idleOwed: new Map<string, number>(),
   };
 }
 
@@ -79,10 +98,12 @@ export function prepareSettlementMetrics(metrics: SettlementMetrics, labels: Met
       for (const outcome of WASTED_OUTCOMES) metrics.wastedCost.inc({ team, model, deployment, outcome }, 0);
     }
   }
-  for (const pool of labels.pools) {
-    metrics.capacityGpuSeconds.inc({ ...pool }, 0);
-    metrics.capacityCost.inc({ ...pool }, 0);
-    metrics.idleCost.inc({ ...pool }, 0);
+  for (const { deployment, gpu, hasDcgm } of labels.pools) {
+    metrics.capacityGpuSeconds.inc({ deployment, gpu }, 0);
+    metrics.capacityCost.inc({ deployment, gpu }, 0);
+    metrics.idleCost.inc({ deployment, gpu }, 0);
+    if (hasDcgm) metrics.unmeteredCost.inc({ deployment, gpu }, 0);
+    for (const [source] of BUSY_WINDOWS) metrics.busyWindows.inc({ deployment, gpu, source }, 0);
   }
 }
 
@@ -142,8 +163,19 @@ export function countBooks(metrics: SettlementMetrics, labels: MetricLabels, boo
     const pool = isKnown ? { deployment: deployments, gpu } : { deployment: OTHER, gpu: OTHER };
     add(metrics.capacityGpuSeconds, pool, toUnits(read('capacityGpuMicros'), 1e6));
     add(metrics.capacityCost, pool, toUnits(read('capacityNanoUsd'), 1e9));
-    add(metrics.idleCost, pool, toUnits(read('idleNanoUsd'), 1e9));
+    addIdle(metrics, pool, toUnits(read('idleNanoUsd'), 1e9));
+    add(metrics.unmeteredCost, pool, toUnits(read('unmeteredNanoUsd'), 1e9));
+    for (const [source, metric] of BUSY_WINDOWS)
+      add(metrics.busyWindows, { ...pool, source }, toUnits(read(metric), 1));
   }
+}
+
+/** Idle that turned out unmetered is taken off the idle that follows. */
+function addIdle(metrics: SettlementMetrics, pool: { deployment: string; gpu: string }, usd: number): void {
+  const key = `${pool.deployment} ${pool.gpu}`;
+  const left = usd - (metrics.idleOwed.get(key) ?? 0);
+  metrics.idleOwed.set(key, Math.max(0, -left));
+  add(metrics.idleCost, pool, left);
 }
 
 /** The exact integer becomes a float here, at the edge, and nowhere before. */

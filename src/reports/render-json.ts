@@ -106,6 +106,9 @@ function toPoolJson(pool: ReportPool): Readonly<Record<string, unknown>> {
       from: formatStart(from),
     })),
     profile: { source: pool.profileSource, fitError: pool.profileFitError },
+    busySources: Object.fromEntries(
+      Object.entries(pool.busySeconds).map(([source, seconds]) => [source, Number(seconds)]),
+    ),
     capacityGpuSeconds: toSeconds(pool.capacityGpuMicros),
     capacityNanoUsd: String(pool.capacityNanoUsd),
     chargedNanoUsd: String(pool.chargedNanoUsd),

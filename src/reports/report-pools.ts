@@ -69,6 +69,7 @@ function sumPool(
     unavailableNanoUsd: sum('unavailableNanoUsd'),
     unobservedNanoUsd: sum('unobservedNanoUsd'),
     unmeteredNanoUsd: sum('unmeteredNanoUsd'),
+    busySeconds: { in_flight: sum('inFlightWindows'), engine: sum('engineWindows'), dcgm: sum('dcgmWindows') },
     pendingNanoUsd: sum('chargedNanoUsd') - sum('claimedNanoUsd'),
   };
 }

@@ -1,4 +1,5 @@
 // The report as the inside knows it: contract §6 with money as bigint. render-json.ts turns it into the wire's shape.
+import type { BusySource } from '#domain/busy-source.ts';
 import type { CellMetric } from '#domain/settlement.ts';
 import type { Dimension, DimensionValues } from './dimensions.ts';
 
@@ -50,6 +51,8 @@ export interface ReportPool {
   readonly unavailableNanoUsd: bigint;
   readonly unobservedNanoUsd: bigint;
   readonly unmeteredNanoUsd: bigint;
+  /** Seconds with charged work, by where their busy time was read. */
+  readonly busySeconds: Readonly<Record<BusySource, bigint>>;
   /** Charged but not yet in any team's row. */
   readonly pendingNanoUsd: bigint;
 }

@@ -58,11 +58,13 @@ function read(text: string, series: string): number | undefined {
 const GOLDEN_NAMES = [
   'inferometer_attribution_residual_gpu_seconds',
   'inferometer_build_info',
+  'inferometer_busy_windows_total',
   'inferometer_capacity_cost_usd_total',
   'inferometer_capacity_gpu_seconds_total',
   'inferometer_config_last_reload_successful',
   'inferometer_cost_usd_total',
   'inferometer_deployment_info',
+  'inferometer_energy_joules_total',
   'inferometer_engine_profile_milliseconds',
   'inferometer_gateway_overhead_seconds',
   'inferometer_gpu_seconds_total',
@@ -81,11 +83,14 @@ const GOLDEN_NAMES = [
   'inferometer_requests_total',
   'inferometer_retries_total',
   'inferometer_settlement_lag_seconds',
+  'inferometer_statistics_failures_total',
+  'inferometer_statistics_poller',
   'inferometer_store_up',
   'inferometer_time_per_output_token_seconds',
   'inferometer_time_to_first_token_seconds',
   'inferometer_tokens_by_source_total',
   'inferometer_tokens_total',
+  'inferometer_unmetered_cost_usd_total',
   'inferometer_upstream_ejections_total',
   'inferometer_upstream_up',
   'inferometer_wasted_cost_usd_total',
@@ -111,6 +116,47 @@ describe('the exposition', () => {
     expect(stderr.trim().split('\n')).toEqual([
       'inferometer_engine_profile_milliseconds use base unit "seconds" instead of "milliseconds"',
     ]);
+  });
+});
+
+describe('statistics beside requests', () => {
+  const PLAIN = createSampleConfig({
+    deployments: [{ ...LLAMA, upstreams: LLAMA.upstreams.map((upstream) => ({ ...upstream, dcgm: '' })) }],
+  });
+
+  test('energy and unmetered cost are shown only where a DCGM exporter can know them', async () => {
+    const text = await create({ config: PLAIN }).render();
+    expect(text).not.toMatch(/^inferometer_(energy_joules|unmetered_cost_usd)_total\{/m);
+  });
+
+  test('energy adds up, failures and the one who asks are told by upstream and source', async () => {
+    const metrics = create({
+      statisticsPollers: () => [{ deployment: 'llama-70b', upstream: 'trt-1', source: 'dcgm' }],
+    });
+    metrics.energyUsed({ deployment: 'llama-70b', gpu: 'H100-SXM' }, 12.5);
+    metrics.energyUsed({ deployment: 'llama-70b', gpu: 'H100-SXM' }, Number.NaN);
+    metrics.energyUsed({ deployment: 'client-made', gpu: 'x' }, 1);
+    metrics.statisticsFailed({ deployment: 'llama-70b', upstream: 'trt-1', source: 'iterations' });
+    const text = await metrics.render();
+    expect(read(text, 'inferometer_energy_joules_total{deployment="llama-70b",gpu="H100-SXM"}')).toBe(12.5);
+    const labels = (source: string) => `{deployment="llama-70b",upstream="trt-1",source="${source}"}`;
+    expect(read(text, `inferometer_statistics_failures_total${labels('iterations')}`)).toBe(1);
+    expect(read(text, `inferometer_statistics_poller${labels('dcgm')}`)).toBe(1);
+    expect(read(text, `inferometer_statistics_poller${labels('requests')}`)).toBe(0);
+    expect(text).not.toContain('client-made');
+  });
+
+  test('idle that is found unmetered later is taken off what follows, so that the parts of capacity add up', async () => {
+    const metrics = create();
+    const booked = (values: Record<string, string>) =>
+      metrics.booksCommitted([{ hour: 0, pool: 'p', deployments: 'llama-70b', gpu: 'H100-SXM', metrics: values }]);
+    booked({ capacityNanoUsd: '5000000000', idleNanoUsd: '5000000000', engineWindows: '3' });
+    booked({ idleNanoUsd: '-2000000000', unmeteredNanoUsd: '2000000000' });
+    booked({ capacityNanoUsd: '5000000000', idleNanoUsd: '5000000000' });
+    const text = await metrics.render();
+    const of = (name: string) => read(text, `inferometer_${name}_total{deployment="llama-70b",gpu="H100-SXM"}`);
+    expect([of('capacity_cost_usd'), of('idle_cost_usd'), of('unmetered_cost_usd')]).toEqual([10, 8, 2]);
+    expect(read(text, 'inferometer_busy_windows_total{deployment="llama-70b",gpu="H100-SXM",source="engine"}')).toBe(3);
   });
 });
 

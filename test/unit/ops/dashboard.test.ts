@@ -8,7 +8,7 @@ import { readDashboard, type Panel } from '#test/support/dashboard.ts';
 const dashboard = readDashboard();
 const panels = dashboard.panels.filter((panel) => panel.type !== 'row');
 const named = panels.map((panel) => [panel.title, panel] as const);
-const UNITS = ['currencyUSD', 'percentunit', 'short', 's', 'ms', 'reqps', 'none'];
+const UNITS = ['currencyUSD', 'percentunit', 'short', 's', 'ms', 'reqps', 'watt', 'none'];
 const VARIABLES = ['$team', '$model', '$deployment', '$__rate_interval', '$__range'];
 
 describe('the dashboard', () => {
@@ -50,7 +50,7 @@ describe('the dashboard', () => {
 
   test('shows money, tokens, use, latency and health', () => {
     const shown = new Set(panels.flatMap((panel) => panel.targets.flatMap((target) => readMetricNames(target.expr))));
-    const later = /budget|energy|unmetered/;
+    const later = /budget/;
     const missing = [...METRIC_NAMES].filter(
       (name) => !later.test(name) && !/_(count|sum)$/.test(name) && !shown.has(name),
     );

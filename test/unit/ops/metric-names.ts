@@ -37,6 +37,9 @@ const COUNTERS_AND_GAUGES = [
   'build_info',
   'engine_profile_milliseconds',
   'energy_joules_total',
+  'busy_windows_total',
+  'statistics_failures_total',
+  'statistics_poller',
 ];
 
 const HISTOGRAMS = [

@@ -115,6 +115,7 @@ describe('the example of the contract', () => {
           gpu: 'H100-SXM',
           prices: [{ name: 'h100-reserved', usdPerGpuHour: '2.5', from: '2026-01-01' }],
           profile: { source: 'declared', fitError: null },
+          busySources: { in_flight: 0, engine: 0, dcgm: 0 },
           capacityGpuSeconds: 14400,
           capacityNanoUsd: '10000000000',
           chargedNanoUsd: '8573387',
