@@ -1,8 +1,6 @@
-// The metered routes of KServe's HTTP protocol: find the deployment by the path, admit, ask for token counts where the model can say
-// them, relay. Bodies with tensors reach the engine byte for byte.
+// The metered routes of KServe's HTTP protocol: find the deployment by the path, ask for token counts where the model can say them. Bodies with tensors reach the engine byte for byte.
 import type { IncomingHttpHeaders } from 'node:http';
 import type { DeploymentConfig } from '#config/config.ts';
-import { admit } from './admit.ts';
 import type { DataPlane } from './data-plane.ts';
 import { GenerateObserver, GenerateStreamObserver, InferObserver } from './kserve-answer.ts';
 import type { KserveModelInputs } from './kserve-model-inputs.ts';
@@ -17,12 +15,10 @@ import {
 import type { MeteredRoute } from './metered-routes.ts';
 import type { AnswerObserver } from './observe-answer.ts';
 import type { ParsedRequest } from './parse-request.ts';
-import { ClientGoneError } from './read-body.ts';
 import { receiveBody } from './receive-body.ts';
-import { Relay } from './relay.ts';
+import { chooseDeployment, relayByRank } from './relay-by-rank.ts';
 import { SentBodies } from './sent-body.ts';
 import type { ModelRouter } from './route-model.ts';
-import { runRelay } from './serve-inference.ts';
 import type { Exchange } from './serve-request.ts';
 
 /** What one path of a model is served with. */
@@ -35,34 +31,29 @@ export interface KserveTarget {
 
 /** Serves `infer`, `generate` or `generate_stream`. Throws the GatewayError that refuses; resolves when the answer is complete. */
 export async function serveKserveInference(plane: DataPlane, target: KserveTarget, exchange: Exchange): Promise<void> {
-  const { req, res, meter, idHeaders } = exchange;
+  const { req, meter } = exchange;
   const { path, router } = target;
   meter.route = renderKserveRoute(path.action);
   meter.requestedModel = path.model;
   meter.stream = path.action === 'generate_stream';
-  const named = req.headers['x-inferometer-deployment'];
-  const deployment = router.route({
-    caller: meter.caller,
-    model: path.model,
-    deployment: typeof named === 'string' ? named : undefined,
-  });
-  meter.deployment = deployment.name;
-  meter.model = deployment.models[0] ?? null;
+  const chosen = chooseDeployment(router, exchange);
   const body = await receiveBody(plane, exchange);
   const prepared = path.action === 'infer' ? readInfer(body, path.model, req.headers) : readGenerate(body, path);
-  const { request } = prepared;
-  const permit = await admit(plane.admission, meter, { deployment, request, promptBytes: body.length });
-  try {
-    const switches = prepared.canAsk ? await listSwitches(plane, target, { body, deployment }) : [];
-    if (res.destroyed) throw new ClientGoneError();
-    const route = createRoute({ path, deployment, switches, work: prepared.work });
-    const answerHeaders = { ...permit.headers, ...idHeaders, 'x-inferometer-deployment': deployment.name };
-    const sent = spliceSwitches(body, switches);
-    const bodies = new SentBodies({ body: sent, model: null, plan: 'leave', fields: null });
-    await runRelay(exchange, new Relay({ plane, meter, route, request, deployment, req, res, bodies, answerHeaders }));
-  } finally {
-    permit.release();
-  }
+  await relayByRank(plane, exchange, {
+    ...chosen,
+    promptBytes: body.length,
+    draft: (deployment) => ({
+      request: prepared.request,
+      async complete() {
+        const switches = prepared.canAsk ? await listSwitches(plane, target, { body, deployment }) : [];
+        const sent = spliceSwitches(body, switches);
+        return {
+          route: createRoute({ path, deployment, switches, work: prepared.work }),
+          bodies: new SentBodies({ body: sent, model: null, plan: 'leave', fields: null }),
+        };
+      },
+    }),
+  });
 }
 
 interface PreparedRequest {

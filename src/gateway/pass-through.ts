@@ -14,7 +14,7 @@ import { receiveBody } from './receive-body.ts';
 import { canNameModel, isJsonType, readModel, readQueryModel } from './read-model.ts';
 import { Relay } from './relay.ts';
 import { SentBodies } from './sent-body.ts';
-import { runRelay } from './serve-inference.ts';
+import { runRelay } from './relay-by-rank.ts';
 import type { Exchange, RouteHandler } from './serve-request.ts';
 
 /** What is known of a request that nobody reads. */

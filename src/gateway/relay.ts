@@ -1,6 +1,8 @@
-// Sends one admitted request to an engine of its deployment, and to another one while nothing of an answer has reached the client.
+// Sends one admitted request to an engine of its deployment, and to another one while nothing of an answer has reached the client. Where no
+// engine of the deployment answers, it says which deployment comes next; going there is relay-by-rank's.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { DeploymentConfig } from '#config/config.ts';
+import { GatewayError } from '#domain/errors.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { MeteredRoute } from './metered-routes.ts';
 import type { ParsedRequest } from './parse-request.ts';
@@ -15,11 +17,13 @@ import { UpstreamExchange } from './upstream-exchange.ts';
 import type { Lease, Upstream } from './upstream.ts';
 import type { Urgency } from './waiting-line.ts';
 
-/** Attempts at most, the first included; of those that an engine had received, fewer: the request may be what kills it. */
+/** Attempts at one deployment, the first included; of those that an engine had received, fewer: the request may be what kills it. */
 const MAX_ATTEMPTS = 3;
 const MAX_SENT = 2;
-/** Statuses by which an engine says that it did not take the request on: another one may. */
-const DECLINES: ReadonlySet<number> = new Set([502, 503]);
+/** Statuses by which an engine says that it did not take the request on: another one may. 529 is Dynamo's (upstreams.md §5.5). */
+const DECLINES: ReadonlySet<number> = new Set([502, 503, 529]);
+/** Refusals that speak of one deployment's engines alone. */
+const DEPLOYMENT_REFUSALS: ReadonlySet<string> = new Set(['no_healthy_upstream', 'overloaded']);
 /** Endings without an answer that speak against the engine. */
 const ENGINE_FAULTS: ReadonlySet<string> = new Set(['upstream_error', 'timed_out']);
 
@@ -39,9 +43,13 @@ export interface RelayOptions {
   readonly answerHeaders: Readonly<Record<string, string>>;
   /** Hash of the prompt's beginning, where the deployment wants equal ones on one engine. */
   readonly prefix?: number | null;
+  /** Another deployment that may serve the request; default: there is none. */
+  readonly findFallback?: () => DeploymentConfig | null;
 }
 
 type Failure = ExchangeResult & { readonly kind: 'failed' };
+/** Where a request that was not answered goes on: to another engine here, or to another deployment. */
+type Onward = 'replica' | DeploymentConfig;
 type Refusal = ExchangeResult & { readonly kind: 'refused' };
 
 /** One request on its way: the attempt in progress is what a hang-up or the gateway's end cuts. */
@@ -50,9 +58,14 @@ export class Relay {
   #exchange: UpstreamExchange | undefined;
   #isWaiting = false;
   #isGone = false;
+  /** Decided when the answer of an engine was not accepted. */
+  #onward: Onward | null = null;
+  /** Attempts at other deployments. */
+  readonly #attemptsBefore: number;
 
   constructor(options: RelayOptions) {
     this.#options = options;
+    this.#attemptsBefore = options.meter.attempts;
   }
 
   /** The client hung up. */
@@ -71,28 +84,44 @@ export class Relay {
   }
 
   /**
-   * Resolves when the client has its answer or is gone, with every attempt recorded. Throws the GatewayError to tell the client
-   * where no engine's answer began: `no_healthy_upstream`, `overloaded`, `upstream_unreachable`, `upstream_timeout`; ClientGoneError
-   * where the client left while it waited for an engine.
+   * Resolves with null when the client has its answer or is gone, with every attempt recorded, or with the deployment that the request must
+   * go on to. Throws the GatewayError to tell the client where no engine's answer began: `no_healthy_upstream`, `overloaded`,
+   * `upstream_unreachable`, `upstream_timeout`; ClientGoneError where the client left while it waited for an engine.
    */
-  async run(): Promise<void> {
-    const { plane, deployment } = this.#options;
+  async run(): Promise<DeploymentConfig | null> {
+    const { plane, deployment, meter } = this.#options;
     const tried = new Set<Upstream>();
     for (;;) {
-      const isRetry = tried.size > 0;
-      const lease = await this.#acquire(isRetry ? 'retry' : 'first', tried);
+      const isRetry = meter.attempts > 0;
+      let lease: Lease;
+      try {
+        lease = await this.#acquire(isRetry ? 'retry' : 'first', tried);
+      } catch (error) {
+        const fallback = this.#leaveFull(error);
+        if (fallback === null) throw error;
+        return fallback;
+      }
       tried.add(lease.upstream);
+      this.#onward = null;
       const result = await this.#attempt(lease, tried);
       if (isRetry) plane.onRetry(deployment.name, result.kind);
-      if (result.kind === 'answered') return;
-      const retries = result.declinedStatus !== null || this.#mayRetry(tried, result);
+      if (result.kind === 'answered') return null;
+      if (result.declinedStatus === null) this.#onward = this.#findOnward(tried, result);
+      const onward = this.#onward;
       const status = result.outcome === 'client_aborted' ? 499 : (result.declinedStatus ?? result.error.status);
-      await this.#exchange?.settleFailure({ outcome: result.outcome, status, lastAttempt: !retries });
-      if (retries) continue;
-      if (result.outcome === 'client_aborted') return;
+      await this.#exchange?.settleFailure({ outcome: result.outcome, status, lastAttempt: onward === null });
+      if (onward === 'replica') continue;
+      if (onward !== null) return onward;
+      if (result.outcome === 'client_aborted') return null;
       this.#logFailure(lease.upstream, result);
       throw result.error;
     }
+  }
+
+  /** Nobody here takes the request on, and nobody was asked: no retry, and no matter of the budget. */
+  #leaveFull(error: unknown): DeploymentConfig | null {
+    if (!(error instanceof GatewayError) || !DEPLOYMENT_REFUSALS.has(error.code)) return null;
+    return this.#options.findFallback?.() ?? null;
   }
 
   async #acquire(urgency: Urgency, tried: ReadonlySet<Upstream>): Promise<Lease> {
@@ -182,7 +211,9 @@ export class Relay {
         if (body.injects && status < 300) injections.noteTaken(upstream, route.path);
         if (refused !== undefined && status !== refused.status && status < 500)
           injections.noteRefused(upstream, route.path);
-        return !DECLINES.has(status) || !this.#mayRetry(tried, { outcome: 'upstream_error', wasSent: true });
+        if (!DECLINES.has(status)) return true;
+        this.#onward = this.#findOnward(tried, { outcome: 'upstream_error', wasSent: true, declinedStatus: status });
+        return this.#onward === null;
       },
       asksAgain: body.injects
         ? (status, text) =>
@@ -198,16 +229,32 @@ export class Relay {
 
   /**
    * A connection that never came about may be tried anywhere else, a request that was lost with its connection once more, as long as
-   * nothing has reached the client, there is another engine, and retries are a small part of the traffic.
+   * nothing has reached the client, there is another engine, and retries are a small part of the traffic. Engines of the same deployment come
+   * first; a request that all of them declined or could not be reached for goes on to another deployment.
    */
-  #mayRetry(tried: ReadonlySet<Upstream>, { outcome, wasSent }: Pick<Failure, 'outcome' | 'wasSent'>): boolean {
-    const { plane, meter, res, deployment } = this.#options;
-    if (outcome !== 'upstream_error' || res.headersSent || this.#isGone) return false;
+  #findOnward(
+    tried: ReadonlySet<Upstream>,
+    failure: Pick<Failure, 'outcome' | 'wasSent' | 'declinedStatus'>,
+  ): Onward | null {
+    const { plane, meter, res, deployment, findFallback } = this.#options;
+    const { outcome, wasSent, declinedStatus } = failure;
+    if (outcome !== 'upstream_error' || res.headersSent || this.#isGone) return null;
+    const isLost = wasSent && declinedStatus === null;
+    const here = meter.attempts - this.#attemptsBefore;
     // A sent request is counted already, one whose connection failed is counted with its record.
-    if (wasSent ? meter.attempts >= MAX_SENT : meter.attempts + 1 >= MAX_ATTEMPTS) return false;
-    const answer = plane.pool.askRetry(deployment.name, tried);
-    if (answer === 'spent') plane.onRetry(deployment.name, 'refused');
-    return answer === 'granted';
+    const isSpent = isLost ? meter.attempts >= MAX_SENT : wasSent ? here >= MAX_SENT : here + 1 >= MAX_ATTEMPTS;
+    let answer = isSpent ? 'alone' : plane.pool.askRetry(deployment.name, tried);
+    if (answer === 'granted') return 'replica';
+    if (answer === 'spent' || (isSpent && isLost)) {
+      if (answer === 'spent') plane.onRetry(deployment.name, 'refused');
+      return null;
+    }
+    const fallback = findFallback?.() ?? null;
+    if (fallback === null) return null;
+    answer = plane.pool.askFallback(deployment.name);
+    if (answer === 'granted') return fallback;
+    plane.onRetry(deployment.name, 'refused');
+    return null;
   }
 
   #logFailure(upstream: Upstream, result: Failure): void {

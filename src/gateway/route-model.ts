@@ -52,6 +52,19 @@ export class ModelRouter {
     return only;
   }
 
+  /**
+   * Another deployment that serves the same model to the same caller, now that those in `tried` could not; null where there is none, where none
+   * has an engine to send to, and where the request names its deployment itself.
+   */
+  routeElsewhere(request: RouteRequest, tried: ReadonlySet<DeploymentConfig>): DeploymentConfig | null {
+    if (request.model === null) return null;
+    const candidates = this.#listServing(request.model, request).filter(
+      (deployment) => !tried.has(deployment) && this.#isServing(deployment.name),
+    );
+    const isPinned = [...tried].some(({ name }) => name === request.deployment);
+    return isPinned || candidates.length === 0 ? null : this.#choose(candidates);
+  }
+
   /** One entry per name the caller may use, in the config's order; names of several deployments once, owned by the first choice. */
   listModels(caller: Caller): ModelEntry[] {
     const entries: ModelEntry[] = [];
@@ -80,13 +93,18 @@ export class ModelRouter {
   }
 
   #routeModel(model: string, request: RouteRequest): DeploymentConfig {
-    const serving = this.#byModel.get(model);
-    if (serving === undefined) throw new GatewayError('model_not_found', { param: 'model' });
-    let candidates = serving.filter((deployment) => this.isAllowed(request.caller, deployment, model));
+    let candidates = this.#listServing(model, request);
     if (candidates.length === 0) throw new GatewayError('model_not_allowed', { param: 'model' });
     const named = candidates.filter(({ name }) => name === request.deployment);
     if (named.length > 0) candidates = named;
     return candidates.length === 1 ? (candidates[0] as DeploymentConfig) : this.#choose(candidates);
+  }
+
+  /** The deployments of a model that the caller may use, the highest priority first. */
+  #listServing(model: string, { caller }: RouteRequest): readonly DeploymentConfig[] {
+    const serving = this.#byModel.get(model);
+    if (serving === undefined) throw new GatewayError('model_not_found', { param: 'model' });
+    return serving.filter((deployment) => this.isAllowed(caller, deployment, model));
   }
 
   #routeDeployment(name: string, caller: Caller): DeploymentConfig {

@@ -1,17 +1,15 @@
-// The metered inference routes, stage by stage: read the body, find the deployment, admit, change the body by splicing, relay.
+// The metered inference routes: read the body, find the deployment, change the body by splicing. Admission and relaying are relay-by-rank's.
 import { hash } from 'node:crypto';
 import type { DeploymentConfig, PrivacyConfig } from '#config/config.ts';
 import { adaptFields, type FieldChanges, hasFieldRules } from './adapt-fields.ts';
-import { admit } from './admit.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { MeteredRoute } from './metered-routes.ts';
 import { type ParsedRequest, parseFields, readRequest } from './parse-request.ts';
 import { planUsage } from './plan-usage.ts';
 import { hashPromptPrefix } from './prompt-prefix.ts';
-import { ClientGoneError } from './read-body.ts';
-import { receiveBody } from './receive-body.ts';
 import { readQueryModel } from './read-model.ts';
-import { Relay } from './relay.ts';
+import { receiveBody } from './receive-body.ts';
+import { chooseDeployment, relayByRank } from './relay-by-rank.ts';
 import { SentBodies } from './sent-body.ts';
 import type { Exchange, RouteHandler } from './serve-request.ts';
 
@@ -24,7 +22,7 @@ export function createInferenceHandler(plane: DataPlane, route: MeteredRoute): R
 }
 
 async function serveInference(plane: DataPlane, route: MeteredRoute, exchange: Exchange): Promise<void> {
-  const { req, res, meter, idHeaders } = exchange;
+  const { req, meter } = exchange;
   const { config, router } = plane.view;
   const body = await receiveBody(plane, exchange);
   const sentFields = parseFields(body);
@@ -32,57 +30,24 @@ async function serveInference(plane: DataPlane, route: MeteredRoute, exchange: E
   meter.requestedModel = asked.model ?? readQueryModel(req.url ?? '');
   meter.stream = asked.stream;
   meter.user = readUser(asked, config.privacy);
-  const named = req.headers['x-inferometer-deployment'];
-  const deployment = router.route({
-    caller: meter.caller,
-    model: meter.requestedModel,
-    deployment: typeof named === 'string' ? named : undefined,
-  });
-  meter.deployment = deployment.name;
-  meter.model = deployment.models[0] ?? null;
-  const adapted = hasFieldRules(deployment) ? adaptFields(sentFields, deployment, route.shape) : null;
-  const request = adapted === null ? asked : readRequest(adapted.fields, route.shape);
-  meter.stream = request.stream;
-  const admitted = admit(plane.admission, meter, { deployment, request, promptBytes: body.length });
-  const permit = admitted instanceof Promise ? await admitted : admitted;
-  try {
-    if (res.destroyed) throw new ClientGoneError();
-    const changes = adapted === null ? null : adapted.changes;
-    const bodies = createBodies(plane, { body, request, route, deployment, changes });
-    const answerHeaders = { ...permit.headers, ...idHeaders, 'x-inferometer-deployment': deployment.name };
-    const { affinity } = deployment;
-    const prefix = affinity === undefined ? null : hashPromptPrefix(body, affinity.prefixBytes);
-    await runRelay(
-      exchange,
-      new Relay({
-        plane,
-        meter,
-        route,
+  await relayByRank(plane, exchange, {
+    ...chooseDeployment(router, exchange),
+    promptBytes: body.length,
+    draft(deployment) {
+      const adapted = hasFieldRules(deployment) ? adaptFields(sentFields, deployment, route.shape) : null;
+      const request = adapted === null ? asked : readRequest(adapted.fields, route.shape);
+      const changes = adapted === null ? null : adapted.changes;
+      const { affinity } = deployment;
+      return {
         request,
-        deployment,
-        req,
-        res,
-        bodies,
-        answerHeaders,
-        prefix,
-      }),
-    );
-  } finally {
-    permit.release();
-  }
-}
-
-/** Runs a relay, tied to its client and to draining for as long as it takes. */
-export async function runRelay(exchange: Exchange, relay: Relay): Promise<void> {
-  const onClose = (): void => relay.clientGone();
-  exchange.inFlight.attempt = relay;
-  exchange.res.once('close', onClose);
-  exchange.res.on('error', onClose);
-  try {
-    await relay.run();
-  } finally {
-    exchange.res.off('close', onClose);
-  }
+        complete: () => ({
+          route,
+          bodies: createBodies(plane, { body, request, route, deployment, changes }),
+          prefix: affinity === undefined ? null : hashPromptPrefix(body, affinity.prefixBytes),
+        }),
+      };
+    },
+  });
 }
 
 /** The body as the engine gets it, with what asks for usage and without. */

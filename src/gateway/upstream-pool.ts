@@ -77,8 +77,16 @@ export class UpstreamPool implements EjectionListener {
   askRetry(deployment: string, excluded: ReadonlySet<Upstream>): 'granted' | 'spent' | 'alone' {
     const set = this.#sets.get(deployment);
     if (set === undefined || !set.hasOther(excluded)) return 'alone';
-    const inFlight = set.members.reduce((sum, member) => sum + member.inFlight, 0);
-    return set.budget.tryRetry(this.#options.clock.monotonicMs(), inFlight) ? 'granted' : 'spent';
+    return takeRetry(set, this.#options.clock.monotonicMs()) ? 'granted' : 'spent';
+  }
+
+  /**
+   * Whether a request that failed on every engine of a deployment may go on to another deployment: what it adds to the load there is a retry of
+   * this one's, and counts at once where it is `granted`.
+   */
+  askFallback(deployment: string): 'granted' | 'spent' {
+    const set = this.#sets.get(deployment);
+    return set === undefined || takeRetry(set, this.#options.clock.monotonicMs()) ? 'granted' : 'spent';
   }
 
   /** Requests that wait, by deployment. */
@@ -129,6 +137,11 @@ export class UpstreamPool implements EjectionListener {
     this.#sets.set(deployment, set);
     return set;
   }
+}
+
+function takeRetry(set: ReplicaSet, nowMs: number): boolean {
+  const inFlight = set.members.reduce((sum, member) => sum + member.inFlight, 0);
+  return set.budget.tryRetry(nowMs, inFlight);
 }
 
 /** Everything that, changed, needs new connections and a new opinion of the upstream. */

@@ -1,0 +1,103 @@
+// A request whose deployments are known: named in its record, admitted once, relayed to the best of them, and to the next where every engine of
+// that one is down or declines. What a body says, and how it is changed for a deployment, is the route's.
+import type { DeploymentConfig } from '#config/config.ts';
+import { admit } from './admit.ts';
+import type { DataPlane } from './data-plane.ts';
+import type { ParsedRequest } from './parse-request.ts';
+import { ClientGoneError } from './read-body.ts';
+import { Relay, type RelayOptions } from './relay.ts';
+import type { RequestMeter } from './request-meter.ts';
+import type { ModelRouter, RouteRequest } from './route-model.ts';
+import type { Exchange } from './serve-request.ts';
+
+/** What of a relay depends on the route. */
+export type RelayParts = Pick<RelayOptions, 'route' | 'bodies' | 'prefix'>;
+
+/** A request as one deployment gets it. */
+export interface Draft {
+  readonly request: ParsedRequest;
+  /** Called once it is admitted. */
+  complete(): RelayParts | Promise<RelayParts>;
+}
+
+export interface RankedRequest {
+  readonly router: ModelRouter;
+  /** Where the request wants to go, and the best deployment for it. */
+  readonly wish: RouteRequest;
+  readonly deployment: DeploymentConfig;
+  /** Bytes of the body, for limits. */
+  readonly promptBytes: number;
+  /** The request for one deployment; called for each that is tried. */
+  draft(deployment: DeploymentConfig): Draft;
+}
+
+/** Finds the best deployment for an exchange and names it in the meter. Throws like `ModelRouter.route`. */
+export function chooseDeployment(
+  router: ModelRouter,
+  exchange: Exchange,
+): Pick<RankedRequest, 'router' | 'wish' | 'deployment'> {
+  const { req, meter } = exchange;
+  const named = req.headers['x-inferometer-deployment'];
+  const wish = {
+    caller: meter.caller,
+    model: meter.requestedModel,
+    deployment: typeof named === 'string' ? named : undefined,
+  };
+  const deployment = router.route(wish);
+  nameDeployment(meter, deployment);
+  return { router, wish, deployment };
+}
+
+/**
+ * Resolves when the client has its answer. Rejects with the GatewayError that refuses, of the last deployment where several were tried. A
+ * request is admitted, and counts for its team, once, however many deployments it goes through.
+ */
+export async function relayByRank(plane: DataPlane, exchange: Exchange, ranked: RankedRequest): Promise<void> {
+  const { req, res, meter, idHeaders } = exchange;
+  const { router, wish, promptBytes } = ranked;
+  let { deployment } = ranked;
+  let draft = ranked.draft(deployment);
+  meter.stream = draft.request.stream;
+  const admitted = admit(plane.admission, meter, { deployment, request: draft.request, promptBytes });
+  const permit = admitted instanceof Promise ? await admitted : admitted;
+  const tried = new Set<DeploymentConfig>();
+  try {
+    for (;;) {
+      tried.add(deployment);
+      const completed = draft.complete();
+      const parts = completed instanceof Promise ? await completed : completed;
+      if (res.destroyed) throw new ClientGoneError();
+      const answerHeaders = { ...permit.headers, ...idHeaders, 'x-inferometer-deployment': deployment.name };
+      const { request } = draft;
+      const findFallback = (): DeploymentConfig | null => router.routeElsewhere(wish, tried);
+      const options = { plane, meter, request, deployment, req, res, answerHeaders, findFallback, ...parts };
+      const fallback = await runRelay(exchange, new Relay(options));
+      if (fallback === null) return;
+      deployment = fallback;
+      nameDeployment(meter, deployment);
+      draft = ranked.draft(deployment);
+      meter.stream = draft.request.stream;
+    }
+  } finally {
+    permit.release();
+  }
+}
+
+/** Runs a relay, tied to its client and to draining for as long as it takes; returns the deployment to go on with, or null. */
+export async function runRelay(exchange: Exchange, relay: Relay): Promise<DeploymentConfig | null> {
+  const onClose = (): void => relay.clientGone();
+  exchange.inFlight.attempt = relay;
+  exchange.res.once('close', onClose);
+  exchange.res.on('error', onClose);
+  try {
+    return await relay.run();
+  } finally {
+    exchange.inFlight.attempt = undefined;
+    exchange.res.off('close', onClose);
+  }
+}
+
+function nameDeployment(meter: RequestMeter, deployment: DeploymentConfig): void {
+  meter.deployment = deployment.name;
+  meter.model = deployment.models[0] ?? null;
+}
