@@ -1,6 +1,7 @@
 // Builds a running gateway from a configuration: the only file that knows adapters, and the order in which things start and stop.
-import { type Accounting, createAccounting } from '#accounting/create-accounting.ts';
+import type { Accounting } from '#accounting/create-accounting.ts';
 import { createCostEstimator } from '#accounting/estimate-cost.ts';
+import { createHostAccounting } from '#accounting/host-accounting.ts';
 import { chooseProfile, departedPoolFacts, poolFactsFromConfig } from '#accounting/pool-facts-from-config.ts';
 import { createWindowClock, machineClock, type WindowClock } from '#accounting/window-clock.ts';
 import { type AdminServer, createAdminServer } from '#admin/admin-server.ts';
@@ -180,9 +181,9 @@ class Composition {
 
   #createAccounting(): Accounting {
     const { journal, settlement } = this.#config;
-    return createAccounting({
+    return createHostAccounting({
       store: this.#store.settlement,
-      journalDir: journal.dir,
+      journalRoot: journal.dir,
       fsync: journal.fsync,
       journalRetentionMs: journal.retentionMs,
       journalMaxBytes: journal.maxBytes,

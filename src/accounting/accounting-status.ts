@@ -24,6 +24,10 @@ export interface AccountingStatus {
   readonly underEstimates: number;
   /** By deployment: GPU seconds in flight that are not sealed yet, at most. */
   readonly residualGpuSeconds: ReadonlyMap<string, number>;
+  /** How often the store was seen to have lost what it had acknowledged. */
+  readonly rollbacks: number;
+  /** Journals of dead processes that this one settles now. */
+  readonly adoptedJournals: number;
   /** Last frozen window as this process knows it. */
   readonly frontier: number | null;
   readonly sealedThrough: number | null;
@@ -52,6 +56,8 @@ export function readStatus(
     skippedClaims: loop.counters.skippedClaims,
     overEstimates: loop.counters.overEstimates,
     underEstimates: loop.counters.underEstimates,
+    rollbacks: loop.counters.rollbacks,
+    adoptedJournals: 0,
     residualGpuSeconds: readResidual(parts, facts, nowMs),
     frontier,
     sealedThrough: messages.head.sealedThrough,

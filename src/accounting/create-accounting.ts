@@ -7,14 +7,14 @@ import type { UsageRecord } from '#domain/usage-record.ts';
 import { windowOf } from '#domain/window.ts';
 import { type AccountingStatus, readStatus } from './accounting-status.ts';
 import { AttemptRegistry } from './attempt-registry.ts';
-import { endInterrupted } from './interrupted.ts';
 import { applyWantedFacts, findBooksAgain, type JoinOptions, joinStore } from './join-store.ts';
 import { type FsyncMode, openJournal } from './journal.ts';
-import { replayJournal } from './journal-replay.ts';
+import { endRest, markAtRest } from './journal-rest.ts';
 import { MessageLog } from './message-log.ts';
 import { createMetering } from './meter-attempts.ts';
 import type { WantedFacts } from './pool-facts-from-config.ts';
 import type { ProfileOf } from './profile-of.ts';
+import { restoreRun } from './restore-run.ts';
 import { SealedSlices } from './sealed-slices.ts';
 import { StoreSession } from './store-session.ts';
 import { SyncLoop, type SyncParts } from './sync-loop.ts';
@@ -25,6 +25,7 @@ import { WorkEstimates } from './work-estimates.ts';
 /** `books` and `activity` as SyncParts says. */
 export interface AccountingOptions extends Pick<SyncParts, 'books' | 'activity'> {
   readonly store: SettlementStore;
+  /** Directory of this journal alone. */
   readonly journalDir: string;
   readonly fsync: FsyncMode;
   /** See JournalOptions. */
@@ -116,6 +117,7 @@ class RunningAccounting implements Accounting {
     this.#options = options;
     const { fsync, journalDir: dir, journalRetentionMs: retentionMs, journalMaxBytes: maxBytes } = options;
     const journal = openJournal({ dir, fsync, retentionMs, maxBytes, clock, log });
+    endRest(dir);
     const messages = new MessageLog(journal);
     const registry = new AttemptRegistry();
     const estimates = new WorkEstimates();
@@ -186,12 +188,13 @@ class RunningAccounting implements Accounting {
     const left = { unsettledRecords: registry.size, unsentMessages: messages.pendingCount };
     if (left.unsettledRecords > 0 || left.unsentMessages > 0) {
       this.#options.log.warn(left, 'not everything was settled; the journal keeps the rest for the next start');
-    }
+    } else if (this.#joined && registry.parkedCount === 0) this.#markAtRest();
     await journal.close();
     return left;
   }
 
   stop(): void {
+    if (this.#stopped) return;
     for (const timer of this.#timers) clearInterval(timer);
     this.#stopped = true;
     this.#parts.journal.abandon();
@@ -205,6 +208,16 @@ class RunningAccounting implements Accounting {
     const found: UsageRecord[] = [];
     for (const { record } of this.#parts.registry.all()) if (record !== null && filter(record)) found.push(record);
     return found;
+  }
+
+  /** Nobody need look into this journal again, unless the store loses what it took. */
+  #markAtRest(): void {
+    const { journalDir, clock, log } = this.#options;
+    try {
+      markAtRest(journalDir, clock.epochMs());
+    } catch (error) {
+      log.warn({ err: error }, 'the journal could not be marked as settled; it is looked at again');
+    }
   }
 
   async #tick(): Promise<void> {
@@ -280,19 +293,6 @@ class RunningAccounting implements Accounting {
     const needed = Math.min(journal.segment, registry.oldestSegment(), messages.segmentOf(messages.acknowledged));
     for (const segment of journal.releaseBefore(needed)) messages.dropBefore(segment + 1);
   }
-}
-
-/** Brings back what the journal holds; epoch ms of the last run's last line, or null. */
-function restoreRun(parts: SyncParts): number | null {
-  const { journal, messages, registry, slices, estimates, clock, log } = parts;
-  const replayed = replayJournal(journal, { registry, slices });
-  messages.restore(replayed);
-  journal.append({ t: 'head', atMs: clock.epochMs(), head: messages.head, replayFrom: journal.replayFrom });
-  if (replayed.lastAliveMs === null) return null;
-  const interrupted = endInterrupted(registry, { journal, estimates, lastAliveMs: replayed.lastAliveMs });
-  const waiting = { records: registry.size, interrupted, messages: messages.pendingCount };
-  log.info(waiting, 'the journal was replayed');
-  return replayed.lastAliveMs;
 }
 
 function delay(ms: number): Promise<void> {

@@ -46,6 +46,8 @@ export async function joinStore(options: JoinOptions): Promise<boolean> {
   const nowWindow = windowOf(reply.nowMs);
   if (options.lastAliveMs !== null) parts.watch.addBlind(windowOf(options.lastAliveMs) + 1, nowWindow - 1);
   messages.joinAt(identity.epoch, Math.max(reply.frontier ?? 0, nowWindow - 1));
+  // A death before the first message must not make the next run begin its windows later than this one did.
+  journal.append({ t: 'head', atMs: parts.clock.epochMs(), head: messages.head });
   return true;
 }
 

@@ -17,6 +17,11 @@ export function readJournalIdentity(dir: string): JournalIdentity {
   return writeIdentity(dir, { journal: before.journal, incarnation: before.incarnation + 1 });
 }
 
+/** True where a journal was once opened. */
+export function hasIdentity(dir: string): boolean {
+  return existsSync(identityPath(dir));
+}
+
 /** Gives the directory a new UUID at its first start, durably. */
 export function renewJournalIdentity(dir: string): JournalIdentity {
   return writeIdentity(dir, { journal: randomUUID(), incarnation: 1 });

@@ -34,6 +34,7 @@ export interface JournalOptions {
 }
 
 const GROUP_MS = 50;
+const CLOSED = -1;
 const SEGMENT_BYTES = 64 * 1024 * 1024;
 const SEGMENT_MS = 5 * 60_000;
 
@@ -127,6 +128,7 @@ export class Journal {
 
   /** The same for an entry whose JSON is at hand already. */
   appendJson(json: string): LineLocation | null {
+    if (this.#fd === CLOSED) return null;
     const line = this.#encoder.encode(json);
     const location = { segment: this.#segment, offset: this.#size, length: line.length };
     try {
@@ -183,6 +185,7 @@ export class Journal {
 
   /** Opens a new segment when the present one is large or old; `head` opens it. */
   rotateWhenDue(readHead: () => JournalHead): void {
+    if (this.#fd === CLOSED) return;
     const nowMs = this.#options.clock.monotonicMs();
     const large = this.#size >= (this.#options.segmentBytes ?? SEGMENT_BYTES);
     if (!large && nowMs - this.#openedAtMs < (this.#options.segmentMs ?? SEGMENT_MS)) return;
@@ -218,7 +221,10 @@ export class Journal {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
     this.#durable = this.#appended;
+    if (this.#fd === CLOSED) return;
     closeSync(this.#fd);
+    // The number will be another file's: what is still appended must not reach it.
+    this.#fd = CLOSED;
     this.#lock.release();
   }
 

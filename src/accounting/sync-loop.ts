@@ -47,6 +47,8 @@ export interface SyncCounters {
   overEstimates: number;
   underEstimates: number;
   skippedClaims: number;
+  /** The store was found to have lost acknowledged messages. */
+  rollbacks: number;
   /** Messages sent without standing in the journal. */
   unjournaled: number;
 }
@@ -61,7 +63,14 @@ const FRONTIER_PATIENCE_MS = 2000;
 
 /** Owns the order of one process's writes to the store. Rounds must not overlap. */
 export class SyncLoop {
-  readonly counters: SyncCounters = { late: 0, overEstimates: 0, underEstimates: 0, skippedClaims: 0, unjournaled: 0 };
+  readonly counters: SyncCounters = {
+    late: 0,
+    overEstimates: 0,
+    underEstimates: 0,
+    skippedClaims: 0,
+    rollbacks: 0,
+    unjournaled: 0,
+  };
   readonly #parts: SyncParts;
   readonly #witness: FreezeWitness;
   #stoppedBecause: string | null = null;
@@ -271,6 +280,7 @@ export class SyncLoop {
   #rollBack(seq: number): void {
     const { messages, journal, clock, registry, slices, log } = this.#parts;
     log.warn({ from: seq, to: messages.acknowledged }, 'the store lost acknowledged messages; they are sent again');
+    this.counters.rollbacks += 1;
     journal.append({ t: 'rollback', atMs: clock.epochMs(), seq });
     const replayed = new AttemptRegistry();
     slices.clear();

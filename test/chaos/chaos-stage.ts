@@ -1,8 +1,10 @@
 // Everything a schedule plays on: a real Redis or SQLite, engines, a proxy on every link, gateways as processes. Not here: what goes wrong (play-schedule.ts).
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { listSegments, segmentPath } from '#accounting/journal-segments.ts';
+import { listJournals } from '#accounting/journal-slots.ts';
 import { silentLog } from '#domain/log.ts';
 import { type Simulator, startSimulator } from '#simulator/start-simulator.ts';
 import { type OpenedStore, openStore } from '#store/open-store.ts';
@@ -75,11 +77,9 @@ export async function buildStage(schedule: ChaosSchedule): Promise<ChaosStage> {
 
 /** Bytes in the journal segment that a gateway writes now; 0 without one. */
 export function readSegmentBytes({ journalDir }: StageGateway): number {
-  const newest = readdirSync(journalDir)
-    .filter((name) => name.startsWith('segment-'))
-    .sort()
-    .at(-1);
-  return newest === undefined ? 0 : statSync(join(journalDir, newest)).size;
+  const [dir] = listJournals(journalDir);
+  const newest = dir === undefined ? undefined : listSegments(dir).at(-1);
+  return dir === undefined || newest === undefined ? 0 : statSync(segmentPath(dir, newest)).size;
 }
 
 function sqliteUrl(dataDir: string): string {

@@ -98,16 +98,6 @@ describe('operating the gateway', () => {
     await running.restart();
   });
 
-  it('a second process on the same journal is refused', async () => {
-    stack = await startTestStack();
-    editConfig(stack, (config) =>
-      Object.assign(config, { server: { host: '127.0.0.1', port: 0 }, admin: { host: '127.0.0.1', port: 0 } }),
-    );
-    const { code, err } = await runCli(['serve', '--config', stack.configPath]);
-    expect(code).toBe(2);
-    expect(err).toContain('journal');
-  });
-
   it('readiness tells ready, and degraded when the engine is gone, on both ports', async () => {
     stack = await startTestStack();
     const running = stack;

@@ -42,11 +42,19 @@ export interface TestStack {
   readonly gateway: () => OwnProcess;
   /** Everything the gateway printed is in here after `close`. */
   admin<T>(path: string): Promise<T>;
+  /** Starts another gateway of the same host: same store, journal folder, engines and keys, ports of its own. */
+  startSibling(): Promise<Sibling>;
   /** Starts the gateway again after it was ended. */
   restart(): Promise<void>;
   /** Polls a report until every window before `epochMs` is settled. */
   settled(epochMs: number): Promise<void>;
   close(): Promise<void>;
+}
+
+export interface Sibling {
+  readonly gatewayUrl: string;
+  readonly adminUrl: string;
+  readonly process: OwnProcess;
 }
 
 const ENGINE_OF_FLAVOR = {
@@ -151,11 +159,12 @@ export async function startTestStack(options: TestStackOptions = {}): Promise<Te
   const gatewayUrl = `http://127.0.0.1:${port}`;
   const adminUrl = `http://127.0.0.1:${adminPort}`;
 
-  const start = async () => {
-    const child = startOwnProcess(['serve', '--config', configPath], (line) => line.includes('gateway is ready'));
+  const start = async (path = configPath) => {
+    const child = startOwnProcess(['serve', '--config', path], (line) => line.includes('gateway is ready'));
     await child.ready;
     return child;
   };
+  const siblings: Sibling[] = [];
   let gateway = await start();
   const admin = async <T>(path: string): Promise<T> => {
     const response = await fetch(`${adminUrl}${path}`, { headers: { authorization: `Bearer ${adminToken}` } });
@@ -172,6 +181,20 @@ export async function startTestStack(options: TestStackOptions = {}): Promise<Te
     dataDir,
     admin,
     gateway: () => gateway,
+    async startSibling() {
+      const [own, ownAdmin] = [await findFreePort(0), await findFreePort(0)];
+      const path = join(dataDir, `sibling-${siblings.length + 1}.yaml`);
+      const { server, admin: adminConfig } = config;
+      const moved = { ...config, server: { ...server, port: own }, admin: { ...adminConfig, port: ownAdmin } };
+      writeFileSync(path, JSON.stringify(moved));
+      const sibling = {
+        gatewayUrl: `http://127.0.0.1:${own}`,
+        adminUrl: `http://127.0.0.1:${ownAdmin}`,
+        process: await start(path),
+      };
+      siblings.push(sibling);
+      return sibling;
+    },
     async restart() {
       gateway = await start();
     },
@@ -191,7 +214,7 @@ export async function startTestStack(options: TestStackOptions = {}): Promise<Te
       );
     },
     async close() {
-      await gateway.end(10_000);
+      await Promise.all([gateway, ...siblings.map((sibling) => sibling.process)].map((child) => child.end(10_000)));
       await Promise.all(simulators.map((simulator) => simulator.close()));
       rmSync(dataDir, { recursive: true, force: true });
     },
