@@ -97,6 +97,7 @@ function addSimulate(program: Command): void {
     .command('simulate')
     .description('run a simulated engine with known GPU time per request (GET /truth)')
     .option('--port <port>', 'port, 0 for a free one', parsePort, 8000)
+    .option('--grpc-port <port>', "port of KServe's gRPC beside HTTP, 0 for a free one (triton, kserve)", parsePort)
     .option('--host <host>', 'address to listen on', '127.0.0.1')
     .addOption(
       new Option('--flavor <flavor>', 'server to imitate')

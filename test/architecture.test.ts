@@ -31,7 +31,7 @@ const ONLY_IN: Record<string, readonly string[]> = {
   'node:sqlite': ['store', 'accounting'],
   'prom-client': ['observe'],
   'http-proxy-middleware': ['gateway'],
-  '@grpc/grpc-js': ['grpc'],
+  '@grpc/grpc-js': ['grpc', 'simulator'],
   express: ['gateway', 'admin', 'simulator'],
   zod: ['config'],
   yaml: ['config'],

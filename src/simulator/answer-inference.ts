@@ -3,11 +3,9 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { AnswerPlan, AnswerSink } from './answer-plan.ts';
+import type { AnswerPlan } from './answer-plan.ts';
 import { StreamingAnswer } from './answer-stream.ts';
 import { WholeAnswer, sendJson } from './answer-whole.ts';
-import { createChoiceScript } from './choice-script.ts';
-import type { ChoiceScript } from './choice-script.ts';
 import { SequenceRefusedError } from './engine-core.ts';
 import type { FaultSwitches } from './fault-switches.ts';
 import { UnknownFaultError, parseFaultSwitches } from './fault-switches.ts';
@@ -15,9 +13,9 @@ import type { AnswerFrame, Flavor } from './flavors/flavor.ts';
 import { MalformedRequestError, isPooling, parseInferenceRequest } from './inference-request.ts';
 import type { InferenceRequest, InferenceRoute, JsonObject } from './inference-request.ts';
 import { UnreadableBodyError, readJsonBody } from './read-json-body.ts';
-import { readEpochMs } from './real-time-loop.ts';
-import type { SimulatedEngine } from './simulated-engine.ts';
+import type { Generation, SimulatedEngine } from './simulated-engine.ts';
 import { sendSpoiledAnswer } from './spoiled-answer.ts';
+import { createScripts, startGeneration } from './start-generation.ts';
 
 /** The engine as its inference routes see it. */
 export interface InferenceContext {
@@ -71,42 +69,24 @@ interface CheckedRequest {
 
 function runRequest(context: InferenceContext, checked: CheckedRequest): void {
   const { engine } = context;
-  const { res, request } = checked;
+  const { req, res, request } = checked;
   const plan = planAnswer(context, checked);
-  const entry = engine.truthBook.open({
-    id: plan.frames[0]?.id ?? null,
-    requestId: readRequestId(checked.req),
-    promptTokens: request.prompts.reduce((sum, prompt) => sum + prompt.tokens, 0),
-    arrivedAtMs: readEpochMs(),
-  });
-  let sink: AnswerSink | undefined;
-  let ended = 0;
-  const generation = engine.generate({
-    entry,
-    sequences: plan.scripts.map((script, index) => {
-      const prompt = request.prompts[Math.floor(index / request.choices)];
-      return {
-        promptTokens: prompt?.tokens ?? 0,
-        promptBlocks: prompt?.blocks ?? [],
-        outputTokens: isPooling(request.route) ? 0 : script.tokens,
-      };
-    }),
-    onToken: (sequence, index) => sink?.onToken(sequence, index),
-    onFinish: (sequence) => {
-      ended += 1;
-      if (ended === plan.scripts.length) engine.log.requestsSucceeded += 1;
-      sink?.onFinish(sequence);
-    },
-  });
-  sink = request.stream && !isPooling(request.route) ? new StreamingAnswer(plan) : new WholeAnswer(plan);
-  sink.generation = generation;
+  const { generation, isComplete } = startGeneration(
+    engine,
+    { request, scripts: plan.scripts, id: plan.frames[0]?.id ?? null, requestId: readRequestId(req) },
+    () => (request.stream && !isPooling(request.route) ? new StreamingAnswer(plan) : new WholeAnswer(plan)),
+  );
   res.once('close', () => {
-    if (res.writableFinished || ended === plan.scripts.length) return;
+    if (res.writableFinished || isComplete()) return;
     engine.log.requestsFailed += 1;
-    const lagMs = context.drawDisconnectLagMs();
-    if (lagMs === 0) generation.abort();
-    else if (Number.isFinite(lagMs)) setTimeout(() => generation.abort(), lagMs).unref();
+    abortAfterLag(generation, context.drawDisconnectLagMs());
   });
+}
+
+/** Aborts when the engine notices that its client left; Infinity: never. */
+export function abortAfterLag(generation: Pick<Generation, 'abort'>, lagMs: number): void {
+  if (lagMs === 0) generation.abort();
+  else if (Number.isFinite(lagMs)) setTimeout(() => generation.abort(), lagMs).unref();
 }
 
 function planAnswer(context: InferenceContext, checked: CheckedRequest): AnswerPlan {
@@ -126,15 +106,8 @@ function planAnswer(context: InferenceContext, checked: CheckedRequest): AnswerP
     model: flavor.modelName(request.model, model),
   });
   const first = nameFrame();
-  const scripts = request.prompts.flatMap((prompt) =>
-    Array.from({ length: request.choices }, (_, choiceIndex): ChoiceScript =>
-      createChoiceScript(
-        request,
-        { promptFingerprint: prompt.fingerprint, choiceIndex, seed },
-        { tokens: faults.tokens, defaultMaxTokens: flavor.defaultMaxTokens },
-      ),
-    ),
-  );
+  const limits = { tokens: faults.tokens, defaultMaxTokens: flavor.defaultMaxTokens };
+  const scripts = createScripts(request, { seed, ...limits });
   const reportsUsage = !context.noUsage && faults.noUsage !== true;
   const asked = request.stream
     ? flavor.streamUsage(body)
@@ -172,7 +145,8 @@ function sendFailure(res: ServerResponse, flavor: Flavor, error: unknown): void 
   sendJson(res, problem.status, problem.body);
 }
 
-function describeFailure(error: unknown): { status: number; message: string; field?: string } {
+/** A failure before the answer began, as an HTTP status and what to say of it. */
+export function describeFailure(error: unknown): { status: number; message: string; field?: string } {
   if (error instanceof MalformedRequestError) return { status: 400, message: error.message, field: error.field };
   if (error instanceof UnreadableBodyError) {
     return error.status === 400

@@ -16,6 +16,8 @@ import { answerKserve } from './kserve-routes.ts';
 export interface EngineServerContext extends InferenceContext {
   /** Epoch seconds the model was loaded at. */
   readonly createdAt: number;
+  /** Whether Triton's own protocol is served, on this port and on that of gRPC. */
+  readonly speaksKserve: boolean;
   /** Whether health routes say the engine is ready. */
   isReady(): boolean;
 }
@@ -97,7 +99,7 @@ export function createEngineServer(context: EngineServerContext): Server {
       const counter = findProtocolFlavor(context.flavor, 'messages');
       if (counter !== undefined) return void countTokens({ ...context, flavor: counter }, { req, res });
     }
-    if (context.flavor.name === 'kserve' && answerKserve(context, url.pathname, { req, res })) return;
+    if (context.speaksKserve && answerKserve(context, url.pathname, { req, res })) return;
     // Nothing else reads a body; whatever comes is let through so that the connection can be used again.
     req.resume();
     if (req.method === 'GET') answerGet(context, url, res);

@@ -4,7 +4,14 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { answerInference } from './answer-inference.ts';
 import { sendJson } from './answer-whole.ts';
 import type { EngineServerContext } from './engine-server.ts';
-import { createKserveFlavor, type KserveAction, listInputs } from './flavors/kserve.ts';
+import {
+  createKserveFlavor,
+  describeTensors,
+  type KserveAction,
+  SERVER_EXTENSIONS,
+  SERVER_VERSION,
+  type TensorDescription,
+} from './flavors/kserve.ts';
 
 const MODEL_PATH =
   /^\/v2\/models\/([^/]+)(?:\/versions\/(\d+))?(?:\/(infer|generate|generate_stream|ready|config|stats))?$/;
@@ -41,7 +48,7 @@ function generate(
 
 function answerServer(context: EngineServerContext, path: string, res: ServerResponse): boolean {
   const status = context.isReady() || path === '/v2/health/live' ? 200 : 400;
-  if (path === '/v2') sendJson(res, 200, { name: 'triton', version: '2.73.0', extensions: ['generate', 'statistics'] });
+  if (path === '/v2') sendJson(res, 200, { name: 'triton', version: SERVER_VERSION, extensions: SERVER_EXTENSIONS });
   else if (path === '/v2/health/live' || path === '/v2/health/ready')
     res.writeHead(status, { 'content-length': 0 }).end();
   else return false;
@@ -67,8 +74,9 @@ function describeModel(context: EngineServerContext, action: string | undefined,
     const inference_stats = { success: { count: requestsSucceeded, ns: 0 }, fail: { count: requestsFailed, ns: 0 } };
     sendJson(res, 200, { model_stats: [{ name, version: '1', inference_count: requestsSucceeded, inference_stats }] });
   } else {
-    const inputs = listInputs(!noUsage).map((input) => ({ name: input, datatype: 'BYTES', shape: [-1] }));
-    const outputs = [{ name: 'text_output', datatype: 'BYTES', shape: [-1] }];
-    sendJson(res, 200, { name, versions: ['1'], platform: 'ensemble', inputs, outputs });
+    const { inputs, outputs } = describeTensors(!noUsage);
+    const describe = ([tensor, datatype]: TensorDescription) => ({ name: tensor, datatype, shape: [-1] });
+    const tensors = { inputs: inputs.map(describe), outputs: outputs.map(describe) };
+    sendJson(res, 200, { name, versions: ['1'], platform: 'ensemble', ...tensors });
   }
 }

@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import type { IterationCoefficients } from './iteration-cost.ts';
 import { findEngineModel, slowToBaseline } from './engine-models.ts';
 import { createEngineServer } from './engine-server.ts';
+import type { EngineServerContext } from './engine-server.ts';
 import { parseFaultSwitches } from './fault-switches.ts';
 import type { Flavor, FlavorName } from './flavors/flavor.ts';
 import { createKserveFlavor } from './flavors/kserve.ts';
@@ -13,6 +14,7 @@ import { transformersFlavor } from './flavors/transformers.ts';
 import { tritonFlavor } from './flavors/triton.ts';
 import { trtllmFlavor } from './flavors/trtllm.ts';
 import { createVllmFlavor } from './flavors/vllm.ts';
+import type { GrpcPort } from './grpc/grpc-server.ts';
 import { createSeededRandom } from './seeded-random.ts';
 import { SimulatedEngine } from './simulated-engine.ts';
 import type { EngineTruth } from './truth-book.ts';
@@ -30,6 +32,8 @@ export interface SimulatorOptions {
   readonly host?: string;
   /** 0 (default): any free port. */
   readonly port?: number;
+  /** Port of KServe's gRPC, 0 for a free one; `triton` and `kserve` alone. With it `triton` serves `/v2` over HTTP too, as with `--enable-kserve-frontends`. */
+  readonly grpcPort?: number;
   /** Never report usage, as a Triton model without token outputs. */
   readonly noUsage?: boolean;
   /** Unbatched and ten times slower: the "Transformers baseline". */
@@ -66,6 +70,8 @@ export interface SimulatorOptions {
 export interface Simulator {
   readonly url: string;
   readonly port: number;
+  /** Null where there is no gRPC. */
+  readonly grpcPort: number | null;
   /** GPUs of the replica. */
   readonly gpus: number;
   /** The coefficients the truth follows from. */
@@ -82,39 +88,61 @@ export interface Simulator {
 export async function startSimulator(options: SimulatorOptions): Promise<Simulator> {
   const { host = '127.0.0.1', port = 0, seed, model } = options;
   const flavor = createFlavor(options);
+  if (options.grpcPort !== undefined && flavor.name !== 'triton' && flavor.name !== 'kserve') {
+    throw new RangeError(`${flavor.name} has no gRPC port; triton and kserve have one`);
+  }
   const faults = parseFaultSwitches(options.faults ?? '');
   const { engine, profile, gpus } = createEngine(options);
   const lagMsMax = options.disconnectLagMsMax ?? flavor.disconnectLagMsMax;
   const random = createSeededRandom(seed);
   let ready = true;
   let engineId = 0;
-  const server = createEngineServer({
+  const context: EngineServerContext = {
     engine,
     flavor,
     model,
     seed,
     faults,
     createdAt: Math.floor(Date.now() / 1000),
+    speaksKserve: flavor.name === 'kserve' || options.grpcPort !== undefined,
     noUsage: options.noUsage === true,
     networkOverheadMs: options.networkOverheadMs ?? 5,
     drawDisconnectLagMs: () => (lagMsMax === 0 ? 0 : lagMsMax * (1 - random.uniform())),
     isReady: () => ready,
     nextEngineId: () => (engineId += 1),
-  });
+  };
+  const server = createEngineServer(context);
   server.listen(port, host);
   await once(server, 'listening');
+  const grpc = await openGrpc(context, { host, port: options.grpcPort }).catch(async (error: unknown) => {
+    await closeAll(engine, server);
+    throw error;
+  });
   const bound = (server.address() as AddressInfo).port;
   return {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`,
     port: bound,
+    grpcPort: grpc?.port ?? null,
     gpus,
     profile,
     truth: (sinceMs) => engine.readTruth(sinceMs),
     setReady(isReady) {
       ready = isReady;
     },
-    close: () => closeAll(engine, server),
+    close() {
+      grpc?.close();
+      return closeAll(engine, server);
+    },
   };
+}
+
+async function openGrpc(
+  context: EngineServerContext,
+  { host, port }: { readonly host: string; readonly port: number | undefined },
+): Promise<GrpcPort | null> {
+  if (port === undefined) return null;
+  const { openGrpcPort } = await import('./grpc/grpc-server.ts');
+  return openGrpcPort(context, { host, port });
 }
 
 function createEngine(options: SimulatorOptions): {

@@ -109,7 +109,9 @@ async function startEngines(engines: TestEngine[]) {
         ...options,
       });
       simulators.push(simulator);
-      upstreams.push({ url: simulator.url, name: `u${replica}` });
+      const { url, grpcPort } = simulator;
+      const grpc = grpcPort === null ? {} : { grpcUrl: `grpc://127.0.0.1:${grpcPort}` };
+      upstreams.push({ url, name: `u${replica}`, ...grpc });
     }
     deployments.push({
       name,

@@ -15,9 +15,44 @@ const INPUTS = (
 ).split(' ');
 const COUNT_INPUTS = ['return_num_input_tokens', 'return_num_output_tokens'];
 
-/** Names of the inputs a model takes; one without counts, such as the LLM-API model, does not know how to be asked. */
-export function listInputs(countsTokens: boolean): readonly string[] {
+const COUNT_OUTPUTS = ['num_input_tokens', 'num_output_tokens'];
+const DATATYPES: Readonly<Record<string, string>> = {
+  text_input: 'BYTES',
+  stop_words: 'BYTES',
+  bad_words: 'BYTES',
+  temperature: 'FP32',
+  top_p: 'FP32',
+  stream: 'BOOL',
+  exclude_input_in_output: 'BOOL',
+  ignore_eos: 'BOOL',
+  return_num_input_tokens: 'BOOL',
+  return_num_output_tokens: 'BOOL',
+  random_seed: 'UINT64',
+};
+
+/** What the server says of itself. */
+export const SERVER_VERSION = '2.73.0';
+export const SERVER_EXTENSIONS: readonly string[] = ['generate', 'statistics'];
+
+function listInputs(countsTokens: boolean): readonly string[] {
   return countsTokens ? [...INPUTS, ...COUNT_INPUTS] : INPUTS;
+}
+
+/** A tensor's name and datatype. */
+export type TensorDescription = readonly [name: string, datatype: string];
+
+/** Tensors of the model; one without counts, such as the LLM-API model, does not know how to be asked for them. */
+export function describeTensors(countsTokens: boolean): {
+  readonly inputs: readonly TensorDescription[];
+  readonly outputs: readonly TensorDescription[];
+} {
+  return {
+    inputs: listInputs(countsTokens).map((name) => [name, DATATYPES[name] ?? 'INT32']),
+    outputs: [
+      ['text_output', 'BYTES'],
+      ...(countsTokens ? COUNT_OUTPUTS : []).map((name): TensorDescription => [name, 'INT32']),
+    ],
+  };
 }
 
 /** The request as the simulator's completions take it; what the client sent stays under `inputs`. */
@@ -86,7 +121,7 @@ function describeCounts(usage: TokenUsage | null, outputTokens: number): JsonObj
   return usage === null ? {} : { num_input_tokens: usage.promptTokens, num_output_tokens: outputTokens };
 }
 
-function describeTensors(frame: AnswerFrame, text: string, usage: TokenUsage | null): JsonObject {
+function describeInferAnswer(frame: AnswerFrame, text: string, usage: TokenUsage | null): JsonObject {
   const count = (name: string, value: number): JsonObject => ({
     name,
     datatype: 'INT32',
@@ -132,7 +167,7 @@ export function createKserveFlavor(action: KserveAction, countsTokens: boolean):
     errorEvent: (message) => formatEvent(JSON.stringify({ error: message })),
     wholeAnswer(frame, choices, usage) {
       const text = choices.map((choice) => choice.text).join('');
-      if (action === 'infer') return describeTensors(frame, text, usage);
+      if (action === 'infer') return describeInferAnswer(frame, text, usage);
       return describeReply(frame, text, describeCounts(usage, usage?.completionTokens ?? 0));
     },
     modelCard: (served) => ({ name: served }),
