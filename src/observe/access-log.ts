@@ -4,9 +4,9 @@ import type { RecordListener } from '#domain/metering.ts';
 import type { UsageRecord } from '#domain/usage-record.ts';
 import { totalTokens } from '#domain/tokens.ts';
 
-/** Takes whole lines of JSON, newline included. */
+/** Takes one line of JSON, without its newline. */
 export interface LineSink {
-  write(line: string): unknown;
+  write(json: string): void;
 }
 
 /** Writes each record as one line of the shape that every other log line has, `level` info and `msg` request. */
@@ -16,7 +16,7 @@ export function createAccessLog(sink: LineSink): RecordListener {
 
 function renderLine(record: UsageRecord): string {
   const { tokens } = record;
-  const line = JSON.stringify({
+  return JSON.stringify({
     level: 'info',
     time: new Date(record.endedAtMs).toISOString(),
     requestId: record.requestId,
@@ -43,7 +43,6 @@ function renderLine(record: UsageRecord): string {
     tokenSource: record.tokenSource,
     msg: 'request',
   });
-  return `${line}\n`;
 }
 
 function roundToTenth(value: number): number {

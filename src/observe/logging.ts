@@ -5,6 +5,7 @@ import { pino } from 'pino';
 import type { DestinationStream } from 'pino';
 import { PinoPretty } from 'pino-pretty';
 import type { LineSink } from './access-log.ts';
+import { BatchedLines } from './batched-lines.ts';
 
 /** Fields that would hold a secret if somebody logged an object whole; callers must not, this is the second lock. */
 const SECRET_KEYS = ['authorization', 'apiKey', 'key', 'token', 'metricsToken', 'password', 'secret', 'cookie', 'url'];
@@ -31,12 +32,6 @@ export function createLogging(config: Pick<LoggingConfig, 'level' | 'format'>, d
 /** What pino calls info. */
 const INFO = 30;
 
-/** Lines of the access log wait for one write of this size, or for a second. */
-const ACCESS_WRITE_BYTES = 16_384;
-const ACCESS_FLUSH_MS = 1000;
-/** A reader that stalls costs lines, never memory: the ledger is the record, the access log is not. */
-const ACCESS_WAITING_BYTES_MAX = 4 * 1024 * 1024;
-
 /**
  * Where the lines of the access log go: written in batches, or nowhere at a level above info. `dest` is a file descriptor or path.
  */
@@ -46,15 +41,9 @@ export function openAccessSink(
 ): LineSink {
   // `silent` is no level of pino's.
   if ((pino.levels.values[level] ?? Number.POSITIVE_INFINITY) > INFO) return { write() {} };
-  const out = pino.destination({
-    dest,
-    sync: false,
-    minLength: ACCESS_WRITE_BYTES,
-    maxWrite: 4 * ACCESS_WRITE_BYTES,
-    periodicFlush: ACCESS_FLUSH_MS,
-    maxLength: ACCESS_WAITING_BYTES_MAX,
-  });
-  return format === 'pretty' ? toPretty(out, process.stdout.isTTY) : out;
+  if (format === 'json') return new BatchedLines(dest);
+  const pretty = toPretty(pino.destination({ dest, sync: true }), process.stdout.isTTY);
+  return { write: (json) => pretty.write(json) };
 }
 
 function createLog(

@@ -48,14 +48,14 @@ describe('logging', () => {
 describe('the access log', () => {
   test('writes one line of ids, counts and times, and nothing a client wrote', () => {
     const lines: string[] = [];
-    createAccessLog({ write: (line) => lines.push(line) }).recordFinished({
+    createAccessLog({ write: (line) => void lines.push(line) }).recordFinished({
       ...RECORD,
       requestedModel: 'canary',
       user: 'canary',
       tags: { canary: 'canary' },
     });
     expect(lines).toHaveLength(1);
-    expect(lines[0]).toMatch(/^\{.*\}\n$/);
+    expect(lines[0]).toMatch(/^\{.*\}$/);
     expect(lines[0]).not.toContain('canary');
     expect(JSON.parse(lines[0] ?? '')).toEqual(
       expect.objectContaining({
@@ -77,14 +77,14 @@ describe('the access logging', () => {
   test('batches lines and has written them all a moment after the last one', async () => {
     const path = join(mkdtempSync(join(tmpdir(), 'inferometer-log-')), 'access.log');
     const sink = openAccessSink({ level: 'info', format: 'json' }, path);
-    for (let index = 0; index < 500; index += 1) sink.write(`{"requestId":"r${index}"}\n`);
+    for (let index = 0; index < 500; index += 1) sink.write(`{"requestId":"r${index}"}`);
     await vi.waitFor(() => expect(readFileSync(path, 'utf8').trim().split('\n')).toHaveLength(500), { timeout: 5000 });
     expect(readFileSync(path, 'utf8').split('\n')[499]).toBe('{"requestId":"r499"}');
   });
 
   test('is silent where only warnings are wanted', () => {
     const path = join(mkdtempSync(join(tmpdir(), 'inferometer-log-')), 'access.log');
-    openAccessSink({ level: 'warn', format: 'json' }, path).write('{}\n');
+    openAccessSink({ level: 'warn', format: 'json' }, path).write('{}');
     expect(existsSync(path)).toBe(false);
   });
 });
