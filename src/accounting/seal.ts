@@ -180,18 +180,14 @@ function planOpen(attempt: TrackedAttempt, start: AttemptIdentity, options: Seal
 
 /** Assumed rates by deployment and window, computed once each. */
 class RateCache {
-  readonly #byDeployment = new Map<string, TrackedAttempt[]>();
+  #byDeployment: ReadonlyMap<string, TrackedAttempt[]> | null = null;
+  readonly #attempts: readonly TrackedAttempt[];
   readonly #rates = new Map<string, number>();
   readonly #options: SealOptions;
 
   constructor(attempts: readonly TrackedAttempt[], options: SealOptions) {
     this.#options = options;
-    for (const attempt of attempts) {
-      const deployment = attempt.start?.deployment ?? '';
-      const list = this.#byDeployment.get(deployment);
-      if (list === undefined) this.#byDeployment.set(deployment, [attempt]);
-      else list.push(attempt);
-    }
+    this.#attempts = attempts;
   }
 
   stepsPerSecond({ pool, deployment }: AttemptIdentity, window: number, contextTokens: number): number {
@@ -199,6 +195,7 @@ class RateCache {
     const known = this.#rates.get(key);
     if (known !== undefined) return known;
     const pace = this.#options.estimates.stepClocks.find(pool, deployment)?.stepsIn(window) ?? null;
+    this.#byDeployment ??= Map.groupBy(this.#attempts, (attempt) => attempt.start?.deployment ?? '');
     const neighbours = this.#byDeployment.get(deployment) ?? [];
     const { profile } = this.#options.profileOf(deployment);
     const rate = pace === null ? assumedStepsPerSecond(neighbours, window, profile, contextTokens) : CAUTION * pace;

@@ -80,6 +80,8 @@ export class StepClocks {
     attempts: readonly TrackedAttempt[],
     { sealedThrough, to }: { readonly sealedThrough: number; readonly to: number },
   ): void {
+    // Most rounds have only streams, or none.
+    if (!attempts.some(needsClock) || !attempts.some(showsPace)) return;
     const fromMs = (sealedThrough + 1) * 1000;
     const untilMs = attempts.reduce((latest, attempt) => Math.max(latest, dueUntil(attempt, to)), (to + 1) * 1000);
     const needed = new Set(attempts.filter(needsClock).map(engineOf));

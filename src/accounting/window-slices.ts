@@ -61,11 +61,12 @@ export function sliceOf(timeline: WorkTimeline, window: number): SliceFeatures {
   const toMs = window >= last ? Number.POSITIVE_INFINITY : endMs;
   if (timeline.prefill !== null) addPrefill(slice, timeline.prefill, { fromMs, toMs, startMs });
   addDecode(slice, timeline, { fromMs, toMs, startMs });
-  for (let bucket = 0; bucket < BUCKETS_PER_WINDOW; bucket += 1) {
-    const bucketMs = startMs + bucket * BUCKET_MS;
-    const flightMs = flightBetween(timeline, bucketMs, bucketMs + BUCKET_MS);
-    slice.flightMs += flightMs;
-    if (timeline.work === 'duration') slice.u[bucket] = flightMs;
+  slice.flightMs = flightBetween(timeline, startMs, endMs);
+  if (timeline.work === 'duration') {
+    for (let bucket = 0; bucket < BUCKETS_PER_WINDOW; bucket += 1) {
+      const bucketMs = startMs + bucket * BUCKET_MS;
+      slice.u[bucket] = flightBetween(timeline, bucketMs, bucketMs + BUCKET_MS);
+    }
   }
   return slice;
 }
@@ -73,8 +74,10 @@ export function sliceOf(timeline: WorkTimeline, window: number): SliceFeatures {
 /** Adds the attempt's sequence-milliseconds of a window into `n`, per bucket. */
 export function addSequenceMs(n: number[], timeline: WorkTimeline, window: number): void {
   if (timeline.memberFromMs === Number.POSITIVE_INFINITY) return;
-  for (let bucket = 0; bucket < BUCKETS_PER_WINDOW; bucket += 1) {
-    const bucketMs = window * WINDOW_MS + bucket * BUCKET_MS;
+  const startMs = window * WINDOW_MS;
+  const last = bucketOf(timeline.endMs, startMs);
+  for (let bucket = bucketOf(timeline.memberFromMs, startMs); bucket <= last; bucket += 1) {
+    const bucketMs = startMs + bucket * BUCKET_MS;
     const fromMs = Math.max(bucketMs, Math.floor(timeline.memberFromMs));
     n[bucket] = (n[bucket] ?? 0) + flightBetween(timeline, fromMs, bucketMs + BUCKET_MS) * timeline.sequences;
   }
@@ -148,15 +151,28 @@ function bucketOf(epochMs: number, startMs: number): number {
 }
 
 function flightBetween(timeline: WorkTimeline, fromMs: number, toMs: number): number {
+  const from = flightFrom(timeline, fromMs);
+  const to = flightTo(timeline, toMs);
+  if (to <= from) return 0;
+  if (timeline.gaps.length === 0) return to - from;
   let sum = 0;
-  for (const [from, to] of flightIntervals(timeline, fromMs, toMs)) sum += to - from;
+  for (const [partFrom, partTo] of flightIntervals(timeline, fromMs, toMs)) sum += partTo - partFrom;
   return sum;
+}
+
+function flightFrom(timeline: WorkTimeline, fromMs: number): number {
+  return Math.max(fromMs, Math.floor(timeline.startMs));
+}
+
+/** An attempt is in flight for a millisecond at least. */
+function flightTo(timeline: WorkTimeline, toMs: number): number {
+  return Math.min(toMs, Math.max(Math.ceil(timeline.endMs), Math.floor(timeline.startMs) + 1));
 }
 
 /** Whole milliseconds in flight within [fromMs, toMs): any millisecond that the attempt touched, without its silences. */
 function flightIntervals(timeline: WorkTimeline, fromMs: number, toMs: number): [number, number][] {
-  let from = Math.max(fromMs, Math.floor(timeline.startMs));
-  const end = Math.min(toMs, Math.max(Math.ceil(timeline.endMs), Math.floor(timeline.startMs) + 1));
+  let from = flightFrom(timeline, fromMs);
+  const end = flightTo(timeline, toMs);
   const intervals: [number, number][] = [];
   for (const [gapFromMs, gapToMs] of timeline.gaps) {
     const gapFrom = Math.ceil(gapFromMs);
