@@ -27,6 +27,8 @@ interface Kept {
   readonly location: LineLocation | null;
   /** Null where the journal alone holds it. */
   entry: LoggedMessage | null;
+  /** JSON of its message; null where `entry` is, and where an earlier start made it. */
+  text: string | null;
 }
 
 /** Journaled messages beyond this many wait on disk only. */
@@ -40,7 +42,11 @@ type UnhashedMessage = Omit<SyncMessage, 'hash' | 'incarnation'>;
  */
 export function hashMessage(message: UnhashedMessage & Partial<SyncMessage>): string {
   const { prevHash, hash: _hash, incarnation: _incarnation, ...rest } = message;
-  return createHash('sha256').update(prevHash).update(JSON.stringify(rest)).digest('hex');
+  return hashBody(prevHash, JSON.stringify(rest));
+}
+
+function hashBody(prevHash: string, bodyJson: string): string {
+  return createHash('sha256').update(prevHash).update(bodyJson).digest('hex');
 }
 
 /** The one message of a journal that the store has forgotten: it leaves again, so that nobody waits for it. Follows `reply`. */
@@ -90,7 +96,7 @@ export class MessageLog {
   restore(replayed: ReplayedJournal): void {
     this.#head = replayed.head;
     this.#acknowledged = replayed.acknowledged;
-    for (const { seq, location } of replayed.messages) this.#kept.set(seq, { seq, location, entry: null });
+    for (const { seq, location } of replayed.messages) this.#kept.set(seq, { seq, location, entry: null, text: null });
   }
 
   /** The journal joined a store at a window: a new journal publishes nothing before it, an older one goes on where it had sealed. */
@@ -114,13 +120,25 @@ export class MessageLog {
 
   /** Numbers, hashes and journals a message. */
   append(draft: MessageDraft): { readonly seq: number; readonly journaled: boolean } {
-    const { claim, slices, ...said } = draft;
+    const { claim, slices } = draft;
+    const { message, text } = this.#number(draft);
+    const prices = [...(claim?.prices ?? [])].map(([key, price]) => [key, price.toString()] as const);
+    const entry: LoggedMessage = { t: 'message', message, slices: slices.map(toSliceLine), prices };
+    const rest = JSON.stringify({ slices: entry.slices, prices });
+    const location = this.#journal.appendJson(`{"t":"message","message":${text},${rest.slice(1)}`);
+    const { journal, seq, hash, sealedThrough, epoch } = message;
+    this.#head = { journal, seq, hash, sealedThrough, epoch };
+    const inMemory = location === null || this.pendingCount <= IN_MEMORY_MAX;
+    this.#kept.set(seq, { seq, location, ...(inMemory ? { entry, text } : { entry: null, text: null }) });
+    return { seq, journaled: location !== null };
+  }
+
+  /** The next message and its JSON. A claim is large: it is made into text once, for the hash, the journal and the store alike. */
+  #number({ claim, ...said }: MessageDraft): { readonly message: SyncMessage; readonly text: string } {
     const { journal, incarnation } = this.#journal.identity;
-    const body: UnhashedMessage = {
-      journal,
-      epoch: said.epoch,
-      seq: this.#head.seq + 1,
-      prevHash: this.#head.hash,
+    const address = { journal, epoch: said.epoch, seq: this.#head.seq + 1 };
+    const prevHash = this.#head.hash;
+    const content = {
       sealedThrough: said.sealedThrough,
       publications: said.publications,
       healthChanges: said.healthChanges,
@@ -128,15 +146,17 @@ export class MessageLog {
       claim: claim?.claim ?? null,
       leave: said.leave,
     };
-    const message: SyncMessage = { ...body, incarnation, hash: hashMessage(body) };
-    const prices = [...(claim?.prices ?? [])].map(([key, price]) => [key, price.toString()] as const);
-    const entry: LoggedMessage = { t: 'message', message, slices: slices.map(toSliceLine), prices };
-    const location = this.#journal.append(entry);
-    const { seq, hash, sealedThrough, epoch } = message;
-    this.#head = { journal, seq, hash, sealedThrough, epoch };
-    const inMemory = location === null || this.pendingCount <= IN_MEMORY_MAX;
-    this.#kept.set(seq, { seq, location, entry: inMemory ? entry : null });
-    return { seq, journaled: location !== null };
+    const opening = JSON.stringify(address).slice(0, -1);
+    const inside = JSON.stringify(content).slice(1, -1);
+    const hash = hashBody(prevHash, `${opening},${inside}}`);
+    const closing = JSON.stringify({ incarnation, hash }).slice(1);
+    const text = `${opening},"prevHash":${JSON.stringify(prevHash)},${inside},${closing}`;
+    return { message: { ...address, prevHash, ...content, incarnation, hash }, text };
+  }
+
+  /** The JSON of a message that this start made and that is still in memory; null otherwise. */
+  readText(seq: number): string | null {
+    return this.#kept.get(seq)?.text ?? null;
   }
 
   /** A message by its number; null when it is no longer kept. */
@@ -157,7 +177,7 @@ export class MessageLog {
   acknowledge(seq: number): void {
     for (let done = this.#acknowledged + 1; done <= Math.min(seq, this.#head.seq); done += 1) {
       const kept = this.#kept.get(done);
-      if (kept !== undefined && kept.location !== null) kept.entry = null;
+      if (kept !== undefined && kept.location !== null) kept.entry = kept.text = null;
     }
     this.#acknowledged = Math.max(this.#acknowledged, Math.min(seq, this.#head.seq));
   }

@@ -155,7 +155,8 @@ export class SyncLoop {
       }
       // Verbatim, but for who sends it: a store fences older starts of this journal.
       const { incarnation } = journal.identity;
-      const reply = await session.callForReply((store) => store.sync({ ...entry.message, incarnation }));
+      const text = messages.readText(entry.message.seq) ?? undefined;
+      const reply = await session.callForReply((store) => store.sync({ ...entry.message, incarnation }, text));
       if (reply === null) return false;
       this.#takeReply(reply, entry);
     }

@@ -18,8 +18,8 @@ export interface SettlementStore {
   now(): Promise<number>;
   /** Registers the member if new (before serving): sealedThrough = max(frontier, window(now) − 1), blind before that; the first ever sets the frontier there. Safe to repeat. */
   join(member: { journal: string; incarnation: number }): Promise<SyncReply>;
-  /** Applies a message at most once; safe to repeat. */
-  sync(message: SyncMessage): Promise<SyncReply>;
+  /** Applies a message at most once; safe to repeat. `text` is its JSON, where the caller has it at hand. */
+  sync(message: SyncMessage, text?: string): Promise<SyncReply>;
   readFreezeInput(): Promise<FreezeInput>;
   /** Compare-and-set; `stale` changed nothing: read again. */
   commitFreeze(commit: FreezeCommit): Promise<'committed' | 'stale'>;

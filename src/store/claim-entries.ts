@@ -1,9 +1,8 @@
 // An applied claim as a store keeps it: the message as it was sent, deflated, its records left to their batches. Not here: where it is kept.
-import { createHash } from 'node:crypto';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { EntryLink, KeptRecord, LedgerEntry } from '#domain/ledger.ts';
 import type { Claim, SettledRecordJson, SyncMessage } from '#domain/settlement.ts';
-import { unpackRecords, type RecordBatch } from './record-batches.ts';
+import { digestRecord, type PackedRecords, QUICK, unpackRecords } from './record-batches.ts';
 import { cellStart } from './rollup-cells.ts';
 
 export interface BatchPlace {
@@ -26,28 +25,19 @@ interface EntryBody {
   readonly records: readonly (readonly [part: number, digest: string])[];
 }
 
-/** First 8 hex digits of SHA-256 of a record's JSON: tells a changed record from its neighbours; the message's hash is the proof. */
-export function digestRecord(record: SettledRecordJson): string {
-  return createHash('sha256').update(JSON.stringify(record)).digest('hex').slice(0, 8);
-}
-
 /** False for a claim that moved no cell, no money and no record: it leaves no entry. */
 export function leavesEntry(claim: Claim): boolean {
   return claim.lines.length > 0 || claim.increments.length > 0 || claim.records.length > 0;
 }
 
 /** The entry of a message with a claim. The message's text can be restored from it and the batches byte by byte, so its hash can be recomputed. */
-export function packEntry(message: SyncMessage, claim: Claim, batches: readonly RecordBatch[]): PackedEntry {
-  const parts = new Map<string, number>();
-  for (const [part, batch] of batches.entries()) {
-    for (const { recordId } of unpackRecords(batch.body)) parts.set(recordId, part);
-  }
+export function packEntry(message: SyncMessage, claim: Claim, { batches, places }: PackedRecords): PackedEntry {
   const body: EntryBody = {
     message: { ...message, claim: { ...claim, records: [] } },
     batches: batches.map((batch) => ({ day: dayOfMs(batch.lastEndedMs), firstEndedMs: batch.firstEndedMs })),
-    records: claim.records.map((record) => [parts.get(record.recordId) ?? 0, digestRecord(record)]),
+    records: places.map(({ part, digest }) => [part, digest]),
   };
-  return { day: cellStart('day', message.sealedThrough), body: deflateRawSync(JSON.stringify(body)) };
+  return { day: cellStart('day', message.sealedThrough), body: deflateRawSync(JSON.stringify(body), QUICK) };
 }
 
 function dayOfMs(epochMs: number): number {
@@ -78,7 +68,7 @@ export function restoreEntry(
       const at = taken[part] ?? 0;
       taken[part] = at + 1;
       const record = queues[part]?.[at] ?? null;
-      const digestNow = record === null ? null : digestRecord(record);
+      const digestNow = record === null ? null : digestRecord(JSON.stringify(record));
       return { record, digest, digestNow, batchDay: batches[part]?.day ?? 0 };
     }),
   };

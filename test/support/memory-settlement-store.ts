@@ -375,7 +375,7 @@ export class MemorySettlementStore implements SettlementStore, BooksReader, Lear
       const sums = values.map((value, index) => value + (known[index] ?? 0n));
       state.cells.set(id, { granularity, start, dims, values: sums });
     }
-    for (const batch of packRecords(claim.records)) {
+    for (const batch of packRecords(claim.records).batches) {
       state.batches.push({ ...batch, id: String(state.batches.length).padStart(12, '0') });
     }
     member.shares = member.shares.filter(({ k }) => k > claim.k);

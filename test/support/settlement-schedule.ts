@@ -217,7 +217,7 @@ function flaky(world: World): SettlementStore {
     readEpoch: () => call(() => store.readEpoch()),
     now: () => call(() => store.now()),
     join: (member) => call(() => store.join(member)),
-    sync: (message) => call(() => store.sync(message)),
+    sync: (message, text) => call(() => store.sync(message, text)),
     readFreezeInput: () => call(() => store.readFreezeInput()),
     putFacts: (pools, version) => call(() => store.putFacts(pools, version)),
     commitFreeze: (commit) =>

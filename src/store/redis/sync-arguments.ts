@@ -121,7 +121,7 @@ function layOutClaim(message: SyncMessage, claim: Claim, { keys, retention, numb
   const bodyNumber = (body: Buffer) => SCRIPTS.syncMessage.argCount + bodies.push(body);
   const recordsExpiry = (day: number) => day + DAY_SECONDS + Math.ceil(retention.recordsMs / 1000);
   const packed = packRecords(claim.records);
-  const batches = packed.map((batch, part) => {
+  const batches = packed.batches.map((batch, part) => {
     const day = cellStart('day', Math.floor(batch.lastEndedMs / 1000));
     const name = `${batch.firstEndedMs}|${message.journal}.${message.seq}.${part}`;
     const [index, store] = [numbers.numberOf(keys.batchIndex(day)), numbers.numberOf(keys.batchBodies(day))];

@@ -40,12 +40,12 @@ export function applyClaim(
     statements.run(ADD_TO_CELL, sum.granularity, sum.start, id, ...sum.values);
   }
   const { journal, seq, hash } = message;
-  const batches = packRecords(claim.records);
-  for (const [part, batch] of batches.entries()) {
+  const packed = packRecords(claim.records);
+  for (const [part, batch] of packed.batches.entries()) {
     statements.run(ADD_BATCH, batch.firstEndedMs, batch.lastEndedMs, journal, seq, part, batch.body);
   }
   if (!leavesEntry(claim)) return previous;
-  const { day, body } = packEntry(message, claim, batches);
+  const { day, body } = packEntry(message, claim, packed);
   statements.run(ADD_ENTRY, journal, seq, day, formatLink(previous), body);
   return { day, seq, hash };
 }

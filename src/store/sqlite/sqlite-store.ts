@@ -80,8 +80,9 @@ export class SqliteStore implements SettlementStore, BooksReader, LedgerReader, 
     return this.#call('join', [member]);
   }
 
-  sync(message: SyncMessage): Promise<SyncReply> {
-    return this.#call('sync', [message]);
+  sync(message: SyncMessage, text?: string): Promise<SyncReply> {
+    // A string crosses to the thread as bytes; an object would be walked on both sides.
+    return this.#call('sync', [text ?? JSON.stringify(message)]);
   }
 
   readFreezeInput(): Promise<FreezeInput> {

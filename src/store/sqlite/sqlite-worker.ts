@@ -49,7 +49,7 @@ const CALLS: Record<CallName, Call> = {
   },
   now: (nowMs) => nowMs,
   join: (nowMs, [author]) => useStore().settlement.join(author as { journal: string; incarnation: number }, nowMs),
-  sync: (nowMs, [message]) => useStore().settlement.sync(message as SyncMessage, nowMs),
+  sync: (nowMs, [text]) => useStore().settlement.sync(JSON.parse(text as string) as SyncMessage, nowMs),
   readFreezeInput: (nowMs) => useStore().settlement.readFreezeInput(nowMs),
   commitFreeze: (nowMs, [commit]) => useStore().settlement.commitFreeze(commit as FreezeCommit, nowMs),
   putFacts: (_, [pools, version]) => useStore().settlement.putFacts(pools as FactBook['pools'], version as number),

@@ -30,12 +30,12 @@ describe('claim entries', () => {
       fc.property(fc.array(fc.integer({ min: 0, max: 3_000_000 }), { maxLength: 12 }), (endings) => {
         const message = messageOf(endings.map((ending) => recordAt(BASE_MS + ending)));
         const claim = message.claim as NonNullable<SyncMessage['claim']>;
-        const batches = packRecords(claim.records);
-        const { body } = packEntry(message, claim, batches);
+        const packed = packRecords(claim.records);
+        const { body } = packEntry(message, claim, packed);
         const entry = restoreEntry(
           readEntryBody(body),
           null,
-          batches.map((batch) => batch.body),
+          packed.batches.map((batch) => batch.body),
         );
         expect(entry.records.every(({ digest, digestNow }) => digest === digestNow)).toBe(true);
         const records = entry.records.flatMap(({ record }) => (record === null ? [] : [record]));
@@ -50,10 +50,10 @@ describe('claim entries', () => {
   test('a batch that is missing or cannot be read leaves its records unknown, not the others', () => {
     const message = messageOf([recordAt(BASE_MS), recordAt(BASE_MS + 1_200_000)]);
     const claim = message.claim as NonNullable<SyncMessage['claim']>;
-    const batches = packRecords(claim.records);
-    const { body } = packEntry(message, claim, batches);
+    const packed = packRecords(claim.records);
+    const { body } = packEntry(message, claim, packed);
     for (const broken of [undefined, Buffer.from('rubbish')]) {
-      const entry = restoreEntry(readEntryBody(body), null, [broken, batches[1]?.body]);
+      const entry = restoreEntry(readEntryBody(body), null, [broken, packed.batches[1]?.body]);
       expect(entry.records.map(({ record }) => record?.recordId ?? null)).toEqual([null, claim.records[1]?.recordId]);
     }
   });

@@ -12,7 +12,7 @@ function sourceOf(claims: readonly (readonly SettledRecordJson[])[]): BatchSourc
   const bodies = new Map<string, Buffer>();
   const heads: BatchHead[] = [];
   for (const [claim, records] of claims.entries()) {
-    for (const [part, { body, ...range }] of packRecords(records).entries()) {
+    for (const [part, { body, ...range }] of packRecords(records).batches.entries()) {
       const id = `${claim}.${part}`;
       bodies.set(id, body);
       heads.push({ id, ...range });
@@ -94,7 +94,7 @@ describe('readRecordPage', () => {
 describe('record batches', () => {
   test('records come back as they went in', () => {
     const records = [recordAt(BASE_MS), recordAt(BASE_MS + 1)];
-    const [batch, ...others] = packRecords(records);
+    const [batch, ...others] = packRecords(records).batches;
     expect(others).toEqual([]);
     expect(unpackRecords(batch?.body ?? new Uint8Array())).toEqual(records);
     expect(batch).toMatchObject({ firstEndedMs: BASE_MS, lastEndedMs: BASE_MS + 1 });
