@@ -6,6 +6,7 @@ import { answerPreflight } from './cors.ts';
 import type { DataPlane } from './data-plane.ts';
 import { holdContinue } from './expect-continue.ts';
 import { findHttpFault } from './http-faults.ts';
+import { noteWireRefusal } from './wire-refusals.ts';
 
 /** Puts the edge in front of a handler: what comes through is sound HTTP and no preflight. */
 export function attachHttpEdge(server: Server, plane: DataPlane, handle: RequestListener): void {
@@ -60,7 +61,10 @@ class HttpEdge {
   refuseTunnel(socket: Duplex): void {
     socket.on('error', () => {});
     if (!this.#condemned.has(socket)) {
-      this.#answerRaw(socket, renderRawError('400 Bad Request', 'This is no proxy: CONNECT is not served.'));
+      this.#answerRaw(socket, {
+        status: '400 Bad Request',
+        text: 'This is no proxy: CONNECT is not served.',
+      });
     }
   }
 
@@ -68,31 +72,48 @@ class HttpEdge {
   parsingFailed(socket: Duplex, code: string | undefined): void {
     if (this.#condemned.has(socket)) return;
     if (code === 'ECONNRESET' || !socket.writable) socket.destroy();
-    else this.#answerRaw(socket, renderParserError(code));
+    else this.#answerRaw(socket, findParserError(code));
   }
 
-  #answerRaw(socket: Duplex, bytes: string): void {
+  #answerRaw(socket: Duplex, error: RawError): void {
     this.#condemned.add(socket);
     this.#plane.onRejection(null, 'malformed_http');
     const answer = this.#lastAnswers.get(socket);
     const isAnswering = answer !== undefined && !answer.writableFinished;
-    if (isAnswering && (answer.headersSent || answer.socket === null)) socket.destroy();
-    else socket.end(bytes);
+    if (isAnswering && (answer.headersSent || answer.socket === null)) {
+      socket.destroy();
+      return;
+    }
+    if (!error.isGone) noteWireRefusal(socket, Number.parseInt(error.status, 10));
+    socket.end(renderRawError(error));
   }
 }
 
-/** Answers bytes that never became a request. */
-function renderParserError(code: string | undefined): string {
-  if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
-    return renderRawError('408 Request Timeout', ERROR_KINDS.request_timeout.text);
-  if (code === 'HPE_HEADER_OVERFLOW')
-    return renderRawError('431 Request Header Fields Too Large', 'The request headers are too large.');
-  if (code === 'HPE_CHUNK_EXTENSIONS_OVERFLOW')
-    return renderRawError('413 Content Too Large', 'The chunk extensions are too large.');
-  return renderRawError('400 Bad Request', 'The request is not valid HTTP.');
+/** An answer without a response object. */
+interface RawError {
+  /** With its reason phrase. */
+  readonly status: string;
+  readonly text: string;
+  /** The client sends no more of a request that it began: it has left, or nearly. */
+  readonly isGone?: boolean;
 }
 
-function renderRawError(status: string, text: string): string {
+/** What bytes that never became a request are told. */
+function findParserError(code: string | undefined): RawError {
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
+    return { status: '408 Request Timeout', text: ERROR_KINDS.request_timeout.text };
+  if (code === 'HPE_HEADER_OVERFLOW')
+    return { status: '431 Request Header Fields Too Large', text: 'The request headers are too large.' };
+  if (code === 'HPE_CHUNK_EXTENSIONS_OVERFLOW')
+    return { status: '413 Content Too Large', text: 'The chunk extensions are too large.' };
+  return {
+    status: '400 Bad Request',
+    text: 'The request is not valid HTTP.',
+    isGone: code === 'HPE_INVALID_EOF_STATE',
+  };
+}
+
+function renderRawError({ status, text }: RawError): string {
   const body = renderEnvelope(text);
   const length = Buffer.byteLength(body);
   return `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${length}\r\n\r\n${body}`;

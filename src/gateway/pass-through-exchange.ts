@@ -12,6 +12,7 @@ import type { AttemptSpan, RequestMeter } from './request-meter.ts';
 import { createAnswerHeaders, selectTrailers } from './response-headers.ts';
 import type { Lease } from './upstream.ts';
 import { getForwarder, type ProxyListener } from './upstream-proxy.ts';
+import { readWireRefusal } from './wire-refusals.ts';
 
 export interface PassThroughOptions {
   readonly plane: DataPlane;
@@ -66,7 +67,9 @@ export class PassThroughExchange implements ProxyListener, Deadline {
   }
 
   clientGone(): void {
-    this.#close('client_aborted', this.#writer.status ?? 499);
+    const refused = this.#writer.status === null ? readWireRefusal(this.#options.req) : null;
+    if (refused === null) this.#close('client_aborted', this.#writer.status ?? 499);
+    else this.#close('rejected', refused);
   }
 
   interrupt(): void {

@@ -11,6 +11,7 @@ import { parseTags } from './read-tags.ts';
 import { readClientRequestId } from './request-id.ts';
 import { readClientRetry, RequestMeter } from './request-meter.ts';
 import { createIdHeaders } from './response-headers.ts';
+import { readWireRefusal } from './wire-refusals.ts';
 
 /** An authenticated request. */
 export interface Exchange {
@@ -93,7 +94,10 @@ function refuse(
 ): void {
   const { req, res, path, meter, idHeaders } = request;
   if (error instanceof ClientGoneError || res.destroyed) {
-    meter?.endUnsent({ outcome: 'client_aborted', status: 499 });
+    // Its client did not leave where the edge has answered bytes that are no HTTP, and has counted them.
+    const refused = readWireRefusal(req);
+    if (refused === null) meter?.endUnsent({ outcome: 'client_aborted', status: 499 });
+    else meter?.endUnsent({ outcome: 'rejected', status: refused });
     return;
   }
   const known = error instanceof GatewayError ? error : new GatewayError('internal_error', { cause: error });

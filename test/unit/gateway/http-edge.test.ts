@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createGate } from '#test/support/fake-engine.ts';
 import { openRaw, sendRaw } from '#test/support/raw-http.ts';
 import { type Harness, send, startHarness } from './harness.ts';
+import { until } from './several-engines.ts';
 import { AUTH, BODY, chat, CHUNKED, get, HEAD, LENGTH, ONE, POST } from './raw-requests.ts';
 
 let harness: Harness;
@@ -80,17 +81,40 @@ describe('bytes that two servers might read differently', () => {
     ['a chunk extension without end', `${CHUNKED}2;${'e'.repeat(20_000)}\r\n{}\r\n0\r\n\r\n`],
     ['trailers without end', `${CHUNKED}2\r\n{}\r\n0\r\n${`x-a: ${'b'.repeat(1000)}\r\n`.repeat(20)}\r\n`],
   ])(
-    '%s ends the connection, and the authenticated request is one aborted record, never sent',
+    '%s ends the connection, and the authenticated request is one rejected record with the status it saw, never sent',
     async (_name, bytes) => {
       const text = await sendRaw(harness.port, bytes);
       expect(text).toMatch(/^HTTP\/1\.1 4(?:00|13|31) [^\r]+\r\nconnection: close\r\n/);
       await harness.metering.whenRecorded(1);
-      expect(harness.metering.records).toMatchObject([{ outcome: 'client_aborted', status: 499 }]);
+      const status = Number(text.slice(9, 12));
+      expect(harness.metering.records).toMatchObject([{ outcome: 'rejected', status }]);
       expect(harness.rejections).toEqual(['none malformed_http']);
       expect(harness.engine.requests).toEqual([]);
       expect((await send(harness.port)).status).toBe(200);
     },
   );
+
+  it('a chunk that is none in a body streamed through is a rejected record too, and the engine sees the upload break', async () => {
+    const client = openRaw(harness.port, `${CHUNKED.replace('/v1/chat/completions', '/v1/audio/x')}5\r\nbytes\r\n`);
+    await until(() => harness.metering.starts.length === 1);
+    client.write('zz\r\n');
+    expect(await client.closed).toMatch(/^HTTP\/1\.1 400 /);
+    await harness.metering.whenRecorded(1);
+    expect(harness.metering.records).toMatchObject([{ outcome: 'rejected', status: 400, upstream: 'trt-1' }]);
+    expect(harness.engine.requests).toEqual([]);
+    await until(() => harness.gateway.upstreamStatus()[0]?.inFlight === 0);
+  });
+
+  it('rubbish behind a complete request that still waits for its engine: its client is gone', async () => {
+    const asked = createGate();
+    harness.engine.answerWith(() => asked.open());
+    const client = openRaw(harness.port, chat());
+    await asked.opened;
+    client.write('RUBBISH\r\n\r\n');
+    await client.closed;
+    await harness.metering.whenRecorded(1);
+    expect(harness.metering.records).toMatchObject([{ outcome: 'client_aborted', status: 499 }]);
+  });
 
   it.each(['GET', 'HEAD', 'DELETE', 'OPTIONS'])(
     'a chunked body with %s cannot become a request of its own on the connection to the engine',
