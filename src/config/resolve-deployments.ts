@@ -1,5 +1,6 @@
 // One deployment from what the schema read to what the gateway runs on: names, URLs, pools, defaults by engine.
 // What is compared between deployments stands in check-config.ts.
+import { checkFieldRules } from './check-field-rules.ts';
 import { isTimeZone, parseMinuteOfDay, parseWeekDays } from './calendar.ts';
 import type { DeploymentConfig, EngineName, ProvisionedConfig, ScheduleRule } from './config.ts';
 import type { ConfigPath, ProblemList } from './problem.ts';
@@ -38,6 +39,7 @@ export function resolveDeployment(entry: Entry<DeploymentInput>, context: PriceC
   checkModels(value, path, findings);
   checkProfile(value, path, findings);
   checkContinuousUsage(value, path, findings);
+  checkFieldRules(value, path, findings);
   if (priceName === undefined || findings.has(path)) return undefined;
   return {
     name: value.name,

@@ -66,8 +66,8 @@ function createBodies(
   const isUnasked =
     !route.takesStreamOptions || traits === undefined || deployment.dropFields.includes('stream_options');
   const plan = isUnasked ? 'leave' : planUsage(request, traits, deployment.continuousUsage === true);
-  const keepsModel = request.model === deployment.servedModel || deployment.dropFields.includes('model');
-  return new SentBodies({ body, model: keepsModel ? null : deployment.servedModel, plan, fields: changes });
+  const model = request.model === deployment.servedModel ? null : deployment.servedModel;
+  return new SentBodies({ body, model, plan, fields: changes });
 }
 
 /** OpenAI's `user` after `privacy.user`; a hash keeps people apart in reports without naming them. */

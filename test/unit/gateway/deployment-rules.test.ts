@@ -41,15 +41,15 @@ describe('field rules', () => {
     expect(harness.metering.records).toMatchObject([{ user: 'u-1', requestedModel: 'llama-3.1-70b' }]);
   });
 
-  it('a dropped stream is no stream, a dropped stream_options is not put back by us, a dropped model not renamed', async () => {
+  it('a dropped stream is no stream, and a dropped stream_options is not put back by us', async () => {
     await startWith({ dropFields: ['stream'] });
     await send(harness.port, { body: chatBody({ stream: true }) });
     expect(harness.metering.records).toMatchObject([{ stream: false, outcome: 'completed' }]);
     await harness.close();
-    await startWith({ dropFields: ['stream_options', 'model'] });
+    await startWith({ dropFields: ['stream_options'] });
     await send(harness.port, { body: chatBody({ stream: true, stream_options: { include_usage: true } }) });
     const sent = JSON.parse(String(harness.engine.requests[0]?.body)) as object;
-    expect(Object.keys(sent)).toEqual(['messages', 'stream']);
+    expect(Object.keys(sent)).toEqual(['model', 'messages', 'stream']);
   });
 });
 
