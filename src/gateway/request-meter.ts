@@ -58,6 +58,8 @@ export class RequestMeter {
   model: string | null = null;
   deployment: string | null = null;
   stream = false;
+  /** Name of the engine that the last attempt was for; null where there was none. */
+  upstream: string | null = null;
   readonly services: MeterServices;
   readonly #clientRetry: number;
   readonly #startedAtMs: number;
@@ -104,6 +106,7 @@ export class RequestMeter {
     readonly lastAttempt: boolean;
   }): void {
     this.#attempts += 1;
+    this.upstream = ending.upstream;
     this.#closed = ending.lastAttempt;
     const atMs = this.services.clock.monotonicMs();
     const record: UsageRecord = {
@@ -125,6 +128,7 @@ export class RequestMeter {
   /** The request is being handed to an engine's socket now. */
   begin(target: AttemptTarget): AttemptSpan {
     this.#attempts += 1;
+    this.upstream = target.upstream;
     const identity = this.#identify(target);
     const meter = this.services.metering.begin({
       recordId: identity.recordId,

@@ -109,8 +109,12 @@ function refuse(
   }
   plane.onRejection(meter?.caller.team ?? null, known.code);
   meter?.endUnsent({ outcome: 'rejected', status: known.status });
-  const chosen = meter?.deployment ?? null;
-  const headers = chosen === null ? idHeaders : { ...idHeaders, 'x-inferometer-deployment': chosen };
+  const { deployment = null, upstream = null } = meter ?? {};
+  const headers = {
+    ...idHeaders,
+    ...(deployment === null ? {} : { 'x-inferometer-deployment': deployment }),
+    ...(upstream === null || !plane.view.config.server.exposeUpstream ? {} : { 'x-inferometer-upstream': upstream }),
+  };
   sendError(res, known, { protocol: protocolOf(path), headers });
   if (!req.complete) discardRest(req, plane.view.config.server.maxBodyBytes);
 }

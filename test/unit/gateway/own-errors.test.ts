@@ -240,9 +240,24 @@ describe('own errors', () => {
       if (row.record === null) expect(own).toEqual([]);
       else
         expect(own).toMatchObject([row.record ?? { outcome: 'rejected', status, upstream: null, lastAttempt: true }]);
+      // The engine that was asked is named in the answer as in the record, and nowhere else.
+      expect(answer.headers['x-inferometer-upstream'] ?? null).toBe(own?.at(-1)?.upstream ?? null);
+      if (code.startsWith('upstream_')) expect(own?.at(-1)?.upstream).toEqual(expect.any(String));
       expect(harness?.rejections.filter((line) => line.endsWith(` ${code}`))).toHaveLength(1);
     },
   );
+
+  it('names no engine where engines are not to be exposed', async () => {
+    harness = await startHarness((url) => {
+      const config = createConfig([createDeploymentConfig([createUpstreamConfig(url)])]);
+      return { ...config, server: { ...config.server, exposeUpstream: false } };
+    });
+    await harness.engine.close();
+    const answer = await send(harness.port);
+    expect(answer.status).toBe(502);
+    expect(answer.headers['x-inferometer-upstream']).toBeUndefined();
+    expect(harness.metering.records).toMatchObject([{ upstream: 'trt-1' }]);
+  });
 
   it('every code that a request can meet stands in this table, but for those that have a test of their own', () => {
     const elsewhere = ['invalid_request', 'request_timeout', 'request_not_found'];
