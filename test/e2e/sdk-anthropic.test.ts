@@ -3,9 +3,10 @@ import Anthropic, { APIError, AuthenticationError, NotFoundError } from '@anthro
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type TestStack, startTestStack } from '#test/support/gateway.ts';
 import { SdkBooks } from '#test/support/sdk-books.ts';
+import { listLacking, listServing } from '#test/support/sdk-flavors.ts';
 
-const SPEAKERS = ['trtllm', 'vllm'] as const;
-const STRANGERS = ['triton', 'transformers', 'kserve'] as const;
+const SPEAKERS = listServing('messages');
+const STRANGERS = listLacking('messages');
 const ROUTE = '/v1/messages';
 const LONG = 'A paragraph that is long enough to fill some blocks of the prefix cache. '.repeat(12);
 
