@@ -158,7 +158,8 @@ class Composition {
     const { unsettledRecords, unsentMessages } = await this.#accounting.drain();
     await this.#admin.close();
     await this.#store.settlement.close();
-    const keeps = 'the journal has them for the next start';
+    const { journalOk } = this.#accounting.status();
+    const keeps = journalOk ? 'the journal has them for the next start' : 'the journal could not be written';
     return [
       left > 0 ? `${left} requests were still in flight and were cut` : '',
       unsettledRecords > 0 ? `${unsettledRecords} records are not settled; ${keeps}` : '',

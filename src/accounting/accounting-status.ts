@@ -12,7 +12,9 @@ export interface AccountingStatus {
   readonly unsettledRecords: number;
   /** Records held by the journal alone since there were too many: they settle at no cost after the next start. */
   readonly parkedRecords: number;
-  /** Lines that could not be written since the start: work at risk until it is settled. */
+  /** Lines that the death of this process would lose, since the disk does not take them; and those that are lost already. */
+  readonly journalLinesAtRisk: number;
+  /** Writes to the journal that failed since the start. */
   readonly journalFailedLines: number;
   /** Seconds from the last frozen window to now; null before the store was joined. */
   readonly settlementLagSeconds: number | null;
@@ -50,6 +52,7 @@ export function readStatus(
     journalPending: messages.pendingCount,
     unsettledRecords: registry.size,
     parkedRecords: registry.parkedCount,
+    journalLinesAtRisk: journal.linesAtRisk,
     journalFailedLines: journal.failedLines,
     settlementLagSeconds: frontier === null ? null : Math.max(0, windowOf(nowMs) - frontier),
     lateCount: loop.counters.late,

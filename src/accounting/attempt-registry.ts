@@ -91,7 +91,9 @@ export class AttemptRegistry {
   restoreFrom(replayed: AttemptRegistry): void {
     for (const [recordId, attempt] of replayed.#attempts) {
       const live = this.#attempts.get(recordId);
-      if (live === undefined || live.features === null) {
+      // An end that the journal lost (more lines than memory holds while the disk was full) is known here alone.
+      const knowsMore = live !== undefined && live.record !== null && attempt.record === null;
+      if (live === undefined || (live.features === null && !knowsMore)) {
         this.#attempts.set(recordId, attempt);
         if (attempt.features !== null) this.#unsealed.set(recordId, attempt);
         continue;

@@ -15,7 +15,8 @@ export interface JournaledMessage {
   readonly seq: number;
   readonly hash: string;
   readonly sealedThrough: number;
-  readonly location: LineLocation;
+  /** Null where it waits for the disk, and memory alone holds it. */
+  readonly location: LineLocation | null;
 }
 
 /** What replay found. */
@@ -37,7 +38,7 @@ export function replayJournal(
   target: { readonly registry: AttemptRegistry; readonly slices: SealedSlices; readonly acknowledgedMax?: number },
 ): ReplayedJournal {
   const verdicts = readVerdicts(journal, target.acknowledgedMax ?? Number.MAX_SAFE_INTEGER);
-  const state = new ReplayState(journal.identity.journal, target.registry, target.slices, verdicts.claims);
+  const state = new ReplayState(journal, target.registry, target.slices, verdicts.claims);
   for (const { entry, location } of journal.entries()) state.take(entry, location);
   return {
     head: state.head,
@@ -91,15 +92,19 @@ class ReplayState {
   readonly #registry: AttemptRegistry;
   readonly #slices: SealedSlices;
   readonly #claims: ReadonlyMap<string, boolean>;
+  readonly #journal: Journal;
 
-  constructor(journal: string, registry: AttemptRegistry, slices: SealedSlices, claims: ReadonlyMap<string, boolean>) {
-    this.head = newHead(journal);
+  constructor(journal: Journal, registry: AttemptRegistry, slices: SealedSlices, claims: ReadonlyMap<string, boolean>) {
+    this.head = newHead(journal.identity.journal);
+    this.#journal = journal;
     this.#registry = registry;
     this.#slices = slices;
     this.#claims = claims;
   }
 
-  take(entry: JournalEntry, location: LineLocation): void {
+  /** `location` null: the line waits for the disk, and will stand in the present segment or a later one. */
+  take(entry: JournalEntry, location: LineLocation | null): void {
+    const segment = location?.segment ?? this.#journal.segment;
     switch (entry.t) {
       case 'head':
         // Another UUID counts from 1 again.
@@ -108,7 +113,7 @@ class ReplayState {
         this.#alive(entry.atMs);
         break;
       case 'dispatch':
-        this.#dispatch(entry.start, location.segment);
+        this.#dispatch(entry.start, segment);
         break;
       case 'progress':
         this.#alive(entry.atMs);
@@ -121,7 +126,7 @@ class ReplayState {
         this.#end(entry);
         break;
       case 'unsent':
-        this.#registry.add(trackUnsent(entry.record, location.segment));
+        this.#registry.add(trackUnsent(entry.record, segment));
         break;
       case 'message':
         this.#message(entry, location);
@@ -159,11 +164,11 @@ class ReplayState {
     this.#registry.markSealedThrough(attempt, this.head.sealedThrough ?? Number.NEGATIVE_INFINITY);
   }
 
-  #message(entry: Extract<JournalEntry, { t: 'message' }>, location: LineLocation): void {
+  #message(entry: Extract<JournalEntry, { t: 'message' }>, location: LineLocation | null): void {
     const { message } = entry;
     const slices = entry.slices.map(fromSliceLine);
     const { seq, hash, sealedThrough, epoch } = message;
-    this.#slices.add({ seq, ...windowRange(message, this.head), slices, evictable: true });
+    this.#slices.add({ seq, ...windowRange(message, this.head), slices, evictable: location !== null });
     this.messages.push({ seq, hash, sealedThrough, location });
     this.head = { journal: message.journal, seq, hash, sealedThrough, epoch };
     for (const slice of slices) {

@@ -1,10 +1,11 @@
 // The journal's closed segment files: which are still replayed, how long the others are retained, how large all may grow.
 // Not here: their content (journal.ts).
-import { closeSync, openSync, readdirSync, readSync, statSync, unlinkSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync, truncateSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '#domain/clock.ts';
 import type { Log } from '#domain/log.ts';
 import { decodeEntry } from './journal-entry.ts';
+import { syncDirectory } from './journal-identity.ts';
 
 const SEGMENT_NAME = /^segment-(\d{10})\.ndjson$/;
 /** Segments are replayed this long after they were closed, so that a store that lost its latest writes can be healed. */
@@ -24,6 +25,29 @@ export function listSegments(dir: string): number[] {
       return match === null ? [] : [Number(match[1])];
     })
     .sort((a, b) => a - b);
+}
+
+/** Makes and opens a segment; its descriptor. Throws, leaving no file behind, when the disk does not take it: the same number is tried again. */
+export function openSegment(dir: string, number: number): number {
+  const path = segmentPath(dir, number);
+  const fd = openSync(path, 'ax', 0o600);
+  try {
+    syncDirectory(dir);
+    return fd;
+  } catch (error) {
+    closeSync(fd);
+    unlinkSync(path);
+    throw error;
+  }
+}
+
+/** Cuts what follows the last whole line of a segment; a torn line was never acknowledged to anybody. */
+export function cutTornTail(path: string, log: Log): void {
+  const bytes = readFileSync(path);
+  const end = bytes.lastIndexOf(0x0a) + 1;
+  if (end === bytes.length) return;
+  log.warn({ bytes: bytes.length - end }, 'the torn last line of the journal was cut');
+  truncateSync(path, end);
 }
 
 export interface SegmentLimits {

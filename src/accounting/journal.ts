@@ -1,13 +1,14 @@
 // The append-only file of one process: numbered segments of checked lines, written before anything depends on them.
 // Not here: what the lines mean (journal-replay.ts), who may write (journal-lock.ts), which segments are still needed (sync-loop.ts).
 import { closeSync, fdatasync, fdatasyncSync, ftruncateSync, mkdirSync, openSync, readSync, writeSync } from 'node:fs';
-import { readFileSync, truncateSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import type { Clock } from '#domain/clock.ts';
 import type { Log } from '#domain/log.ts';
 import { decodeEntry, type JournalEntry, type JournalHead, LineEncoder } from './journal-entry.ts';
-import { type JournalIdentity, readJournalIdentity, renewJournalIdentity, syncDirectory } from './journal-identity.ts';
+import { type JournalIdentity, readJournalIdentity, renewJournalIdentity } from './journal-identity.ts';
 import { type JournalLock, lockJournal } from './journal-lock.ts';
-import { JournalSegments, segmentPath } from './journal-segments.ts';
+import { cutTornTail, JournalSegments, openSegment, segmentPath } from './journal-segments.ts';
+import { UnwrittenLines } from './unwritten-lines.ts';
 
 /** `grouped`: made durable within 50 ms; `strict`: before a record is released; `off`: when the system likes. */
 export type FsyncMode = 'grouped' | 'strict' | 'off';
@@ -37,6 +38,8 @@ const GROUP_MS = 50;
 const CLOSED = -1;
 const SEGMENT_BYTES = 64 * 1024 * 1024;
 const SEGMENT_MS = 5 * 60_000;
+/** Lines written at once after the disk took lines again, so that a request does not wait for all of them. */
+const CAUGHT_UP_AT_ONCE = 500;
 
 /**
  * Takes the directory's lock, counts this start, cuts a torn tail and opens a new segment. Throws JournalLockedError when another process
@@ -53,7 +56,7 @@ export function openJournal(options: JournalOptions): Journal {
   }
 }
 
-/** An open journal. Appending never throws: what cannot be written is counted, and `ok` is false until a later line is. */
+/** An open journal. Appending never throws: what cannot be written waits in memory, in order, and `ok` is false until the disk has all of it. */
 export class Journal {
   #identity: JournalIdentity;
   readonly #options: JournalOptions;
@@ -69,6 +72,7 @@ export class Journal {
   #flushing: Promise<void> | null = null;
   #timer: NodeJS.Timeout | null = null;
   readonly #encoder = new LineEncoder();
+  readonly #unwritten = new UnwrittenLines();
   #failedLines = 0;
   #ok = true;
 
@@ -96,14 +100,19 @@ export class Journal {
     this.#identity = renewJournalIdentity(this.#options.dir);
   }
 
-  /** False while the last write failed. */
+  /** False while a line waits for the disk. */
   get ok(): boolean {
     return this.#ok;
   }
 
-  /** Lines that could not be written since the start. */
+  /** Failed attempts to write since the start. */
   get failedLines(): number {
     return this.#failedLines;
+  }
+
+  /** Lines that memory alone holds, and those that did not even fit there: what the death of this process would lose, or has lost. */
+  get linesAtRisk(): number {
+    return this.#unwritten.count + this.#unwritten.dropped;
   }
 
   /** Oldest segment that a restart replays; what lies before is kept for `ledger rebuild` only. */
@@ -121,28 +130,21 @@ export class Journal {
     return this.#segment;
   }
 
-  /** Writes one line with write(2) before it returns; null when the disk refused it. */
+  /** Writes one line with write(2) before it returns; null when the disk refused it and it waits in memory. */
   append(entry: JournalEntry): LineLocation | null {
     return this.appendJson(JSON.stringify(entry));
   }
 
   /** The same for an entry whose JSON is at hand already. */
   appendJson(json: string): LineLocation | null {
-    if (this.#fd === CLOSED) return null;
-    const line = this.#encoder.encode(json);
-    const location = { segment: this.#segment, offset: this.#size, length: line.length };
-    try {
-      if (this.#closed.full) throw new Error('journal.maxBytes is reached by what the store has not taken yet');
-      let written = 0;
-      while (written < line.length) written += writeSync(this.#fd, line, written, line.length - written);
-      this.#size += line.length;
-      this.#ok = true;
-      this.#markDirty();
-      return location;
-    } catch (error) {
-      this.#failLine(error);
-      return null;
-    }
+    const location = this.#tryWrite(json);
+    if (location === null && this.#fd !== CLOSED) this.#unwritten.keep(json);
+    return location;
+  }
+
+  /** The same for a line that must not be acted on unless it is written: null, and it is forgotten. */
+  appendJsonOrForget(json: string): LineLocation | null {
+    return this.#tryWrite(json);
   }
 
   /** Resolves when everything appended before the call is durable (at once with `off`). Never rejects: a disk error makes `ok` false. */
@@ -176,11 +178,15 @@ export class Journal {
     }
   }
 
-  /** Every readable line of every segment from `replayFrom` on in the order it was written; damaged lines are logged and left out. */
-  *entries(): Generator<{ readonly entry: JournalEntry; readonly location: LineLocation }> {
+  /**
+   * Every readable line of every segment from `replayFrom` on in the order it was made, at last those that wait for the disk (location null);
+   * damaged lines are logged and left out.
+   */
+  *entries(): Generator<{ readonly entry: JournalEntry; readonly location: LineLocation | null }> {
     for (const segment of [...this.#closed.replayed(), this.#segment]) {
       yield* this.#readSegment(segment);
     }
+    for (const json of this.#unwritten.read()) yield { entry: JSON.parse(json) as JournalEntry, location: null };
   }
 
   /** Opens a new segment when the present one is large or old; `head` opens it. */
@@ -190,13 +196,13 @@ export class Journal {
     const large = this.#size >= (this.#options.segmentBytes ?? SEGMENT_BYTES);
     if (!large && nowMs - this.#openedAtMs < (this.#options.segmentMs ?? SEGMENT_MS)) return;
     try {
-      const fd = openSegment(this.#options.dir, this.#segment + 1);
       fdatasyncSync(this.#fd);
+      const fd = openSegment(this.#options.dir, this.#segment + 1);
       closeSync(this.#fd);
       this.#closed.add(this.#segment, this.#size);
       this.#fd = fd;
     } catch (error) {
-      this.#failLine(error);
+      this.#failWrite(error);
       return;
     }
     this.#segment += 1;
@@ -212,6 +218,11 @@ export class Journal {
 
   /** Makes everything durable, then gives the files and the lock back. */
   async close(): Promise<void> {
+    try {
+      this.#unwritten.drain((line) => void this.#write(line), Number.POSITIVE_INFINITY);
+    } catch (error) {
+      this.#failWrite(error);
+    }
     await this.flush();
     this.abandon();
   }
@@ -243,6 +254,33 @@ export class Journal {
     if (damaged > 0) this.#options.log.error({ segment, damaged }, 'damaged journal lines were left out');
   }
 
+  /** What waits goes first, so that the order of lines never changes. */
+  #tryWrite(json: string): LineLocation | null {
+    if (this.#fd === CLOSED) return null;
+    try {
+      if (this.#closed.full) throw new Error('journal.maxBytes is reached by what the store has not taken yet');
+      this.#unwritten.drain((line) => void this.#write(line), CAUGHT_UP_AT_ONCE);
+      if (this.#unwritten.count > 0) return null;
+      const location = this.#write(json);
+      if (!this.#ok) this.#options.log.info({}, 'the journal is written again, nothing waits for it');
+      this.#ok = true;
+      return location;
+    } catch (error) {
+      this.#failWrite(error);
+      return null;
+    }
+  }
+
+  #write(json: string): LineLocation {
+    const line = this.#encoder.encode(json);
+    const location = { segment: this.#segment, offset: this.#size, length: line.length };
+    let written = 0;
+    while (written < line.length) written += writeSync(this.#fd, line, written, line.length - written);
+    this.#size += line.length;
+    this.#markDirty();
+    return location;
+  }
+
   #markDirty(): void {
     this.#appended += 1;
     if (this.#options.fsync !== 'grouped' || this.#timer !== null) return;
@@ -255,18 +293,19 @@ export class Journal {
 
   #flushOnce(): Promise<void> {
     const covered = this.#appended;
+    const fd = this.#fd;
     return new Promise((resolve) => {
-      fdatasync(this.#fd, (error) => {
+      fdatasync(fd, (error) => {
         this.#flushing = null;
         this.#durable = Math.max(this.#durable, covered);
-        // EBADF: the segment was closed meanwhile, which made it durable first.
-        if (error !== null && error.code !== 'EBADF') this.#failLine(error);
+        // A segment closed meanwhile was made durable first; its number may be another file's by now.
+        if (error !== null && fd === this.#fd) this.#failWrite(error);
         resolve();
       });
     });
   }
 
-  #failLine(error: unknown): void {
+  #failWrite(error: unknown): void {
     this.#failedLines += 1;
     if (this.#ok) this.#options.log.error({ err: error }, 'the journal cannot be written; serving goes on unjournaled');
     this.#ok = false;
@@ -277,19 +316,4 @@ export class Journal {
       this.#options.log.error({ err: truncateError }, 'a half-written journal line could not be cut');
     }
   }
-}
-
-function openSegment(dir: string, number: number): number {
-  const fd = openSync(segmentPath(dir, number), 'ax', 0o600);
-  syncDirectory(dir);
-  return fd;
-}
-
-/** Cuts what follows the last whole line; a torn line was never acknowledged to anybody. */
-function cutTornTail(path: string, log: Log): void {
-  const bytes = readFileSync(path);
-  const end = bytes.lastIndexOf(0x0a) + 1;
-  if (end === bytes.length) return;
-  log.warn({ bytes: bytes.length - end }, 'the torn last line of the journal was cut');
-  truncateSync(path, end);
 }

@@ -24,7 +24,10 @@ export type LoggedMessage = Extract<JournalEntry, { t: 'message' }>;
 
 interface Kept {
   readonly seq: number;
+  /** Null where the disk had not taken it when it was made. */
   readonly location: LineLocation | null;
+  /** Journal segment written when it was made. */
+  readonly segment: number;
   /** Null where the journal alone holds it. */
   entry: LoggedMessage | null;
   /** JSON of its message; null where `entry` is, and where an earlier start made it. */
@@ -96,7 +99,15 @@ export class MessageLog {
   restore(replayed: ReplayedJournal): void {
     this.#head = replayed.head;
     this.#acknowledged = replayed.acknowledged;
-    for (const { seq, location } of replayed.messages) this.#kept.set(seq, { seq, location, entry: null, text: null });
+    for (const { seq, location } of replayed.messages) {
+      this.#kept.set(seq, {
+        seq,
+        location,
+        segment: location?.segment ?? this.#journal.segment,
+        entry: null,
+        text: null,
+      });
+    }
   }
 
   /** The journal joined a store at a window: a new journal publishes nothing before it, an older one goes on where it had sealed. */
@@ -118,19 +129,26 @@ export class MessageLog {
     this.#kept.clear();
   }
 
-  /** Numbers, hashes and journals a message. */
-  append(draft: MessageDraft): { readonly seq: number; readonly journaled: boolean } {
+  /**
+   * Numbers, hashes and journals a message. One that the disk refuses is kept in memory and sent all the same, but without its claim: a death
+   * would bring back the records that it settled, and settle them again. `claims` tells whether it has one.
+   */
+  append(draft: MessageDraft): { readonly seq: number; readonly journaled: boolean; readonly claims: boolean } {
     const { claim, slices } = draft;
     const { message, text } = this.#number(draft);
     const prices = [...(claim?.prices ?? [])].map(([key, price]) => [key, price.toString()] as const);
     const entry: LoggedMessage = { t: 'message', message, slices: slices.map(toSliceLine), prices };
     const rest = JSON.stringify({ slices: entry.slices, prices });
-    const location = this.#journal.appendJson(`{"t":"message","message":${text},${rest.slice(1)}`);
+    const line = `{"t":"message","message":${text},${rest.slice(1)}`;
+    const claims = claim !== null;
+    const location = claims ? this.#journal.appendJsonOrForget(line) : this.#journal.appendJson(line);
+    if (location === null && claims) return this.append({ ...draft, claim: null });
     const { journal, seq, hash, sealedThrough, epoch } = message;
     this.#head = { journal, seq, hash, sealedThrough, epoch };
     const inMemory = location === null || this.pendingCount <= IN_MEMORY_MAX;
-    this.#kept.set(seq, { seq, location, ...(inMemory ? { entry, text } : { entry: null, text: null }) });
-    return { seq, journaled: location !== null };
+    const segment = location?.segment ?? this.#journal.segment;
+    this.#kept.set(seq, { seq, location, segment, ...(inMemory ? { entry, text } : { entry: null, text: null }) });
+    return { seq, journaled: location !== null, claims };
   }
 
   /** The next message and its JSON. A claim is large: it is made into text once, for the hash, the journal and the store alike. */
@@ -190,16 +208,14 @@ export class MessageLog {
   /** Forgets messages in journal segments before `segment`. */
   dropBefore(segment: number): void {
     for (const kept of this.#kept.values()) {
-      if (kept.seq > this.#acknowledged || kept.location === null || kept.location.segment >= segment) break;
+      if (kept.seq > this.#acknowledged || kept.segment >= segment) break;
       this.#kept.delete(kept.seq);
     }
   }
 
   /** Oldest segment that holds a message with a number above `seq`; Infinity without any. */
   segmentOf(seq: number): number {
-    for (const kept of this.#kept.values()) {
-      if (kept.seq > seq && kept.location !== null) return kept.location.segment;
-    }
+    for (const kept of this.#kept.values()) if (kept.seq > seq) return kept.segment;
     return Number.POSITIVE_INFINITY;
   }
 }

@@ -77,7 +77,10 @@ export class SealedSlices {
     this.#reload = reload;
   }
 
-  /** Enters what a message sealed: windows (fromWindow … toWindow), ascending over calls. `evictable` false: the journal does not hold it. */
+  /**
+   * Enters what a message sealed: windows (fromWindow … toWindow), ascending over calls; a message that is entered already stays as it is.
+   * `evictable` false: the journal did not hold it when it was made.
+   */
   add(batch: {
     readonly seq: number;
     readonly fromWindow: number;
@@ -85,7 +88,8 @@ export class SealedSlices {
     readonly slices: readonly SealedSlice[];
     readonly evictable: boolean;
   }): void {
-    if (batch.slices.length === 0) return;
+    if (batch.slices.length === 0 || this.#batches.some(({ seq, evictable }) => !evictable && seq === batch.seq))
+      return;
     this.#batches.push({ ...batch, count: batch.slices.length });
     this.#held += batch.slices.length;
     for (const old of this.#batches) {

@@ -136,11 +136,11 @@ export class SyncLoop {
     const sealing = this.#seal(sealedThrough, to);
     const before = messages.head;
     const draft = { epoch, ...sealing, ...watch.take(), claim, leave: how.leave };
-    const { seq, journaled } = messages.append(draft);
+    const { seq, journaled, claims } = messages.append(draft);
     if (!journaled) this.counters.unjournaled += 1;
     slices.add({ seq, ...windowRange(sealing, before), slices: sealing.slices, evictable: journaled });
     this.#builtAtMs = nowMs;
-    if (claim !== null) this.#claimedAtMs = nowMs;
+    if (claims) this.#claimedAtMs = nowMs;
   }
 
   /** Sends what waits, in order; false when something stays. */
@@ -204,8 +204,10 @@ export class SyncLoop {
   }
 
   #claimableThrough(always: boolean): SyncReply['sharesThrough'] | null {
-    const { session, messages, registry, clock } = this.#parts;
+    const { session, messages, registry, clock, journal } = this.#parts;
     const { reply } = session;
+    // A claim must stand in the journal before it is sent (message-log.ts).
+    if (!journal.ok) return null;
     // Only when every message is answered does the process know which freezes it has claimed.
     if (reply === null || messages.pendingCount > 0 || reply.sharesThrough.k <= reply.claimed) return null;
     const through = reply.sharesThrough;

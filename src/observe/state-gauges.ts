@@ -22,6 +22,8 @@ export interface MetricsSources {
     readonly storeUp: boolean;
     /** Messages and records in the journal that the store has not acknowledged. */
     readonly journalPending: number;
+    /** Journal lines that memory alone holds, since the disk does not take them. */
+    readonly journalLinesAtRisk: number;
     /** Seconds between now and the last frozen window; null before the first. */
     readonly settlementLagSeconds: number | null;
     /** Busy GPU seconds still waiting for work, by deployment. */
@@ -174,6 +176,12 @@ function registerAccountingGauges({ registry, sources, labels }: StateGaugesOpti
     help: 'Entries of the journal that the store has not acknowledged. Left out: requests still in flight.',
     labelNames: [],
     collect: (set) => set({}, sources.accountingStatus().journalPending),
+  });
+  registerGauge(registry, {
+    name: 'journal_lines_at_risk',
+    help: 'Lines that the disk of the journal does not take: they are lost if this process dies now. Left out: requests still in flight.',
+    labelNames: [],
+    collect: (set) => set({}, sources.accountingStatus().journalLinesAtRisk),
   });
   registerGauge(registry, {
     name: 'settlement_lag_seconds',

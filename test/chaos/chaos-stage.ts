@@ -8,7 +8,7 @@ import { listJournals } from '#accounting/journal-slots.ts';
 import { silentLog } from '#domain/log.ts';
 import { type Simulator, startSimulator } from '#simulator/start-simulator.ts';
 import { type OpenedStore, openStore } from '#store/open-store.ts';
-import { findFreePort } from '#src/demo/free-port.ts';
+import { reservePort } from '#test/support/reserve-port.ts';
 import { TcpProxy } from '#test/support/tcp-proxy.ts';
 import { ChaosRedis } from './chaos-redis.ts';
 import type { ChaosSchedule } from './draw-schedule.ts';
@@ -115,7 +115,7 @@ async function placeGateway(index: number, shared: Shared, closers: (() => Promi
   const { dataDir, redis } = shared;
   const storeLink = redis === null ? null : await TcpProxy.start(redis.port);
   if (storeLink !== null) closers.push(() => storeLink.close());
-  const [port, adminPort] = [await findFreePort(0), await findFreePort(0)];
+  const [port, adminPort] = [await reservePort(), await reservePort()];
   const journalDir = join(dataDir, `journal-${index}`);
   mkdirSync(journalDir);
   const configPath = join(dataDir, `gateway-${index}.yaml`);

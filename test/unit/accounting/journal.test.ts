@@ -157,6 +157,29 @@ describe('journal', () => {
     journal.abandon();
   });
 
+  it('what a full disk does not take waits in memory in its order, and stands in the file once there is room', () => {
+    const { dir, open } = setUp();
+    const journal = open({ segmentBytes: 1, maxBytes: 300, retentionMs: 0 });
+    const head = { journal: journal.identity.journal, seq: 0, hash: '', sealedThrough: null, epoch: null };
+    for (const seq of [1, 2, 3]) journal.append(ack(seq));
+    journal.rotateWhenDue(() => head);
+    journal.releaseBefore(1);
+    expect(journal.append(ack(4))).toBe(null);
+    expect(journal.append({ t: 'progress', atMs: 1, attempts: [] })).toBe(null);
+    expect(journal.appendJsonOrForget(JSON.stringify(ack(99)))).toBe(null);
+    expect(journal.append(ack(5))).toBe(null);
+    expect([journal.ok, journal.linesAtRisk]).toEqual([false, 2]);
+    expect(readSeqs(journal)).toEqual([1, 2, 3, 4, 5]);
+    expect(readFileSync(segmentPath(dir, 2), 'utf8')).not.toContain('"seq":4');
+    journal.releaseBefore(2);
+    expect(journal.append(ack(6))).not.toBe(null);
+    expect([journal.ok, journal.linesAtRisk]).toEqual([true, 0]);
+    journal.abandon();
+    const again = open();
+    expect(readSeqs(again).filter((seq) => seq > 3)).toEqual([4, 5, 6]);
+    again.abandon();
+  });
+
   it('strict mode holds a record back until it is durable, grouped mode does not', async () => {
     const { open } = setUp();
     const strict = open({ fsync: 'strict' });

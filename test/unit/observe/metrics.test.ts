@@ -26,6 +26,7 @@ function create(overrides: Partial<MetricsOptions> = {}) {
       accountingStatus: () => ({
         storeUp: true,
         journalPending: 2,
+        journalLinesAtRisk: 0,
         settlementLagSeconds: 2.5,
         residualGpuSeconds: { 'llama-70b': 0.5 },
       }),
@@ -69,6 +70,7 @@ const GOLDEN_NAMES = [
   'inferometer_gateway_overhead_seconds',
   'inferometer_gpu_seconds_total',
   'inferometer_idle_cost_usd_total',
+  'inferometer_journal_lines_at_risk',
   'inferometer_journal_pending',
   'inferometer_month_to_date_capacity_cost_usd',
   'inferometer_month_to_date_cost_usd',

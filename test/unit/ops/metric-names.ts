@@ -30,6 +30,7 @@ const COUNTERS_AND_GAUGES = [
   'budget_reset_timestamp_seconds',
   'rejections_total',
   'journal_pending',
+  'journal_lines_at_risk',
   'settlement_lag_seconds',
   'attribution_residual_gpu_seconds',
   'store_up',
