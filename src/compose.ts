@@ -1,5 +1,6 @@
 // Builds a running gateway from a configuration: the only file that knows adapters, and the order in which things start and stop.
 import type { Accounting } from '#accounting/create-accounting.ts';
+import { DeviceActivity } from '#accounting/device-activity.ts';
 import { createCostEstimator } from '#accounting/estimate-cost.ts';
 import { createHostAccounting } from '#accounting/host-accounting.ts';
 import { chooseProfile, departedPoolFacts, poolFactsFromConfig } from '#accounting/pool-facts-from-config.ts';
@@ -11,11 +12,14 @@ import { ENGINE_TRAITS } from '#engines/engine-traits.ts';
 import { createGateway, type Gateway } from '#gateway/create-gateway.ts';
 import { createGrpcServer, type GrpcListener } from '#grpc/grpc-server.ts';
 import { type DiscoveryOptions, DnsDiscovery } from '#gateway/dns-discovery.ts';
+import { createDispatcher } from '#gateway/upstream-dispatcher.ts';
 import { createAccessLog } from '#observe/access-log.ts';
 import { openAccessSink } from '#observe/logging.ts';
 import { createMetrics, type Metrics, type MetricsSources } from '#observe/metrics.ts';
 import { CallerBooks } from '#reports/caller-books.ts';
 import { type OpenedStore, openStore } from '#store/open-store.ts';
+import { Telemetry } from '#telemetry/create-telemetry.ts';
+import { createProfileLookup } from './profile-lookup.ts';
 import { assessReadiness, type ReadinessAnswer } from './readiness.ts';
 import { ConfigTakeOver } from './take-over-config.ts';
 
@@ -77,6 +81,8 @@ class Composition {
   readonly #clock: WindowClock;
   readonly #store: OpenedStore;
   readonly #metrics: Metrics;
+  readonly #activity = new DeviceActivity();
+  readonly #telemetry: Telemetry;
   readonly #accounting: Accounting;
   readonly #gateway: Gateway;
   readonly #admin: AdminServer;
@@ -90,7 +96,15 @@ class Composition {
     const { store, retention } = options.config;
     this.#store = openStore({ ...store, timeoutMs: store.timeoutMs, retention, log: options.log });
     const sources = this.#createSources();
-    this.#metrics = createMetrics({ ...options, books: this.#store.books, sources, clock: this.#clock });
+    const statisticsPollers = () => this.#telemetry.reading();
+    this.#metrics = createMetrics({
+      ...options,
+      books: this.#store.books,
+      sources,
+      clock: this.#clock,
+      statisticsPollers,
+    });
+    this.#telemetry = this.#createTelemetry();
     this.#accounting = this.#createAccounting();
     this.#gateway = this.#createGateway();
     const { grpc } = options.config;
@@ -124,6 +138,7 @@ class Composition {
     const address = await this.#gateway.listen();
     const grpc = await this.#grpc?.listen();
     this.#takeOver.watch();
+    this.#telemetry.start();
     return {
       gatewayUrl: toUrl(address, this.#config.server.tls !== undefined),
       adminUrl: toUrl(admin, false),
@@ -137,6 +152,7 @@ class Composition {
   /** After a start that failed: nothing is posted, the journal keeps what there is. */
   async abandon(): Promise<void> {
     this.#takeOver.stop();
+    await this.#telemetry.stop();
     this.#accounting.stop();
     this.#grpc?.close();
     await Promise.allSettled([this.#gateway.close(), this.#admin.close(), this.#store.settlement.close()]);
@@ -155,6 +171,7 @@ class Composition {
     const { left } = await this.#gateway.drain(this.#config.server.drainTimeoutMs);
     this.#grpc?.close();
     await this.#gateway.close();
+    await this.#telemetry.stop();
     const { unsettledRecords, unsentMessages } = await this.#accounting.drain();
     await this.#admin.close();
     await this.#store.settlement.close();
@@ -195,7 +212,23 @@ class Composition {
       wantedFacts: () =>
         new Map([...departedPoolFacts(this.#config, this.#discovery.departed()), ...poolFactsFromConfig(this.#config)]),
       listener: this.#metrics,
+      books: this.#store.books,
+      activity: this.#activity,
       profileOf: createProfileLookup(() => this.#config),
+    });
+  }
+
+  #createTelemetry(): Telemetry {
+    return new Telemetry({
+      config: () => this.#config,
+      engines: ENGINE_TRAITS,
+      leases: this.#store.leases,
+      activity: this.#activity,
+      clock: this.#clock,
+      log: this.#options.log,
+      connect: createDispatcher,
+      onEnergy: (pool, joules) => this.#metrics.energyUsed(pool, joules),
+      onFailure: (target) => this.#metrics.statisticsFailed(target),
     });
   }
 
@@ -248,24 +281,6 @@ class Composition {
       configReloadSuccessful: this.#options.configReloadSuccessful,
     };
   }
-}
-
-/** Profiles by deployment, computed once per configuration: accounting asks for them at every sealing. */
-function createProfileLookup(config: () => Config) {
-  let seen: Config | undefined;
-  let profiles = new Map<string, ReturnType<typeof chooseProfile>>();
-  let last: ReturnType<typeof chooseProfile> | undefined;
-  return (deployment: string): ReturnType<typeof chooseProfile> => {
-    const current = config();
-    if (seen !== current) {
-      // A deployment that left the configuration may still have work to be sealed: keep what was known of it.
-      for (const entry of current.deployments) profiles = profiles.set(entry.name, chooseProfile(entry));
-      seen = current;
-    }
-    const found = profiles.get(deployment) ?? last;
-    if (found !== undefined) last = found;
-    return found ?? chooseProfile({ gpu: '', gpuMillionths: 1_000_000, models: [], servedModel: '', name: deployment });
-  };
 }
 
 function toUrl({ host, port }: { readonly host: string; readonly port: number }, tls: boolean): string {

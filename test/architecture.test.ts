@@ -23,6 +23,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   simulator: ['domain'],
   tokenizer: ['domain'],
   calibrate: ['domain'],
+  telemetry: ['domain', 'attribution', 'accounting', 'config'],
 };
 
 /** Packages that only one folder may know. */

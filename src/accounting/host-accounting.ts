@@ -27,7 +27,8 @@ export function createHostAccounting({
   const own = openFreeJournal(journalRoot, open);
   const adopter = new JournalAdopter({
     root: journalRoot,
-    open,
+    // What engines say of their GPUs is published once, by the process's own journal.
+    open: (journalDir) => createAccounting({ ...options, activity: undefined, journalDir }),
     rollbacks: () => own.status().rollbacks,
     clock: options.clock,
     log: options.log,

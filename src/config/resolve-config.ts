@@ -7,6 +7,7 @@ import { resolveDeployment } from './resolve-deployments.ts';
 import { resolvePrices } from './resolve-prices.ts';
 import { resolveTeam, resolveTenancy } from './resolve-teams.ts';
 import type { Entry, SchemaOutput } from './schema.ts';
+import { checkStatistics } from './check-statistics.ts';
 import { warnUndelivered } from './undelivered.ts';
 
 type Sections = Pick<
@@ -28,6 +29,7 @@ export function resolveConfig(input: SchemaOutput, findings: ProblemList, nowMs:
     findings.add(['deployments'], 'expected at least one deployment');
   }
   checkDeployments(deployments, findings);
+  checkStatistics(deployments, findings);
   const teams = input.teams.map((entry) => ({ index: entry.index, value: resolveTeam(entry, findings) }));
   checkTeams(
     teams,

@@ -1,5 +1,5 @@
 // Keys that the schema accepts and this version does not act upon. Delivering one means deleting its line.
-import type { Config, DeploymentConfig, TeamConfig, UpstreamConfig } from './config.ts';
+import type { Config, TeamConfig } from './config.ts';
 import type { ConfigPath, ProblemList } from './problem.ts';
 
 /** `key` as users know it; `find` gives the places where it is set to something other than its default. */
@@ -10,20 +10,6 @@ interface UndeliveredKey {
 }
 
 const where = (used: boolean, ...path: ConfigPath): readonly ConfigPath[] => (used ? [path] : []);
-
-const inDeployments =
-  (key: string, isUsed: (deployment: DeploymentConfig, config: Config) => boolean) =>
-  (config: Config): readonly ConfigPath[] =>
-    config.deployments.flatMap((deployment, index) => where(isUsed(deployment, config), 'deployments', index, key));
-
-const inUpstreams =
-  (key: string, isUsed: (upstream: UpstreamConfig) => boolean) =>
-  (config: Config): readonly ConfigPath[] =>
-    config.deployments.flatMap(({ upstreams }, index) =>
-      upstreams.flatMap((upstream, position) =>
-        where(isUsed(upstream), 'deployments', index, 'upstreams', position, key),
-      ),
-    );
 
 const inTeams =
   (key: string, isUsed: (team: TeamConfig) => boolean) =>
@@ -55,21 +41,6 @@ const UNDELIVERED: readonly UndeliveredKey[] = [
     key: 'teams[].reservedGpus',
     effect: 'idle cost is not shared by reservation',
     find: inTeams('reservedGpus', (team) => Object.keys(team.reservedGpuMillionths).length > 0),
-  },
-  {
-    key: 'deployments[].engineStatistics',
-    effect: 'engine statistics are not read',
-    find: inDeployments('engineStatistics', (deployment) => deployment.engineStatistics),
-  },
-  {
-    key: 'deployments[].upstreams[].dcgm',
-    effect: 'unmetered GPU use and energy are not measured',
-    find: inUpstreams('dcgm', (upstream) => upstream.dcgm !== ''),
-  },
-  {
-    key: 'deployments[].upstreams[].gpus',
-    effect: 'unmetered GPU use and energy are not measured',
-    find: inUpstreams('gpus', (upstream) => upstream.gpus.length > 0),
   },
 ];
 

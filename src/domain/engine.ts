@@ -13,4 +13,8 @@ export interface EngineTraits {
   readonly endsWithDone: boolean;
   /** Whether the engine serves KServe's `/v2` routes, over HTTP and gRPC; absent means no. */
   readonly speaksKserve?: boolean;
+  /** Route that drains the engine's iteration rows (JSON); absent where it has none. */
+  readonly iterationsPath?: string;
+  /** Route that drains timings of ended requests (JSON); absent where it has none. */
+  readonly requestTimingsPath?: string;
 }

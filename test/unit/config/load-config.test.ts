@@ -284,14 +284,13 @@ server: { port: "\${SECRET}" }
 });
 
 test('keys that are accepted and not acted upon are named once each', () => {
-  const text = `${MINIMAL}    engineStatistics: true
-`
-    .replace('name: search,', 'name: search, limits: { concurrency: 5 }, budget: { usd: 1 },')
-    .replace('deployments:', '  - { name: ads, budget: { usd: 2 } }\ndeployments:');
+  const text = MINIMAL.replace(
+    'name: search,',
+    'name: search, limits: { concurrency: 5 }, budget: { usd: 1 },',
+  ).replace('deployments:', '  - { name: ads, budget: { usd: 2 } }\ndeployments:');
   expect(warningsOf(text).map((warning) => warning.split(' is not part')[0])).toEqual([
     'teams[0].budget: teams[].budget',
     'teams[0].limits: teams[].limits',
-    'deployments[0].engineStatistics: deployments[].engineStatistics',
   ]);
 });
 

@@ -12,9 +12,6 @@ test.each([
   ['teams[].budget', inTeam('budget: { usd: 5 }')],
   ['teams[].limits', inTeam('limits: { concurrency: 5 }')],
   ['teams[].reservedGpus', inTeam('reservedGpus: { llama: 1 }')],
-  ['deployments[].engineStatistics', inDeployment('engineStatistics: true')],
-  ['deployments[].upstreams[].dcgm', inUpstream('dcgm: "http://127.0.0.1:9400/metrics"')],
-  ['deployments[].upstreams[].gpus', inUpstream('gpus: [0, GPU-1]')],
 ])('%s gives one warning that names it', (key, text) => {
   expect(warningsOf(text)).toEqual([expect.stringContaining(`: ${key} is not part of this version yet: `)]);
 });
@@ -24,6 +21,7 @@ test.each([
   ['empty values', inDeployment('caps: {}\n    defaults: {}\n    dropFields: []\n    errors: passthrough')],
   ['a weight without a shared model name', inDeployment('weight: 3\n    priority: 2')],
   ['Triton and its gRPC', atRoot('grpc: { port: 8001 }').replace('vllm', 'triton')],
+  ['a DCGM exporter and its GPUs', inUpstream('dcgm: "http://127.0.0.1:9400/metrics", gpus: [0, GPU-1]')],
   ['limits without any limit', inTeam('limits: {}')],
 ])('%s warns of nothing', (_what, text) => {
   expect(warningsOf(text)).toEqual([]);

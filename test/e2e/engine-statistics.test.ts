@@ -1,0 +1,109 @@
+// The engine's own statistics and DCGM through the whole product: the busy time that is booked is the engine's, each replica is read by one
+// gateway, another goes on when that one dies, and the books stay exact.
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type TestExporter, startDcgmExporter } from '#test/support/dcgm-exporter.ts';
+import { startTestStack, type TestStack, until } from '#test/support/gateway.ts';
+import { runCli } from '#test/support/run-cli.ts';
+
+interface Pool {
+  readonly busySources: Record<'in_flight' | 'engine' | 'dcgm', number>;
+  readonly chargedNanoUsd: string;
+}
+interface Report {
+  readonly pools: readonly Pool[];
+  readonly totals: { readonly differenceNanoUsd: string };
+}
+
+const readMetric = async (stack: TestStack, series: string): Promise<number> => {
+  const text = await (await fetch(`${stack.adminUrl}/metrics`)).text();
+  const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `));
+  return line === undefined ? Number.NaN : Number(line.slice(series.length + 1));
+};
+
+const chat = async (stack: TestStack, words: number, maxTokens: number): Promise<void> => {
+  const res = await fetch(`${stack.gatewayUrl}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${stack.keys['search']}`, 'content-type': 'application/json' },
+    body: JSON.stringify({
+      model: 'llama-3.1-8b',
+      stream: true,
+      max_tokens: maxTokens,
+      messages: [{ role: 'user', content: 'word '.repeat(words) }],
+    }),
+  });
+  expect(res.status).toBe(200);
+  await res.text();
+};
+
+const POLLER = (source: string) => `inferometer_statistics_poller{deployment="d0",upstream="u0",source="${source}"}`;
+
+describe('one gateway', () => {
+  let stack: TestStack;
+
+  beforeAll(async () => {
+    stack = await startTestStack({ engines: [{ deployment: { engineStatistics: true } }] });
+    await until('the gateway reads the engine', async () => (await readMetric(stack, POLLER('iterations'))) === 1);
+  }, 60_000);
+  afterAll(() => stack?.close());
+
+  test('books the busy time of the engine, not the time in flight', async () => {
+    // Rows that were written before the gateway asked are not used, so that a little traffic goes ahead.
+    for (let round = 0; round < 8; round += 1) await chat(stack, 30, 40);
+    const [simulator] = stack.simulators;
+    const before = simulator?.truth().busyMs ?? 0;
+    const report = () => stack.admin<Report>('/api/reports/chargeback');
+    await stack.settled(Date.now());
+    const chargedBefore = Number((await report()).pools[0]?.chargedNanoUsd);
+    await Promise.all(Array.from({ length: 6 }, () => chat(stack, 200, 400)));
+    await stack.settled(Date.now());
+    const after = await report();
+    const busyMs = (simulator?.truth().busyMs ?? 0) - before;
+    const gpus = simulator?.gpus ?? 1;
+    const chargedMs = ((Number(after.pools[0]?.chargedNanoUsd) - chargedBefore) / (2.5e9 * gpus)) * 3_600_000;
+    expect(after.pools[0]?.busySources.engine).toBeGreaterThan(0);
+    expect(Math.abs(chargedMs - busyMs) / busyMs).toBeLessThan(0.05);
+    expect(after.totals.differenceNanoUsd).toBe('0');
+  }, 60_000);
+
+  test('its ledger can be recomputed', async () => {
+    const { code, out } = await runCli(['ledger', 'verify', '--json', '--config', stack.configPath]);
+    expect(JSON.parse(out)).toMatchObject({ ok: true, differenceNanoUsd: '0' });
+    expect(code).toBe(0);
+  }, 60_000);
+});
+
+describe('DCGM', () => {
+  let stack: TestStack;
+  let exporter: TestExporter;
+
+  beforeAll(async () => {
+    exporter = await startDcgmExporter(2);
+    stack = await startTestStack({
+      engines: [
+        { deployment: { upstreams: [{ url: 'http://127.0.0.1:9', name: 'u0', dcgm: exporter.url, gpus: ['GPU-1'] }] } },
+      ],
+    });
+  }, 60_000);
+  afterAll(async () => {
+    await stack?.close();
+    await exporter?.close();
+  });
+
+  test('energy of the named GPUs is counted: 300 W are 300 J a second', async () => {
+    const series = 'inferometer_energy_joules_total{deployment="d0",gpu="H100-SXM"}';
+    await until('energy', async () => (await readMetric(stack, series)) > 600);
+    const [fromJoules, fromMs] = [await readMetric(stack, series), performance.now()];
+    await until('more energy', async () => (await readMetric(stack, series)) > fromJoules + 1200);
+    const watts = ((await readMetric(stack, series)) - fromJoules) / ((performance.now() - fromMs) / 1000);
+    expect(watts).toBeGreaterThan(150);
+    expect(watts).toBeLessThan(450);
+  }, 60_000);
+
+  test('an exporter that is gone is counted, and costs nothing else', async () => {
+    await exporter.close();
+    const failures = 'inferometer_statistics_failures_total{deployment="d0",upstream="u0",source="dcgm"}';
+    await until('failures', async () => (await readMetric(stack, failures)) >= 2);
+    expect((await fetch(`${stack.gatewayUrl}/healthz`)).status).toBe(200);
+    exporter = await startDcgmExporter();
+  }, 60_000);
+});
