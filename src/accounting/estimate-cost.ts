@@ -20,8 +20,17 @@ export interface CostQuestion {
   readonly concurrency: number;
 }
 
+/** One answer of which only its time is known. */
+export interface TimeQuestion {
+  readonly deployment: string;
+  /** From its sending to its end. */
+  readonly durationMs: number;
+  /** Requests in flight at its engine, itself included. */
+  readonly concurrency: number;
+}
+
 /** Dollars with nine decimals; null where the deployment or its price is not known. */
-export type EstimateCost = (question: CostQuestion) => string | null;
+export type EstimateCost = (question: CostQuestion | TimeQuestion) => string | null;
 
 const HOUR_MS = 3_600_000;
 
@@ -64,7 +73,12 @@ export function createCostEstimator(
     const entry = known.get(deployment);
     const price = entry === undefined ? undefined : priceInForce(current.prices, entry.priceName, nowMs());
     if (entry === undefined || price === undefined) return null;
-    const gpuHours = (estimateGpuMs(entry.profile, question) * entry.gpus) / HOUR_MS;
+    // Work metered by duration has its share of each instant, an equal one with its neighbours (attribution.md, the work model).
+    const gpuMs =
+      'durationMs' in question
+        ? question.durationMs / Math.max(1, question.concurrency)
+        : estimateGpuMs(entry.profile, question);
+    const gpuHours = (gpuMs * entry.gpus) / HOUR_MS;
     const nanoUsd = Math.round(gpuHours * Number(price.nanoUsdPerGpuHour));
     return Number.isSafeInteger(nanoUsd) ? formatUsd(BigInt(nanoUsd)) : null;
   };

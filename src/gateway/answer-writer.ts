@@ -4,12 +4,10 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { AnswerObserver } from './observe-answer.ts';
 import type { ClientWriter } from './client-writer.ts';
 import { isEventStream, isJson, isPlain } from './create-observer.ts';
+import { ESTIMATED_BYTES_MAX } from './estimate-answer.ts';
 import type { ExchangeOptions } from './exchange-options.ts';
 import { type HeldAnswer, HeldWriter } from './held-writer.ts';
 import { ERROR_BYTES_MAX, normalizeError } from './normalize-error.ts';
-
-/** Answers up to this length carry the estimate (contract §4). */
-const ESTIMATED_BYTES_MAX = 256 * 1024;
 
 export interface AnswerFacts {
   readonly status: number;
@@ -28,10 +26,31 @@ export function holdAnswer(writer: ClientWriter, facts: AnswerFacts): HeldWriter
     const revise = (answer: HeldAnswer): HeldAnswer => (normalizes ? envelop(answer, facts) : answer);
     return new HeldWriter(writer, { maxBytes: ERROR_BYTES_MAX, revise });
   }
+  const { estimateCost, route, upstream } = options;
+  // Tokens are read in plain JSON alone; time can be read off any answer.
+  const isReadable = (route.work ?? upstream.deployment.work) === 'duration' || (isPlain(headers) && isJson(headers));
+  if (estimateCost === null || !isReadable) return null;
+  return holdForEstimate(writer, headers, () => (facts.observer.isFailed ? null : estimateCost(facts.observer.usage)));
+}
+
+/**
+ * A writer that puts the estimated cost into the headers of an answer that is no stream, where its length is known and small; else null.
+ * `estimate` is asked once the answer is whole.
+ */
+export function holdForEstimate(
+  writer: ClientWriter,
+  headers: IncomingHttpHeaders,
+  estimate: () => string | null,
+): HeldWriter | null {
   const length = Number(headers['content-length'] ?? Number.NaN);
-  if (options.estimateCost === null || !(length <= ESTIMATED_BYTES_MAX) || !isPlain(headers) || !isJson(headers))
-    return null;
-  return new HeldWriter(writer, { maxBytes: ESTIMATED_BYTES_MAX, revise: (answer) => addEstimate(answer, facts) });
+  if (!(length <= ESTIMATED_BYTES_MAX)) return null;
+  const revise = (answer: HeldAnswer): HeldAnswer => {
+    const usd = estimate();
+    return usd === null
+      ? answer
+      : { ...answer, headers: { ...answer.headers, 'x-inferometer-cost-estimate-usd': usd } };
+  };
+  return new HeldWriter(writer, { maxBytes: ESTIMATED_BYTES_MAX, revise });
 }
 
 function envelop(answer: HeldAnswer, { status, options }: AnswerFacts): HeldAnswer {
@@ -43,12 +62,4 @@ function envelop(answer: HeldAnswer, { status, options }: AnswerFacts): HeldAnsw
     headers: { ...headers, 'content-type': 'application/json; charset=utf-8', 'content-length': body.length },
     body,
   };
-}
-
-/** The usage is read by the time the answer ends: its last bytes passed the observer before they got here. */
-function addEstimate(answer: HeldAnswer, { observer, options }: AnswerFacts): HeldAnswer {
-  const { usage } = observer;
-  const usd = usage === null ? null : (options.estimateCost?.(usage) ?? null);
-  if (usd === null) return answer;
-  return { ...answer, headers: { ...answer.headers, 'x-inferometer-cost-estimate-usd': usd } };
 }

@@ -5,10 +5,10 @@ import type { Outcome } from '#domain/usage-record.ts';
 import type { AttemptCount } from './count-answer.ts';
 import type { StreamPace } from './count-stream.ts';
 import type { DeadlineSweep } from './deadline-sweep.ts';
+import type { EstimateAnswer } from './estimate-answer.ts';
 import type { MeteredRoute } from './metered-routes.ts';
 import type { ParsedRequest } from './parse-request.ts';
 import type { AttemptSpan, RequestMeter } from './request-meter.ts';
-import type { ReportedUsage } from './read-usage.ts';
 import type { UsageRemoval } from './sent-body.ts';
 import type { Upstream } from './upstream.ts';
 
@@ -43,8 +43,8 @@ export interface ExchangeOptions {
    * added; null where it added nothing.
    */
   readonly asksAgain: ((status: number, text: string | null) => boolean) | null;
-  /** What so many tokens probably cost now, dollars with nine decimals or null; null itself where there is no estimate. */
-  readonly estimateCost: ((usage: ReportedUsage) => string | null) | null;
+  /** Null where answers carry no estimate. */
+  readonly estimateCost: EstimateAnswer | null;
 }
 
 /**

@@ -3,9 +3,12 @@ import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import { GatewayError } from '#domain/errors.ts';
 import { UNKNOWN_TOKENS } from '#domain/tokens.ts';
 import type { Outcome } from '#domain/usage-record.ts';
+import { holdForEstimate } from './answer-writer.ts';
 import { type ClientWriter, createClientWriter } from './client-writer.ts';
+import { isEventStream } from './create-observer.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { Deadline } from './deadline-sweep.ts';
+import { createEstimate, type EstimateAnswer } from './estimate-answer.ts';
 import { askForBody } from './expect-continue.ts';
 import { createRequestHeaders } from './request-headers.ts';
 import type { AttemptSpan, RequestMeter } from './request-meter.ts';
@@ -26,7 +29,7 @@ export interface PassThroughOptions {
 /** Forwards one request to one upstream; there is no second attempt, because its body is gone once it was streamed. */
 export class PassThroughExchange implements ProxyListener, Deadline {
   readonly #options: PassThroughOptions;
-  readonly #writer: ClientWriter;
+  #writer: ClientWriter;
   readonly #done = Promise.withResolvers<void>();
   readonly #startedAtMs: number;
   #proxyReq: ClientRequest | undefined;
@@ -34,9 +37,12 @@ export class PassThroughExchange implements ProxyListener, Deadline {
   #span: AttemptSpan | undefined;
   #lastByteAtMs: number;
   #isOver = false;
+  readonly #estimate: EstimateAnswer | null;
 
   constructor(options: PassThroughOptions) {
     this.#options = options;
+    const { upstream } = options.lease;
+    this.#estimate = createEstimate(options.plane, { work: 'duration', upstream, sequences: 1 });
     this.#startedAtMs = this.#lastByteAtMs = this.#now();
     this.#writer = createClientWriter(options.res, {
       pause: () => this.#answer?.pause(),
@@ -121,7 +127,8 @@ export class PassThroughExchange implements ProxyListener, Deadline {
       lengthUnknown: false,
       gatewayMs: this.#startedAtMs - meter.receivedAtMs - meter.waitedMs,
     });
-    const flushes = String(answer.headers['content-type'] ?? '').startsWith('text/event-stream');
+    const flushes = isEventStream(answer.headers);
+    if (!flushes) this.#holdForEstimate(answer);
     this.#writer.begin(answer.statusCode ?? 502, { headers, statusText: answer.statusMessage, flushes });
     answer.on('data', (chunk: Buffer) => {
       this.#lastByteAtMs = this.#now();
@@ -130,6 +137,12 @@ export class PassThroughExchange implements ProxyListener, Deadline {
     });
     answer.once('end', () => this.#answered());
     answer.once('aborted', () => this.failed(new Error('the engine broke off its answer')));
+  }
+
+  #holdForEstimate(answer: IncomingMessage): void {
+    const estimate = this.#estimate;
+    if (estimate === null || (answer.statusCode ?? 502) >= 400) return;
+    this.#writer = holdForEstimate(this.#writer, answer.headers, () => estimate(null)) ?? this.#writer;
   }
 
   failed(cause: Error): void {

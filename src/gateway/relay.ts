@@ -7,8 +7,8 @@ import type { DataPlane } from './data-plane.ts';
 import type { MeteredRoute } from './metered-routes.ts';
 import type { ParsedRequest } from './parse-request.ts';
 import { acquireLease } from './acquire-lease.ts';
+import { createEstimate } from './estimate-answer.ts';
 import { estimateWork } from './estimate-work.ts';
-import type { ReportedUsage } from './read-usage.ts';
 import { createRequestHeaders } from './request-headers.ts';
 import type { AttemptSpan, RequestMeter } from './request-meter.ts';
 import type { SentBodies, SentBody } from './sent-body.ts';
@@ -219,7 +219,7 @@ export class Relay {
         ? (status, text) =>
             injections.isRefusal(status) && (text === null || injections.isWorthAsking(upstream, route.path, text))
         : null,
-      estimateCost: createEstimate(plane, { route, upstream, sequences: request.sequences }),
+      estimateCost: createEstimate(plane, { work: route.work, upstream, sequences: request.sequences }),
     });
     this.#exchange = exchange;
     const running = exchange.run();
@@ -265,28 +265,6 @@ export class Relay {
       'no engine answered a request',
     );
   }
-}
-
-/** Estimates answers of one engine at the concurrency of the moment they end; null where work is metered by duration. */
-function createEstimate(
-  plane: DataPlane,
-  target: { readonly route: MeteredRoute; readonly upstream: Upstream; readonly sequences: number },
-): ((usage: ReportedUsage) => string | null) | null {
-  const { estimateCost } = plane;
-  const { route, upstream, sequences } = target;
-  if (estimateCost === null || (route.work ?? upstream.deployment.work) === 'duration') return null;
-  return (usage) => {
-    const { prompt, cached, completion } = usage;
-    if (prompt === null) return null;
-    return estimateCost({
-      deployment: upstream.deployment.name,
-      prompt,
-      cached: cached ?? 0,
-      completion: completion ?? 0,
-      sequences,
-      concurrency: upstream.inFlight / upstream.config.replicas,
-    });
-  };
 }
 
 /** The transport's error code, for the log: it holds no content. */

@@ -50,6 +50,14 @@ describe('estimate-cost', () => {
     expect(estimate({ gpuMillionths: 500_000 })({ deployment: 'llama-70b', ...question })).toBe('0.000112100');
   });
 
+  it('work of which only the time is known is its share of the replica for so long', () => {
+    const time = { deployment: 'llama-70b', durationMs: 1000 };
+    // 4 GPUs at 3.6 dollars an hour cost 4 microdollars a millisecond.
+    expect(estimate()({ ...time, concurrency: 1 })).toBe('0.004000000');
+    expect(estimate()({ ...time, concurrency: 4 })).toBe('0.001000000');
+    expect(estimate()({ ...time, concurrency: 0.5 })).toBe('0.004000000');
+  });
+
   it('what has no price, or is no deployment, has no estimate', () => {
     expect(estimate()({ deployment: 'gone', ...question })).toBeNull();
     expect(estimate({}, [price(1n, 5000)])({ deployment: 'llama-70b', ...question })).toBeNull();

@@ -1,5 +1,6 @@
 // What a deployment's own keys do to requests on their way, seen from the engine; and which deployment gets a request where several could.
 import { afterEach, describe, expect, it } from 'vitest';
+import type { EstimateCost } from '#accounting/estimate-cost.ts';
 import type { DeploymentConfig } from '#config/config.ts';
 import { type FakeEngine, startFakeEngine } from '#test/support/fake-engine.ts';
 import {
@@ -131,11 +132,12 @@ describe('several deployments of one model', () => {
 });
 
 describe('estimate of the cost', () => {
-  const start = (estimate: (question: { concurrency: number; completion: number }) => string | null) =>
-    startHarness(undefined, { estimateCost: estimate });
+  const start = (estimate: EstimateCost) => startHarness(undefined, { estimateCost: estimate });
 
   it('stands in the headers of a small whole answer whose body is unchanged', async () => {
-    harness = await start(({ completion, concurrency }) => `0.00000000${completion * concurrency}`);
+    harness = await start((question) =>
+      'completion' in question ? `0.00000000${question.completion * question.concurrency}` : null,
+    );
     const answer = await send(harness.port);
     expect(answer.headers['x-inferometer-cost-estimate-usd']).toBe('0.000000003');
     expect(Number(answer.headers['content-length'])).toBe(answer.body.length);
@@ -193,6 +195,48 @@ describe('estimate of the cost', () => {
     const answer = await send(harness.port, { body: chatBody(body) });
     expect(answer.headers['x-inferometer-cost-estimate-usd']).toBeUndefined();
     expect(answer.complete).toBe(true);
+  });
+
+  const json = { 'content-type': 'application/json' };
+  const tensors = { 'content-type': 'application/octet-stream', 'inference-header-content-length': '2' };
+  it.each([
+    ['infer as JSON', '/v2/models/ranker/infer', json, '{"outputs":[]}'],
+    ['infer with binary tensors', '/v2/models/ranker/infer', tensors, '{}\u0001\u0002'],
+    ['a route that is forwarded unread', '/v1/audio/speech', { 'content-type': 'audio/mpeg' }, 'ID3'],
+    ['a deployment that works by duration', '/v1/embeddings', json, '{"data":[]}'],
+    ['an encoded answer of such a deployment', '/v1/embeddings', { ...json, 'content-encoding': 'gzip' }, 'zzz'],
+  ])('%s is estimated by its time, and its bytes are unchanged', async (_name, path, headers, body) => {
+    harness = await startHarness(
+      (url) =>
+        createConfig([
+          createDeploymentConfig([createUpstreamConfig(url)], { models: ['m'], work: 'duration' }),
+          createDeploymentConfig([createUpstreamConfig(url, { name: 't-1', pool: 'ranker/t-1' })], {
+            name: 'ranker',
+            models: ['ranker'],
+            engine: 'triton',
+            passThrough: [],
+          }),
+        ]),
+      {
+        estimateCost: (question) =>
+          'durationMs' in question && question.durationMs > 5000 && question.durationMs < 60_000
+            ? `${question.deployment} ${question.concurrency}`
+            : null,
+      },
+    );
+    const { clock, engine, port, metering } = harness;
+    engine.answerWith((res, { method }) => {
+      if (method !== 'POST') return void res.end('{}');
+      clock.advance(5001);
+      res.writeHead(200, { ...headers, 'content-length': body.length }).end(body, 'latin1');
+    });
+    const request = path.startsWith('/v2') ? { inputs: [] } : { model: 'm', input: 'x' };
+    const answer = await send(port, { path, body: request });
+    expect(answer.body.toString('latin1')).toBe(body);
+    expect(answer.headers).toMatchObject({ ...headers, 'content-length': String(body.length) });
+    const deployment = path.startsWith('/v2') ? 'ranker' : 'llama-70b';
+    expect(answer.headers['x-inferometer-cost-estimate-usd']).toBe(`${deployment} 1`);
+    expect(metering.records).toMatchObject([{ outcome: 'completed', status: 200 }]);
   });
 
   it('an answer broken off while it was held is broken off for the client', async () => {
