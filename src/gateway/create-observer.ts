@@ -1,6 +1,7 @@
 // Which observer watches an answer, by its headers and the route; what observers do is observe-answer's.
 import type { IncomingHttpHeaders } from 'node:http';
 import type { ExchangeOptions } from './exchange-options.ts';
+import { normalizeErrorEvent } from './normalize-error.ts';
 import { type AnswerObserver, StreamObserver } from './observe-answer.ts';
 import { JsonObserver, OpaqueObserver } from './observe-whole.ts';
 
@@ -42,5 +43,9 @@ export function createObserver(headers: IncomingHttpHeaders, options: ExchangeOp
     // trtllm-serve alone writes null where it says no usage, and only in completions (upstreams.md §1.4).
     saysNullUsage: upstream.deployment.engine === 'tensorrt-llm' && route.shape === 'completion',
     keepsText: counting?.expectsSilence === true,
+    normalizeError:
+      upstream.deployment.errors === 'openai'
+        ? (payload, sequence) => normalizeErrorEvent(payload, route, sequence)
+        : undefined,
   });
 }

@@ -75,15 +75,18 @@ export class GenerateStreamObserver implements AnswerObserver {
   readonly #switches: readonly string[];
   readonly #keepsText: boolean;
   readonly #scanner: SseScanner;
+  /** Counts are taken out of events. */
+  readonly changesLength: boolean;
   #text = '';
 
   /** `switches`: what the gateway added to the request, and takes out of every event. `keepsText`: it will have to be counted. */
   constructor(switches: readonly string[], keepsText = false) {
     this.#switches = switches;
     this.#keepsText = keepsText;
+    this.changesLength = switches.length > 0;
     this.#scanner = new SseScanner(
       (bytes, start, end) => this.#readEvent(bytes, start, end),
-      switches.length > 0 ? 'filter' : 'observe',
+      this.changesLength ? 'filter' : 'observe',
     );
   }
 
@@ -127,7 +130,7 @@ export class GenerateStreamObserver implements AnswerObserver {
       this.steps += Math.max(1, counts?.completion ?? 1);
       this.contentEvents += 1;
     }
-    if (this.#switches.length === 0 || counts === null) return false;
+    if (!this.changesLength || counts === null) return false;
     return { start, end, replacement: stripCounts(event, this.#switches) };
   }
 }

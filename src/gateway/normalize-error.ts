@@ -1,7 +1,8 @@
 // `errors: openai`: an engine's error body, in whichever of their shapes, as the envelope of the route's protocol.
 // The gateway's own errors are openai-error's.
 import { asObject } from './read-usage.ts';
-import type { Protocol } from './metered-routes.ts';
+import { renderErrorEvent } from './error-event.ts';
+import type { MeteredRoute, Protocol } from './metered-routes.ts';
 import { renderEnvelope } from './openai-error.ts';
 
 /** Error bodies are short; a longer one passes as it is. */
@@ -43,6 +44,27 @@ export function normalizeError(body: Buffer, status: number, protocol: Protocol)
     { message: facts.message, type: facts.type ?? typeOf(status), param: facts.param, code: facts.code, status },
     protocol,
   );
+}
+
+/**
+ * The same for an error in the middle of a stream: the event in its protocol's words, null where it is in them already or cannot be read. Seen
+ * in streams (upstreams.md §5.1, §5.3): transformers' `{"error":"text"}`, trtllm-serve's flat object. `sequence` is the event's number.
+ */
+export function normalizeErrorEvent(
+  payload: unknown,
+  route: Pick<MeteredRoute, 'protocol' | 'shape'>,
+  sequence: number,
+): string | null {
+  const answer = asObject(payload);
+  if (answer === null) return null;
+  const isKnown =
+    route.shape === 'response'
+      ? answer['type'] === 'error' || answer['type'] === 'response.failed'
+      : isInEnvelope(answer, route.protocol);
+  const facts = isKnown ? null : readFacts(answer);
+  if (facts === null) return null;
+  // The stream began with 200: what breaks it later is the server's.
+  return renderErrorEvent({ ...facts, type: facts.type ?? typeOf(500), status: 500 }, route, sequence);
 }
 
 function isInEnvelope(answer: Readonly<Record<string, unknown>>, protocol: Protocol): boolean {

@@ -13,7 +13,7 @@ import { parseTailUsage } from './tail-usage.ts';
 
 /** Watches the body of one answer. */
 export interface AnswerObserver {
-  /** Whether bytes may be taken out of an answer that is no stream, so that its length is not the engine's; absent means no. */
+  /** Whether bytes may be taken out or changed, so that the length is not the engine's; absent means no. */
   readonly changesLength?: boolean;
   /** Takes a chunk, returns the bytes to pass on now. `steps` then holds the content-bearing events that ended in it. */
   observe(chunk: Buffer): Buffer | null;
@@ -54,6 +54,8 @@ export interface StreamObserverOptions {
   readonly saysNullUsage?: boolean;
   /** Keep the generated text, to be counted at the end. Default: no. */
   readonly keepsText?: boolean;
+  /** Says an engine's error event, the number given, in the words of the protocol; null leaves it as it is. Default: all are left. */
+  readonly normalizeError?: ((payload: unknown, sequence: number) => string | null) | undefined;
 }
 
 const NULL = Buffer.from('null');
@@ -76,6 +78,9 @@ export class StreamObserver implements AnswerObserver {
   readonly #reader: EventReader;
   readonly #usage: StreamUsage;
   readonly #scanner: SseScanner;
+  /** Events are held until they are whole, because something may be changed in them. */
+  readonly changesLength: boolean;
+  readonly #normalizeError: StreamObserverOptions['normalizeError'];
   readonly #removal: UsageRemoval;
   /** What stands in place of a running count that was cut out; null where the whole member goes. */
   readonly #noUsage: Buffer | null;
@@ -91,9 +96,11 @@ export class StreamObserver implements AnswerObserver {
     this.#numbersEvents = options.shape === 'response';
     this.#removal = options.removal;
     this.#noUsage = options.saysNullUsage === true ? NULL : null;
+    this.#normalizeError = options.normalizeError;
+    this.changesLength = options.removal.chunk || options.removal.running || options.normalizeError !== undefined;
     this.#scanner = new SseScanner(
       (bytes, start, end) => this.#readEvent(bytes, start, end),
-      options.removal.chunk || options.removal.running ? 'filter' : 'observe',
+      this.changesLength ? 'filter' : 'observe',
       (ends) => this.#readLargeEvent(ends),
     );
   }
@@ -140,7 +147,7 @@ export class StreamObserver implements AnswerObserver {
   /** Returns what to take out of the event. */
   #readEvent(bytes: Buffer, start: number, end: number): boolean | EventCut {
     const text = bytes.toString('latin1', start, end);
-    if (this.#numbersEvents) this.#lastEvent = text;
+    if (this.#numbersEvents && text.includes('"sequence_number"')) this.#lastEvent = text;
     const hasContent = this.#reader.hasContent(text);
     if (hasContent) {
       this.steps += 1;
@@ -160,7 +167,12 @@ export class StreamObserver implements AnswerObserver {
     const payload = parseEventData(bytes.toString('utf8', start, end));
     if (keepsText) this.#text?.add(payload);
     if (!needsParsing) return false;
-    if (isErrorPayload(payload)) this.isFailed = true;
+    if (isErrorPayload(payload)) {
+      this.isFailed = true;
+      const told = this.#normalizeError?.(payload, this.nextSequence) ?? null;
+      // The blank line stays the engine's.
+      if (told !== null) return { start, end, replacement: Buffer.from(told.slice(0, -1)) };
+    }
     return this.#usage.add(payload) && this.#removal.chunk;
   }
 

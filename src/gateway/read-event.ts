@@ -67,7 +67,7 @@ const SHAPES: Readonly<Record<RouteShape, EventShape>> = {
 
 const USAGE = /"usage"\s*:\s*\{/;
 const FAILED = /"type"\s*:\s*"response\.failed"/;
-const ERROR = /"error"\s*:\s*[{"]|^event: ?error|"type"\s*:\s*"(?:error|response\.failed)"/m;
+const ERROR = /"error"\s*:\s*[{"]|"object"\s*:\s*"error"|^event: ?error|"type"\s*:\s*"(?:error|response\.failed)"/m;
 
 /** Judges the events of one route. `text` is an event as latin1, one character per byte, which is enough to find ASCII keys. */
 export class EventReader {

@@ -141,13 +141,12 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
     const held = holdAnswer(this.#writer, { status, headers, observer: this.#observer, options: this.#options });
     if (held !== null) this.#writer = held;
     if (this.#options.asksAgain?.(status, null) === true) this.#refusal = held;
-    const filters = this.#isStream && this.#filters;
     const length = Number(headers['content-length'] ?? Number.NaN);
     this.#bytesLeft = Number.isSafeInteger(length) && res.req.method !== 'HEAD' ? length : null;
     const nowMs = this.#now();
     const answer = createAnswerHeaders(headers, {
       own: answerHeaders,
-      lengthUnknown: filters || this.#observer.changesLength === true,
+      lengthUnknown: this.#observer.changesLength === true,
       gatewayMs: this.#dispatchedAtMs - meter.receivedAtMs - meter.waitedMs,
     });
     this.#lastByteAtMs = nowMs;
@@ -258,10 +257,6 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
   get #ending(): AnswerEnding {
     const { endsWithDone } = this.#options;
     return { observer: this.#observer, status: this.#engineStatus ?? 502, isStream: this.#isStream, endsWithDone };
-  }
-
-  get #filters(): boolean {
-    return this.#options.removal.chunk || this.#options.removal.running;
   }
 
   get #isFinished(): boolean {

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { normalizeError } from '#gateway/normalize-error.ts';
-import { answerJson } from '#test/support/fake-engine.ts';
+import { answerJson, answerStream } from '#test/support/fake-engine.ts';
 import {
   chatBody,
   createConfig,
@@ -10,6 +10,7 @@ import {
   send,
   startHarness,
 } from './harness.ts';
+import { CHAT, COMPLETIONS, MESSAGES, RESPONSES, type RouteShapeCase } from './route-shapes.ts';
 
 const normalize = (body: unknown, status = 400, protocol: 'openai' | 'anthropic' = 'openai'): unknown => {
   const text = normalizeError(Buffer.from(JSON.stringify(body)), status, protocol);
@@ -86,6 +87,8 @@ describe('normalize-error', () => {
   });
 });
 
+const VLLM_ERROR = 'data: {"error":{"object":"error","message":"no","type":"x","param":null,"code":400}}\n\n';
+
 describe('errors: openai', () => {
   let harness: Harness;
   afterEach(() => harness.close());
@@ -128,6 +131,67 @@ describe('errors: openai', () => {
     await start('openai');
     harness.engine.answerWith(answerJson({ error: 'not really', detail: 'x' }));
     expect((await send(harness.port)).text).toBe('{"error":"not really","detail":"x"}');
+  });
+
+  const number = (value: number): string => `,"sequence_number":${value}`;
+  const streamed: [string, RouteShapeCase, string, string][] = [
+    [
+      "transformers' text in a chat",
+      CHAT,
+      'data: {"error": "out of memory"}\n\n',
+      'data: {"error":{"message":"out of memory","type":"server_error","param":null,"code":null}}\n\n',
+    ],
+    [
+      "trtllm-serve's flat object in a completion",
+      COMPLETIONS,
+      'data: {"object":"error","message":"no","type":"BadRequestError","param":null,"code":400}\r\n\r\n',
+      'data: {"error":{"message":"no","type":"BadRequestError","param":null,"code":400}}\n\r\n',
+    ],
+    [
+      "OpenAI's envelope in a Responses stream",
+      RESPONSES,
+      'data: {"error":{"message":"no","type":"server_error","param":null,"code":500}}\n\n',
+      `event: error\ndata: {"type":"error","code":"500","message":"no","param":null${number(4)}}\n\n`,
+    ],
+    [
+      "OpenAI's envelope in Anthropic's stream",
+      MESSAGES,
+      'data: {"error":{"message":"no","type":"server_error","param":null,"code":null}}\n\n',
+      'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"no","code":null}}\n\n',
+    ],
+    ...[CHAT, RESPONSES, MESSAGES].map((route): [string, RouteShapeCase, string, string] => [
+      `what is in the words of ${route.path} already`,
+      route,
+      route.path === CHAT.path ? VLLM_ERROR : route.error,
+      route.path === CHAT.path ? VLLM_ERROR : route.error,
+    ]),
+    ['an error of no known shape', CHAT, 'data: {"error":{"x":1}}\n\n', 'data: {"error":{"x":1}}\n\n'],
+  ];
+  it.each(streamed)(
+    'tells an error inside a stream in the words of its route: %s',
+    async (_name, route, said, told) => {
+      await start('openai');
+      const numbered = route.content('Hel').replace('"delta":"Hel"', `"delta":"Hel"${number(3)}`);
+      const text = numbered + said;
+      for (const chunks of [[text], [text.slice(0, -20), text.slice(-20)], [...text]]) {
+        harness.engine.answerWith(answerStream([...chunks, 'data: [DONE]\n\n']));
+        const answer = await send(harness.port, { path: route.path, body: { ...route.body, stream: true } });
+        expect(answer.text).toBe(`${numbered}${told}data: [DONE]\n\n`);
+        expect(answer.complete).toBe(true);
+        expect(harness.metering.records.at(-1)).toMatchObject({ outcome: 'upstream_error', tokens: { output: 1 } });
+      }
+    },
+  );
+
+  it('adds no second error event to a stream that breaks after its own', async () => {
+    await start('openai');
+    harness.engine.answerWith((res) => {
+      res.writeHead(200, { 'content-type': 'text/event-stream' });
+      res.write('data: {"error":"gone"}\n\n', () => res.destroy());
+    });
+    const answer = await send(harness.port, { body: chatBody({ stream: true }) });
+    expect(answer.complete).toBe(false);
+    expect(answer.text).toBe('data: {"error":{"message":"gone","type":"server_error","param":null,"code":null}}\n\n');
   });
 
   it('is off unless the deployment says so', async () => {
