@@ -188,7 +188,9 @@ class RunningAccounting implements Accounting {
     const left = { unsettledRecords: registry.size, unsentMessages: messages.pendingCount };
     if (left.unsettledRecords > 0 || left.unsentMessages > 0) {
       this.#options.log.warn(left, 'not everything was settled; the journal keeps the rest for the next start');
-    } else if (this.#joined && registry.parkedCount === 0) this.#markAtRest();
+    } else if (this.#joined && registry.parkedCount === 0) {
+      markAtRest(this.#options.journalDir, this.#options.clock.epochMs(), this.#options.log);
+    }
     await journal.close();
     return left;
   }
@@ -208,16 +210,6 @@ class RunningAccounting implements Accounting {
     const found: UsageRecord[] = [];
     for (const { record } of this.#parts.registry.all()) if (record !== null && filter(record)) found.push(record);
     return found;
-  }
-
-  /** Nobody need look into this journal again, unless the store loses what it took. */
-  #markAtRest(): void {
-    const { journalDir, clock, log } = this.#options;
-    try {
-      markAtRest(journalDir, clock.epochMs());
-    } catch (error) {
-      log.warn({ err: error }, 'the journal could not be marked as settled; it is looked at again');
-    }
   }
 
   async #tick(): Promise<void> {

@@ -43,6 +43,8 @@ export async function joinStore(options: JoinOptions): Promise<boolean> {
   const facts = await applyWantedFacts(options);
   if (facts === null) return false;
   if (!(await reconcile(options, reply))) return false;
+  // A goodbye that an earlier run could not send is sent before there is work that the frontier could pass.
+  if (messages.leavePending && !(await loop.sendPending())) return false;
   const nowWindow = windowOf(reply.nowMs);
   if (options.lastAliveMs !== null) parts.watch.addBlind(windowOf(options.lastAliveMs) + 1, nowWindow - 1);
   messages.joinAt(identity.epoch, Math.max(reply.frontier ?? 0, nowWindow - 1));

@@ -15,6 +15,7 @@ export interface JournaledMessage {
   readonly seq: number;
   readonly hash: string;
   readonly sealedThrough: number;
+  readonly leave: boolean;
   /** Null where it waits for the disk, and memory alone holds it. */
   readonly location: LineLocation | null;
 }
@@ -169,7 +170,7 @@ class ReplayState {
     const slices = entry.slices.map(fromSliceLine);
     const { seq, hash, sealedThrough, epoch } = message;
     this.#slices.add({ seq, ...windowRange(message, this.head), slices, evictable: location !== null });
-    this.messages.push({ seq, hash, sealedThrough, location });
+    this.messages.push({ seq, hash, sealedThrough, leave: message.leave, location });
     this.head = { journal: message.journal, seq, hash, sealedThrough, epoch };
     for (const slice of slices) {
       const attempt = this.#registry.get(slice.recordId);

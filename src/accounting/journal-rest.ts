@@ -1,11 +1,16 @@
 // The mark of a journal that is at rest: its process left the store and owed nothing. Not here: who looks at it (adopt-journals.ts).
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Log } from '#domain/log.ts';
 import { lockJournal } from './journal-lock.ts';
 
-/** Marks a journal whose lock is held; `atMs` (epoch ms) is when it left. Throws the system's error. */
-export function markAtRest(dir: string, atMs: number): void {
-  writeFileSync(markPath(dir), JSON.stringify({ atMs }), { mode: 0o600 });
+/** Marks a journal whose lock is held; `atMs` (epoch ms) is when it left. Without the mark it is only looked at again: an error is logged. */
+export function markAtRest(dir: string, atMs: number, log: Log): void {
+  try {
+    writeFileSync(markPath(dir), JSON.stringify({ atMs }), { mode: 0o600 });
+  } catch (error) {
+    log.warn({ err: error, dir }, 'the journal could not be marked as settled; it is looked at again');
+  }
 }
 
 /** When the journal came to rest, epoch ms; null for one that owes something, or may. */

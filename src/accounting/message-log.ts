@@ -75,6 +75,8 @@ export class MessageLog {
   readonly #kept = new Map<number, Kept>();
   #head: JournalHead;
   #acknowledged = 0;
+  /** Number of the latest goodbye; 0 without one. */
+  #leftAt = 0;
 
   constructor(journal: Journal) {
     this.#journal = journal;
@@ -95,8 +97,14 @@ export class MessageLog {
     return this.#head.seq - this.#acknowledged;
   }
 
+  /** True while a goodbye waits to be sent: of an earlier run, or one that the store lost. */
+  get leavePending(): boolean {
+    return this.#leftAt > this.#acknowledged;
+  }
+
   /** Takes up where an earlier run stopped. */
   restore(replayed: ReplayedJournal): void {
+    this.#leftAt = replayed.messages.findLast(({ leave }) => leave)?.seq ?? 0;
     this.#head = replayed.head;
     this.#acknowledged = replayed.acknowledged;
     for (const { seq, location } of replayed.messages) {
@@ -126,6 +134,7 @@ export class MessageLog {
   beginAnew(): void {
     this.#head = newHead(this.#journal.identity.journal);
     this.#acknowledged = 0;
+    this.#leftAt = 0;
     this.#kept.clear();
   }
 
@@ -145,6 +154,7 @@ export class MessageLog {
     if (location === null && claims) return this.append({ ...draft, claim: null });
     const { journal, seq, hash, sealedThrough, epoch } = message;
     this.#head = { journal, seq, hash, sealedThrough, epoch };
+    if (message.leave) this.#leftAt = seq;
     const inMemory = location === null || this.pendingCount <= IN_MEMORY_MAX;
     const segment = location?.segment ?? this.#journal.segment;
     this.#kept.set(seq, { seq, location, segment, ...(inMemory ? { entry, text } : { entry: null, text: null }) });

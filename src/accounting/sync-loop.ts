@@ -78,6 +78,7 @@ export class SyncLoop {
   #builtAtMs = Number.NEGATIVE_INFINITY;
   #claimedAtMs: number;
   #toldThrough = 0;
+  #isLeaving = false;
 
   constructor(parts: SyncParts) {
     this.#parts = parts;
@@ -141,12 +142,14 @@ export class SyncLoop {
     slices.add({ seq, ...windowRange(sealing, before), slices: sealing.slices, evictable: journaled });
     this.#builtAtMs = nowMs;
     if (claims) this.#claimedAtMs = nowMs;
+    this.#isLeaving = how.leave;
   }
 
   /** Sends what waits, in order; false when something stays. */
   async sendPending(): Promise<boolean> {
     const { messages, journal, session } = this.#parts;
     await journal.flush();
+    let saidGoodbye = false;
     while (messages.pendingCount > 0 && this.#stoppedBecause === null) {
       const entry = messages.read(messages.acknowledged + 1);
       if (entry === null) {
@@ -159,7 +162,10 @@ export class SyncLoop {
       const reply = await session.callForReply((store) => store.sync({ ...entry.message, incarnation }, text));
       if (reply === null) return false;
       this.#takeReply(reply, entry);
+      saidGoodbye = entry.message.leave;
     }
+    // A goodbye of an earlier run: the frontier would pass without this process until it is a member again.
+    if (saidGoodbye && !this.#isLeaving && !(await this.refresh())) return false;
     return this.#stoppedBecause === null;
   }
 
@@ -175,11 +181,12 @@ export class SyncLoop {
     return progress?.commits ?? 0;
   }
 
-  /** Asks for the shares of freezes just made, without a numbered message. */
-  async refresh(): Promise<void> {
+  /** Asks for the shares of freezes just made, without a numbered message; false when the store did not answer. */
+  async refresh(): Promise<boolean> {
     const { session, journal } = this.#parts;
     const reply = await session.callForReply((store) => store.join(journal.identity));
     if (reply !== null) this.takeJoin(reply);
+    return reply !== null;
   }
 
   /** Takes the answer to a join: a store that stands behind what it acknowledged lost writes, which must be known before anything is priced. */
@@ -206,9 +213,8 @@ export class SyncLoop {
   #claimableThrough(always: boolean): SyncReply['sharesThrough'] | null {
     const { session, messages, registry, clock, journal } = this.#parts;
     const { reply } = session;
-    // A claim must stand in the journal before it is sent (message-log.ts).
+    // A claim stands in the journal before it is sent (message-log.ts). Only with every message answered is it known what is claimed.
     if (!journal.ok) return null;
-    // Only when every message is answered does the process know which freezes it has claimed.
     if (reply === null || messages.pendingCount > 0 || reply.sharesThrough.k <= reply.claimed) return null;
     const through = reply.sharesThrough;
     const pays = reply.shares.some((entry) => entry.totalNanoUsd !== '0');

@@ -73,6 +73,7 @@ export class ModelProcess {
   /** Volatile from here. */
   #acked = 0;
   #joined = false;
+  #leaving = false;
   #view: SyncReply | null = null;
 
   constructor(options: {
@@ -98,8 +99,14 @@ export class ModelProcess {
     );
   }
 
+  /** Works no more; the next message is its goodbye, and once that is with the store it is down until `restart`. */
+  leave(): void {
+    if (this.#joined) this.#leaving = true;
+  }
+
   kill(): void {
     this.up = false;
+    this.#leaving = false;
     this.#view = null;
     this.#joined = false;
     // How far the store came is not durable here: the join tells.
@@ -115,7 +122,7 @@ export class ModelProcess {
 
   /** Traffic of one second: up to four slices per pool, some of a request that began earlier. */
   work(window: number): void {
-    if (!this.#joined) return;
+    if (!this.#joined || this.#leaving) return;
     this.#lastWindow = window;
     for (const [pool, deployments] of Object.entries(this.#pools)) {
       if (!this.#draw.chance(0.4)) continue;
@@ -137,7 +144,8 @@ export class ModelProcess {
     if (!this.#joined || this.#acked < this.messages.length) return;
     const last = this.messages.at(-1);
     const before = last?.sealedThrough ?? -1;
-    const sealedThrough = Math.max(before, window - lag);
+    // What this second held is known to the last: nothing more is done here.
+    const sealedThrough = Math.max(before, this.#leaving ? window : window - lag);
     const publications = [...this.facts.values()]
       .filter((facts) => facts.window > before && facts.window <= sealedThrough)
       .map(toPublication);
@@ -158,7 +166,7 @@ export class ModelProcess {
       healthChanges,
       blind: this.#blind,
       claim,
-      leave: false,
+      leave: this.#leaving,
     };
     this.#blind = [];
     this.messages.push({ ...body, hash: createHash('sha256').update(JSON.stringify(body)).digest('hex') });
@@ -185,6 +193,11 @@ export class ModelProcess {
       throw new Error(`${this.journal} was ${reply.status} at message ${message.seq}`);
     }
     this.#accept(reply);
+    if (!message.leave) return;
+    // A goodbye of an earlier life that was sent again: it is a member, and works on, only after another join.
+    this.#joined = false;
+    if (this.#leaving && this.#acked === this.messages.length) this.up = false;
+    if (!this.up) this.#leaving = false;
   }
 
   #accept(reply: SyncReply): void {

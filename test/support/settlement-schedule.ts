@@ -1,4 +1,4 @@
-// Runs one random schedule of kills, partitions, lost calls and replies, outages and rollbacks over a settlement store on virtual time,
+// Runs one random schedule of joins, leaves, kills, partitions, lost calls and replies, outages and rollbacks over a settlement store on virtual time,
 // and computes what a world without any of that would have charged. Ported from shared/design/models/settlement_model.py.
 import { storeFacts } from '#accounting/change-facts.ts';
 import { advanceFrontier } from '#accounting/frontier.ts';
@@ -13,7 +13,7 @@ import { createDraw, ModelProcess, type Draw, type WindowFacts } from './settlem
 /** A store on the schedule's clock; `snapshot` returns a function that puts that state back (absent: no rollbacks). */
 export interface StoreUnderSchedule {
   readonly store: SettlementStore & BooksReader;
-  readonly snapshot?: () => () => void;
+  readonly snapshot?: () => Promise<() => Promise<void>>;
 }
 
 export interface Schedule {
@@ -35,14 +35,23 @@ export interface ScheduleResult {
   readonly alwaysCapacity: { readonly booked: bigint; readonly expected: bigint };
   /** Windows of work that no freeze holds. */
   readonly lateWindows: number;
-  readonly faults: { kills: number; partitions: number; outages: number; lost: number; rollbacks: number };
+  /** Requests that did work. */
+  readonly requests: number;
+  readonly faults: {
+    kills: number;
+    leaves: number;
+    partitions: number;
+    outages: number;
+    lost: number;
+    rollbacks: number;
+  };
 }
 
 const TRAFFIC_TICKS = 50;
 const QUIET_TICKS_MAX = 160;
 const HOLD_TICKS = 30;
-/** Begins 30 s before an hour edge, so that every schedule crosses one. */
-const START_SECOND = 1_700_000_000 - (1_700_000_000 % 3600) - 30;
+/** Begins 30 s before an hour edge, so that every schedule crosses one; in 2096, so that no store finds its rows expired. */
+const START_SECOND = 4_000_000_000 - (4_000_000_000 % 3600) - 30;
 const POOLS = { 'pool-a': ['llama-8b'], 'pool-b': ['llama-8b', 'tuned', 'unknown'] };
 const TUNED = { ...DEPLOYMENT_FACTS, profile: { ...DEPLOYMENT_FACTS.profile, a: '77000000000', t0: '9000000000000' } };
 
@@ -53,7 +62,7 @@ export async function runSchedule(schedule: Schedule): Promise<ScheduleResult> {
     world.clock.nowMs += 1000;
     const quiet = tick > TRAFFIC_TICKS;
     if (quiet) endFaults(world);
-    else drawFaults(world, tick);
+    else await drawFaults(world, tick);
     await runTick(world, quiet);
     if (quiet && isDone(world)) return readResult(world);
   }
@@ -74,7 +83,7 @@ interface World {
   outageTicks: number;
   holdTicks: number;
   quiet: boolean;
-  rollback: { readonly restore: () => void; readonly chainLength: number; ticks: number } | null;
+  rollback: { readonly restore: () => Promise<void>; readonly chainLength: number; ticks: number } | null;
 }
 
 async function createWorld(schedule: Schedule): Promise<World> {
@@ -99,7 +108,7 @@ async function createWorld(schedule: Schedule): Promise<World> {
     processes,
     clock,
     partitions: new Map(),
-    faults: { kills: 0, partitions: 0, outages: 0, lost: 0, rollbacks: 0 },
+    faults: { kills: 0, leaves: 0, partitions: 0, outages: 0, lost: 0, rollbacks: 0 },
     chain: [],
     outageTicks: 0,
     holdTicks: 0,
@@ -125,7 +134,7 @@ async function putFacts(store: SettlementStore, nanoUsdPerGpuHour: string): Prom
   await storeFacts({ store, journal: 'operator', wanted: new Map(wanted) });
 }
 
-function drawFaults(world: World, tick: number): void {
+async function drawFaults(world: World, tick: number): Promise<void> {
   const { draw, faults, processes, partitions } = world;
   const longest = world.schedule.absences === 'within' ? { down: 8, cut: 6 } : { down: 60, cut: 60 };
   if (world.outageTicks === 0 && draw.chance(0.02)) {
@@ -137,6 +146,11 @@ function drawFaults(world: World, tick: number): void {
       process.kill();
       process.backAt = tick + draw.integer(1, longest.down);
       faults.kills += 1;
+    } else if (process.up && draw.chance(0.01)) {
+      // Says goodbye, and comes back some time after it was heard.
+      process.leave();
+      process.backAt = tick + draw.integer(3, longest.down + 3);
+      faults.leaves += 1;
     } else if (!process.up && tick >= process.backAt) process.restart(windowNow(world));
     if (!partitions.has(process.journal) && draw.chance(0.01)) {
       partitions.set(process.journal, draw.integer(1, longest.cut));
@@ -145,15 +159,15 @@ function drawFaults(world: World, tick: number): void {
   }
   const { snapshot } = world.under;
   if (snapshot !== undefined && world.rollback === null && draw.chance(0.06)) {
-    world.rollback = { restore: snapshot(), chainLength: world.chain.length, ticks: draw.integer(1, 6) };
+    world.rollback = { restore: await snapshot(), chainLength: world.chain.length, ticks: draw.integer(1, 6) };
   }
 }
 
 /** A failover to a replica that had not seen the last seconds. Nothing is frozen until everybody had time to come back. */
-function failOver(world: World): void {
+async function failOver(world: World): Promise<void> {
   const { rollback } = world;
   if (rollback === null || --rollback.ticks > 0) return;
-  rollback.restore();
+  await rollback.restore();
   world.chain.length = rollback.chainLength;
   world.rollback = null;
   world.holdTicks = HOLD_TICKS;
@@ -187,7 +201,7 @@ async function runTick(world: World, quiet: boolean): Promise<void> {
     else partitions.set(journal, ticks - 1);
   }
   if (world.outageTicks > 0) world.outageTicks -= 1;
-  failOver(world);
+  await failOver(world);
 }
 
 function silence(world: World): number {
@@ -284,6 +298,9 @@ async function readResult(world: World): Promise<ScheduleResult> {
     idleNanoUsd: sum('idleNanoUsd'),
     claimedNanoUsd: sum('claimedNanoUsd'),
     alwaysCapacity: { booked: sum('capacityNanoUsd', 'pool-a'), expected: always },
+    requests: new Set(
+      world.processes.flatMap(({ facts }) => [...facts.values()].flatMap(({ slices }) => [...slices.keys()])),
+    ).size,
     faults: world.faults,
   };
 }

@@ -108,7 +108,7 @@ describe('journals of one host', () => {
     const dir = join(root, 'process-1');
     mkdirSync(dir);
     expect(removeAtRest(dir)).toBe(false);
-    markAtRest(dir, 5);
+    markAtRest(dir, 5, silentLog);
     const lock = lockJournal(dir);
     expect(() => removeAtRest(dir)).toThrow(JournalLockedError);
     lock.release();

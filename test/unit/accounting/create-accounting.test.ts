@@ -289,6 +289,21 @@ describe('accounting', () => {
     expect((await bench.store.readStatus()).members).toEqual([]);
   });
 
+  it('a goodbye that the store did not hear is said at the next start, and the process is a member before it works', async () => {
+    const time = createVirtualClock();
+    const memory = new MemorySettlementStore({ now: () => time.epochMs() });
+    const outage = createOutage(memory);
+    const bench = await startBench({ time, memory, store: outage.store });
+    await bench.pass(3000);
+    outage.set(true);
+    expect((await bench.accounting.drain(0)).unsentMessages).toBeGreaterThan(0);
+    outage.set(false);
+    await bench.restart(5000);
+    expect(bench.accounting.status()).toMatchObject({ journalPending: 0, stoppedBecause: null });
+    expect((await memory.readFreezeInput()).members).toHaveLength(1);
+    bench.accounting.stop();
+  });
+
   it('requests that never reached an engine settle at no cost', async () => {
     const bench = await startBench();
     const start = createStart(bench.time, 'rejected');

@@ -1,21 +1,12 @@
 // Whatever dies, hangs or is rolled back, the money of every request is what a world without faults would have charged
 // (shared/design/models/settlement_model.py on the real port, frontier and split; the store is the double in memory).
 import { describe, expect, test } from 'vitest';
-import { MemorySettlementStore } from '#test/support/memory-settlement-store.ts';
+import { openStoreFarm } from '#test/support/scheduled-stores.ts';
 import { runSchedule, type Schedule, type ScheduleResult } from '#test/support/settlement-schedule.ts';
 
 const SCHEDULES = 60;
 
-const createStore: Schedule['createStore'] = async (now) => {
-  const store = new MemorySettlementStore({ now });
-  return {
-    store,
-    snapshot: () => {
-      const state = store.snapshot();
-      return () => store.restore(state);
-    },
-  };
-};
+const { createStore } = openStoreFarm('memory');
 
 async function runAll(absences: Schedule['absences']): Promise<ScheduleResult[]> {
   const results: ScheduleResult[] = [];
@@ -43,7 +34,7 @@ describe('settlement under random faults', () => {
     const results = await runAll('within');
     expect(results.every(({ lateWindows }) => lateWindows === 0)).toBe(true);
     // The guarantee is empty unless the schedules did contain every kind of fault, and money.
-    for (const fault of ['kills', 'partitions', 'outages', 'lost', 'rollbacks'] as const) {
+    for (const fault of ['kills', 'leaves', 'partitions', 'outages', 'lost', 'rollbacks'] as const) {
       expect(total(results, fault), fault).toBeGreaterThan(SCHEDULES / 2);
     }
     expect(results.every(({ booked }) => booked.size > 20)).toBe(true);
