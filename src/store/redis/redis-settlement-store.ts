@@ -30,8 +30,8 @@ export class RedisSettlementStore implements SettlementStore {
   async open(): Promise<StoreIdentity> {
     await this.#connection.connect();
     const { keys } = this.#connection;
-    const [schema, epoch] = await this.#readOwner(keys.meta);
-    if (!/^\d+$/.test(schema) || epoch === '')
+    const [schema, epoch, restoring] = await this.#readOwner(keys.meta);
+    if (!/^\d+$/.test(schema) || (epoch === '' && restoring !== '1'))
       throw new StoreSchemaError('the keys under store.prefix belong to another program');
     if (Number(schema) > STORE_SCHEMA) {
       throw new StoreSchemaError(
@@ -42,11 +42,11 @@ export class RedisSettlementStore implements SettlementStore {
     return { epoch, schema: Number(schema) };
   }
 
-  async #readOwner(meta: string): Promise<[schema: string, epoch: string]> {
+  async #readOwner(meta: string): Promise<[schema: string, epoch: string, restoring: string]> {
     try {
       const reply = await this.#connection.runScript('openStore', [meta], [String(STORE_SCHEMA), randomUUID()]);
-      const [schema, epoch] = toList(reply);
-      return [String(schema ?? ''), String(epoch ?? '')];
+      const [schema, epoch, restoring] = toList(reply);
+      return [String(schema ?? ''), String(epoch ?? ''), String(restoring ?? '')];
     } catch (err) {
       const isForeign = err instanceof StoreUnavailableError && err.message.includes('WRONGTYPE');
       if (isForeign)

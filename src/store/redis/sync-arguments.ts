@@ -1,18 +1,12 @@
 // Lays out the keys and arguments of sync-message.lua and commit-freeze.lua. Pure: no connection.
 import { BOOK_METRICS, type Claim, type FreezeCommit, type SyncMessage } from '#domain/settlement.ts';
-import { hourOf, isMonthEdge } from '#domain/window.ts';
+import { hourOf } from '#domain/window.ts';
 import { claimBalances } from '../check-claim.ts';
 import { formatLink, leavesEntry, packEntry } from '../claim-entries.ts';
 import { packRecords } from '../record-batches.ts';
 import { cellStart, spreadIncrements } from '../rollup-cells.ts';
-
-import {
-  CHAIN_KEPT,
-  FREEZE_DIGESTS_KEPT_MS,
-  HASHES_PER_JOURNAL,
-  HOUR_CELLS_KEPT_MS,
-  type StoreRetention,
-} from '../store-options.ts';
+import { CHAIN_KEPT, HASHES_PER_JOURNAL, type StoreRetention } from '../store-options.ts';
+import { booksExpiry, cellsExpiry, digestsExpiry, recordsExpiry } from './expiries.ts';
 import type { RedisKeys } from './keys.ts';
 import { SCRIPTS } from './scripts.ts';
 
@@ -27,9 +21,6 @@ interface Layout {
   readonly runId: string;
 }
 
-const DAY_SECONDS = 86_400;
-/** Months are longer than their first day says, and a day's last record is younger than its first. */
-const CELL_SPAN_SECONDS = { hour: 3600, day: DAY_SECONDS, month: 31 * DAY_SECONDS } as const;
 const CLAIMED = BOOK_METRICS.indexOf('claimedNanoUsd');
 
 /** Numbers keys after the fixed ones, each once; Lua counts from 1. */
@@ -119,20 +110,25 @@ function layOutClaim(message: SyncMessage, claim: Claim, { keys, retention, numb
     return { ...head, negated: '0', balances: false, books: [], cells: [], batches: [], entry: [] };
   }
   const bodyNumber = (body: Buffer) => SCRIPTS.syncMessage.argCount + bodies.push(body);
-  const recordsExpiry = (day: number) => day + DAY_SECONDS + Math.ceil(retention.recordsMs / 1000);
   const packed = packRecords(claim.records);
   const batches = packed.batches.map((batch, part) => {
     const day = cellStart('day', Math.floor(batch.lastEndedMs / 1000));
     const name = `${batch.firstEndedMs}|${message.journal}.${message.seq}.${part}`;
     const [index, store] = [numbers.numberOf(keys.batchIndex(day)), numbers.numberOf(keys.batchBodies(day))];
-    return [index, store, recordsExpiry(day), String(batch.lastEndedMs), name, bodyNumber(batch.body)];
+    return [index, store, recordsExpiry(day, retention), String(batch.lastEndedMs), name, bodyNumber(batch.body)];
   });
   const entry: unknown[] = [];
   if (leavesEntry(claim)) {
     const { day, body } = packEntry(message, claim, packed);
     const { journal, seq, hash } = message;
     const key = numbers.numberOf(keys.entries(day));
-    entry.push(key, recordsExpiry(day), `${journal}.${seq}`, bodyNumber(body), formatLink({ day, seq, hash }));
+    entry.push(
+      key,
+      recordsExpiry(day, retention),
+      `${journal}.${seq}`,
+      bodyNumber(body),
+      formatLink({ day, seq, hash }),
+    );
   }
   return {
     ...head,
@@ -145,21 +141,20 @@ function layOutClaim(message: SyncMessage, claim: Claim, { keys, retention, numb
       nanoUsd,
     ]),
     cells: spreadIncrements(claim.increments).map(({ granularity, start, dims, values }) => {
-      const keptMs = granularity === 'hour' && !isMonthEdge(start) ? HOUR_CELLS_KEPT_MS : retention.rollupsMs;
-      const expiry = start + CELL_SPAN_SECONDS[granularity] + Math.ceil(keptMs / 1000);
       // A cell exists through its first metric, so a row of zeros does too.
       const amounts = values.flatMap((value, metric) =>
         value === 0n && metric > 0 ? [] : [String(metric), String(value)],
       );
-      return [numbers.numberOf(keys.cells(granularity, start)), expiry, dims, ...amounts];
+      return [
+        numbers.numberOf(keys.cells(granularity, start)),
+        cellsExpiry(granularity, start, retention),
+        dims,
+        ...amounts,
+      ];
     }),
     batches,
     entry,
   };
-}
-
-function booksExpiry(hour: number, retention: StoreRetention): number {
-  return hour + CELL_SPAN_SECONDS.month + Math.ceil(retention.rollupsMs / 1000);
 }
 
 /** Keys and arguments of commit-freeze.lua for one freeze. */
@@ -192,9 +187,13 @@ export function layOutCommit(commit: FreezeCommit, { keys, retention, runId }: L
     JSON.stringify(entry),
   ]);
   const { frontier, k, boardVersion, factsVersion } = commit.expected;
-  const digestsKeptMs = Math.min(FREEZE_DIGESTS_KEPT_MS, retention.recordsMs);
-  const digestsExpiry = hourOf(commit.to) + CELL_SPAN_SECONDS.hour + Math.ceil(digestsKeptMs / 1000);
-  const parts = { books, shares, drop: commit.dropMembers, chainKept: CHAIN_KEPT, digestsExpiry };
+  const parts = {
+    books,
+    shares,
+    drop: commit.dropMembers,
+    chainKept: CHAIN_KEPT,
+    digestsExpiry: digestsExpiry(hourOf(commit.to), retention),
+  };
   const args = [frontier, k, boardVersion, factsVersion, commit.to].map(String);
   return {
     keys: numbers.keys,

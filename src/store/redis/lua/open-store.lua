@@ -2,7 +2,7 @@
 -- KEYS[1] meta
 -- ARGV[1] schema number of this program
 -- ARGV[2] epoch to give a new store
--- Returns: { schema, epoch } as strings
+-- Returns: { schema, epoch, 1 while it is being rebuilt } as strings
 -- Atomic because: two gateways that start on an empty Redis must agree on one epoch.
 
 if redis.call('HSETNX', KEYS[1], 'schema', ARGV[1]) == 1 then
@@ -24,4 +24,4 @@ end
 if stored and stored < 4 and tonumber(ARGV[1]) >= 4 then
   redis.call('HSET', KEYS[1], 'schema', '4')
 end
-return redis.call('HMGET', KEYS[1], 'schema', 'epoch')
+return redis.call('HMGET', KEYS[1], 'schema', 'epoch', 'restoring')
