@@ -4,6 +4,7 @@ import type { BooksReader } from '#domain/books.ts';
 import type { LedgerReader } from '#domain/ledger.ts';
 import type { LeaseStore } from '#domain/lease-store.ts';
 import type { LearnerStore } from '#domain/learner-store.ts';
+import type { StoreRestorer } from '#domain/restore-store.ts';
 import type { Log } from '#domain/log.ts';
 import { describeRedisUrl, parseRedisUrl } from './redis/redis-url.ts';
 import { RedisConnection } from './redis/redis-connection.ts';
@@ -11,6 +12,7 @@ import { RedisBooksReader } from './redis/redis-books-reader.ts';
 import { RedisLeases } from './redis/redis-leases.ts';
 import { RedisLearnerStore } from './redis/redis-learner-store.ts';
 import { RedisLedgerReader } from './redis/redis-ledger-reader.ts';
+import { RedisRestorer } from './redis/redis-restorer.ts';
 import { RedisSettlementStore } from './redis/redis-settlement-store.ts';
 import { SqliteStore } from './sqlite/sqlite-store.ts';
 import type { StoreRetention } from './store-options.ts';
@@ -35,6 +37,8 @@ export interface OpenedStore {
   readonly books: BooksReader;
   readonly ledger: LedgerReader;
   readonly leases: LeaseStore;
+  /** For one rebuild. */
+  restorer(): StoreRestorer;
   readonly learner: LearnerStore;
   /** Kind and address without user and password, for logs. */
   describe(): string;
@@ -70,6 +74,7 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
     books: new RedisBooksReader(connection),
     ledger: new RedisLedgerReader(connection),
     leases: new RedisLeases(connection),
+    restorer: () => new RedisRestorer(connection),
     learner: new RedisLearnerStore(connection),
     describe: () => describeRedisUrl(address),
   };

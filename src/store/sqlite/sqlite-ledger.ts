@@ -10,9 +10,9 @@ import type { Statements } from './statements.ts';
 
 const ADD_DIMS = 'INSERT OR IGNORE INTO dims (dims) VALUES (?)';
 const READ_DIMS_ID = 'SELECT id FROM dims WHERE dims = ?';
-const ADD_BATCH = `INSERT INTO record_batches (first_ended_ms, last_ended_ms, journal, seq, part, body)
+export const ADD_BATCH = `INSERT INTO record_batches (first_ended_ms, last_ended_ms, journal, seq, part, body)
   VALUES (?, ?, ?, ?, ?, ?)`;
-const ADD_ENTRY = 'INSERT INTO claim_entries (journal, seq, day, previous, body) VALUES (?, ?, ?, ?, ?)';
+export const ADD_ENTRY = 'INSERT INTO claim_entries (journal, seq, day, previous, body) VALUES (?, ?, ?, ?, ?)';
 const EXPIRE_CELLS = 'DELETE FROM rollups WHERE granularity = ? AND start < ?';
 /** Hours of the first and last UTC day of a month stay as long as days do (isMonthEdge): months of other time zones end within them. */
 export const EXPIRE_HOURS = `DELETE FROM rollups WHERE granularity = 'hour' AND start < ? AND (start < ? OR
@@ -50,7 +50,8 @@ export function applyClaim(
   return { day, seq, hash };
 }
 
-function internDims(statements: Statements, dims: string): number {
+/** Id of a cell's dimensions as `formatDims` spells them. */
+export function internDims(statements: Statements, dims: string): number {
   statements.run(ADD_DIMS, dims);
   return Number(statements.get(READ_DIMS_ID, dims)?.['id']);
 }

@@ -59,6 +59,7 @@ export class SqliteSettlement {
     return this.#statements.transact(() => {
       const store = tickStore(this.#statements, nowMs);
       const known = readMember(this.#statements, author.journal);
+      if (store.epoch === '') return this.#reply('foreign', store, known ?? null);
       if (known !== undefined && author.incarnation < known.incarnation) return this.#reply('fenced', store, known);
       const member = known ?? registerMember(this.#statements, store, { ...author, by: 'join' });
       if (member.state !== 'live') reviveMember(store, member);

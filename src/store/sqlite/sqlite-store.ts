@@ -14,6 +14,7 @@ import type {
 import type { LeaseRequest, LeaseStore } from '#domain/lease-store.ts';
 import type { LearnedDocument, LearnerStore } from '#domain/learner-store.ts';
 import type { EntryName, FreezeHour, LedgerEntry, LedgerHeads, LedgerReader } from '#domain/ledger.ts';
+import type { StoreRestorer } from '#domain/restore-store.ts';
 import type { FactBook } from '#domain/pool-facts.ts';
 import type {
   FreezeCommit,
@@ -151,6 +152,20 @@ export class SqliteStore implements SettlementStore, BooksReader, LedgerReader, 
 
   releaseLeases(request: LeaseRequest): Promise<void> {
     return this.#call('releaseLeases', [request]);
+  }
+
+  /** The writing side of a rebuild. */
+  restorer(): StoreRestorer {
+    const limitMs = this.#options.readTimeoutMs;
+    return {
+      beginRestore: () => this.#call('beginRestore', [], limitMs),
+      restoreCells: (cells) => this.#call('restoreCells', [cells], limitMs),
+      restoreBooks: (books) => this.#call('restoreBooks', [books], limitMs),
+      restoreRecords: (day, part, records) => this.#call('restoreRecords', [day, part, records], limitMs),
+      restoreClaims: (claims) => this.#call('restoreClaims', [claims], limitMs),
+      restoreFreezes: (freezes) => this.#call('restoreFreezes', [freezes], limitMs),
+      finishRestore: (state) => this.#call('finishRestore', [state], limitMs),
+    };
   }
 
   /** Safe to repeat; afterwards the process can exit and every call is refused until `open`. */

@@ -1,11 +1,12 @@
 // The worker thread that owns the SQLite connection: node:sqlite is synchronous and must not block the gateway's event loop.
 import type { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
-import type { Granularity, Period, RecordQuery } from '#domain/books.ts';
+import type { BookCell, Granularity, Period, RecordQuery } from '#domain/books.ts';
 import type { LeaseRequest } from '#domain/lease-store.ts';
 import type { EntryName } from '#domain/ledger.ts';
 import type { FactBook } from '#domain/pool-facts.ts';
-import type { FreezeCommit, SyncMessage } from '#domain/settlement.ts';
+import type { RestoredCell, RestoredClaim, RestoredFreezes, RestoredState } from '#domain/restore-store.ts';
+import type { FreezeCommit, SettledRecordJson, SyncMessage } from '#domain/settlement.ts';
 import { StoreSchemaError } from '#domain/settlement-store.ts';
 import { openDatabase, readSchema } from './open-database.ts';
 import { readBooks, readRecords, readRollups, readStatus } from './sqlite-books.ts';
@@ -13,6 +14,7 @@ import { acquireLeases, releaseLeases } from './sqlite-leases.ts';
 import { listEntries, readEntries, readFreezeHour, readHeads, readUnclaimed } from './sqlite-ledger-reader.ts';
 import { putLearned, readLearned } from './sqlite-learner.ts';
 import { readStore } from './sqlite-members.ts';
+import { SqliteRestore } from './sqlite-restore.ts';
 import { SqliteSettlement } from './sqlite-settlement.ts';
 import { Statements } from './statements.ts';
 import type { CallName, WorkerRequest, WorkerResponse, WorkerSettings } from './worker-protocol.ts';
@@ -23,6 +25,7 @@ interface OpenStore {
   readonly db: DatabaseSync;
   readonly statements: Statements;
   readonly settlement: SqliteSettlement;
+  readonly restore: SqliteRestore;
 }
 
 let opened: OpenStore | null = null;
@@ -32,7 +35,12 @@ function useStore(): OpenStore {
   if (opened !== null) return opened;
   const db = openDatabase(settings.path);
   const statements = new Statements(db);
-  opened = { db, statements, settlement: new SqliteSettlement(statements, settings.retention) };
+  opened = {
+    db,
+    statements,
+    settlement: new SqliteSettlement(statements, settings.retention),
+    restore: new SqliteRestore(statements),
+  };
   return opened;
 }
 
@@ -69,6 +77,14 @@ const CALLS: Record<CallName, Call> = {
   acquireLeases: (nowMs, [request]) =>
     acquireLeases(useStore().statements, request as LeaseRequest & { ttlMs: number }, nowMs),
   releaseLeases: (_, [request]) => releaseLeases(useStore().statements, request as LeaseRequest),
+  beginRestore: () => useStore().restore.beginRestore(),
+  restoreCells: (_, [cells]) => useStore().restore.restoreCells(cells as readonly RestoredCell[]),
+  restoreBooks: (_, [books]) => useStore().restore.restoreBooks(books as readonly BookCell[]),
+  restoreRecords: (_, [day, part, records]) =>
+    useStore().restore.restoreRecords(day as number, part as number, records as readonly SettledRecordJson[]),
+  restoreClaims: (_, [claims]) => useStore().restore.restoreClaims(claims as readonly RestoredClaim[]),
+  restoreFreezes: (_, [freezes]) => useStore().restore.restoreFreezes(freezes as RestoredFreezes),
+  finishRestore: (_, [state]) => useStore().restore.finishRestore(state as RestoredState),
   close: () => {
     opened?.db.close();
     opened = null;

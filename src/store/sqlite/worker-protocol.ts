@@ -3,11 +3,12 @@ import type { BooksReader } from '#domain/books.ts';
 import type { LeaseStore } from '#domain/lease-store.ts';
 import type { LedgerReader } from '#domain/ledger.ts';
 import type { LearnerStore } from '#domain/learner-store.ts';
+import type { StoreRestorer } from '#domain/restore-store.ts';
 import type { SettlementStore } from '#domain/settlement-store.ts';
 import type { StoreRetention } from '../store-options.ts';
 
 /** What the worker answers, by the names of the ports' methods. */
-export type StoreCalls = SettlementStore & BooksReader & LedgerReader & LeaseStore & LearnerStore;
+export type StoreCalls = SettlementStore & BooksReader & LedgerReader & LeaseStore & LearnerStore & StoreRestorer;
 export type CallName = keyof StoreCalls;
 
 export interface WorkerSettings {
