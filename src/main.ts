@@ -204,10 +204,17 @@ function addLedger(program: Command): void {
       const { runLedgerExport } = await import('./commands/ledger.ts');
       process.exitCode = await runLedgerExport({ path: options.config, env: process.env, options });
     });
-  for (const [name, what] of [
-    ['rebuild', 'rebuilding a lost store from archive and journals'],
-    ['adjust', 'corrections with a reason and an author'],
-  ] as const)
+  ledger
+    .command('rebuild')
+    .description('refill a store that lost its books from the journals of its gateways, then verify them')
+    .addOption(configOption())
+    .option('--journal <dir...>', 'journal.dir of each gateway, copied here (default: that of the config)')
+    .option('--json', 'print JSON')
+    .action(async (options) => {
+      const { runLedgerRebuild } = await import('./commands/ledger.ts');
+      process.exitCode = await runLedgerRebuild({ path: options.config, env: process.env, options });
+    });
+  for (const [name, what] of [['adjust', 'corrections with a reason and an author']] as const)
     addAbsent(ledger, `ledger ${name}`, what);
 }
 

@@ -2,6 +2,7 @@
 import type { Config } from '#config/config.ts';
 import { type ExportArguments, runExportCommand } from '#ledger/export-command.ts';
 import { LedgerFlagError } from '#ledger/ledger-period.ts';
+import { type RebuildArguments, runRebuildCommand } from '#ledger/rebuild-command.ts';
 import { runVerifyCommand, type VerifyArguments } from '#ledger/verify-command.ts';
 import type { OpenedStore } from '#store/open-store.ts';
 import { drawProgress } from './draw-progress.ts';
@@ -37,6 +38,23 @@ export function runLedgerExport(command: LedgerCommand<ExportArguments>): Promis
       books: store.books,
       args: command.options,
       archive: config.retention.archive,
+      write: (text) => void process.stdout.write(text),
+      onProgress,
+    }),
+  );
+}
+
+/** Exit code 0 the books are there again and add up, 1 they are not or do not, 2 bad usage or config. */
+export function runLedgerRebuild(command: LedgerCommand<RebuildArguments>): Promise<number> {
+  return runOnStore('rebuild', command, async (store, config, onProgress) =>
+    runRebuildCommand({
+      restorer: store.restorer(),
+      ledger: store.ledger,
+      books: store.books,
+      journalDir: config.journal.dir,
+      recordsMs: config.retention.recordsMs,
+      nowMs: await store.settlement.now(),
+      args: command.options,
       write: (text) => void process.stdout.write(text),
       onProgress,
     }),

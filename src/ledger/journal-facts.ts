@@ -72,7 +72,10 @@ export class JournalFacts {
   /** The newest fact book of an epoch; null where no freeze was journaled. */
   bookOf(epoch: string): FactBook | null {
     const books = this.#books.filter((known) => known.epoch === epoch).map(({ book }) => book);
-    return books.reduce<FactBook | null>((last, book) => (last === null || book.version > last.version ? book : last), null);
+    return books.reduce<FactBook | null>(
+      (last, book) => (last === null || book.version > last.version ? book : last),
+      null,
+    );
   }
 
   /**
@@ -117,7 +120,8 @@ export class JournalFacts {
 
 /** Numbers of the messages of an epoch that the store had, ascending and without a hole up to the last answered one. */
 export function listApplied(journal: KnownJournal, epoch: string): readonly KnownMessage[] {
-  const last = Math.max(0, ...journal.answers.keys());
+  let last = 0;
+  for (const seq of journal.answers.keys()) last = Math.max(last, seq);
   return [...journal.messages.values()]
     .filter((message) => message.epoch === epoch && message.seq <= last)
     .toSorted((a, b) => a.seq - b.seq);

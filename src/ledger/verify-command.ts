@@ -28,16 +28,18 @@ export async function runVerifyCommand(request: VerifyCommandRequest): Promise<0
     throw new LedgerFlagError('--from must be before --to');
   }
   const result = await verifyLedger({ ...rest, period });
-  write(args.json === true ? renderJson(result) : renderText(result));
+  write(args.json === true ? `${JSON.stringify(toVerdictJson(result))}\n` : renderVerdict(result));
   return result.ok ? 0 : 1;
 }
 
-function renderJson(result: VerifyResult): string {
+/** Contract §2. */
+export function toVerdictJson(result: VerifyResult): Readonly<Record<string, unknown>> {
   const { ok, records, hours, differenceNanoUsd, firstBroken } = result;
-  return `${JSON.stringify({ ok, records, hours, differenceNanoUsd: differenceNanoUsd.toString(), firstBroken })}\n`;
+  return { ok, records, hours, differenceNanoUsd: differenceNanoUsd.toString(), firstBroken };
 }
 
-function renderText({ ok, records, hours, differenceNanoUsd, firstBroken }: VerifyResult): string {
+/** One line, and two more about the first breakage. */
+export function renderVerdict({ ok, records, hours, differenceNanoUsd, firstBroken }: VerifyResult): string {
   const scope = `${records} records and ${hours} hours recomputed, difference ${differenceNanoUsd} nanodollars`;
   if (ok) return `The ledger adds up: ${scope}.\n`;
   return `The ledger does not add up: ${scope}.\n${firstBroken === null ? '' : describe(firstBroken)}`;

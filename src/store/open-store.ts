@@ -59,6 +59,7 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
       ledger: store,
       leases: store,
       learner: store,
+      restorer: () => store.restorer(),
       describe: () => `sqlite:${path}`,
     };
   }

@@ -107,7 +107,6 @@ describe('inferometer ledger', () => {
     [['export', '--day', 'today'], '--day'],
     [['export', '--day', '2026-01-01', '--format', 'xml'], '--format'],
     [['verify', '--from', '2026-02-01', '--to', '2026-01-01'], '--from'],
-    [['rebuild'], 'not part of this version'],
     [['adjust', '--reason', 'x'], 'not part of this version'],
   ])('%j is bad usage and says what', async (args, said) => {
     stack ??= await startTestStack();

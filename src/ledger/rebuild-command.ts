@@ -1,0 +1,85 @@
+// `inferometer ledger rebuild`: flags to a refilled store and a proof of it. Opening the store is the caller's (commands/ledger.ts).
+import { listJournals } from '#accounting/journal-slots.ts';
+import type { BooksReader } from '#domain/books.ts';
+import type { LedgerReader } from '#domain/ledger.ts';
+import type { StoreRestorer } from '#domain/restore-store.ts';
+import { formatSecond } from '#domain/window.ts';
+import { JournalFolderError, openJournalFolder } from './journal-folder.ts';
+import { rebuildLedger, type RebuildResult } from './rebuild-ledger.ts';
+import { renderVerdict, toVerdictJson } from './verify-command.ts';
+import { verifyLedger } from './verify-ledger.ts';
+
+export interface RebuildArguments {
+  readonly journal?: readonly string[] | undefined;
+  readonly json?: boolean | undefined;
+}
+
+export interface RebuildCommandRequest {
+  readonly restorer: StoreRestorer;
+  readonly ledger: LedgerReader;
+  readonly books: BooksReader;
+  /** `journal.dir` of the config. */
+  readonly journalDir: string;
+  readonly recordsMs: number;
+  /** Epoch milliseconds of the store's clock. */
+  readonly nowMs: number;
+  readonly args: RebuildArguments;
+  readonly write: (text: string) => void;
+  readonly onProgress: (share: number, text: string) => void;
+}
+
+/** Rebuilds, verifies and says both; exit code 0 the books add up, 1 they do not. Rejects with RebuildRefusedError or JournalFolderError. */
+export async function runRebuildCommand(request: RebuildCommandRequest): Promise<0 | 1> {
+  const { args, write, ledger, books, recordsMs, onProgress } = request;
+  const roots = args.journal === undefined || args.journal.length === 0 ? [request.journalDir] : args.journal;
+  const journals = roots.flatMap(listFolders).map(openJournalFolder);
+  const rebuilt = await rebuildLedger({
+    ...request,
+    journals,
+    onProgress: (share, text) => onProgress(share * 0.7, text),
+  });
+  const verdict = await verifyLedger({
+    ledger,
+    books,
+    recordsMs,
+    period: { from: null, to: null },
+    onProgress: (share, text) => onProgress(0.7 + share * 0.3, text),
+  });
+  const verified = toVerdictJson(verdict);
+  if (args.json === true) write(`${JSON.stringify({ ...toJson(rebuilt), verified })}\n`);
+  else write(`${describe(rebuilt)}${renderVerdict(verdict)}`);
+  return verdict.ok ? 0 : 1;
+}
+
+/** The journals below a `journal.dir`, or the folder itself where it is one. */
+function listFolders(root: string): readonly string[] {
+  const folders = listJournals(root);
+  if (folders.length === 0)
+    throw new JournalFolderError(`${root} holds no journal: --journal must name the journal.dir of a gateway`);
+  return folders;
+}
+
+function toJson(result: RebuildResult): Readonly<Record<string, unknown>> {
+  const { epoch, records, hours, from, isComplete, frontier, missingJournals } = result;
+  return {
+    epoch,
+    records,
+    hours,
+    from: formatSecond(from),
+    complete: isComplete,
+    settledThrough: formatSecond(frontier + 1),
+    missingJournals,
+  };
+}
+
+function describe(result: RebuildResult): string {
+  const { records, hours, from, isComplete, frontier, missingJournals } = result;
+  const reach = isComplete
+    ? 'everything since the books began'
+    : `everything from ${formatSecond(from)} on; what came before stands in no journal that was given`;
+  const missing =
+    missingJournals.length === 0
+      ? ''
+      : `Money of ${missingJournals.join(', ')} stays pending: give the journal.dir of every gateway with --journal.\n`;
+  return `Rebuilt: ${records} records and ${hours} hours through ${formatSecond(frontier + 1)}, ${reach}.\n${missing}`;
+}

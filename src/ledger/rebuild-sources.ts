@@ -1,0 +1,95 @@
+// What a rebuild is made of: which hours stand in the archive, which follow from the journals, and which claims count where. Pure.
+import { SECONDS_PER_HOUR } from '#domain/window.ts';
+import {
+  type JournalFacts,
+  type KnownFreeze,
+  type KnownMessage,
+  listApplied,
+  listAppliedClaims,
+} from './journal-facts.ts';
+import { dayOf } from './scan-entries.ts';
+
+/** Counts of a record may come this much after its hour (H and the next claim, settlement.md). */
+const RECORD_MARGIN_SECONDS = 60;
+
+/** By UTC day (first epoch second) the last entry of each journal that the archived figures contain. */
+export type ArchivedHeads = ReadonlyMap<number, Readonly<Record<string, number>>>;
+
+export interface AppliedJournal {
+  readonly journal: string;
+  readonly incarnation: number;
+  /** Ascending. */
+  readonly applied: readonly KnownMessage[];
+  readonly bySeq: ReadonlyMap<number, KnownMessage>;
+  readonly claims: ReadonlySet<number>;
+  /** Freezes claimed; null where the journals tell of no claim. */
+  readonly claimed: number | null;
+  /** Answers by number, for those that resend. */
+  readonly answers: ReadonlyMap<number, boolean | null>;
+}
+
+/** The plan of one rebuild. */
+export class RebuildSources {
+  readonly epoch: string;
+  readonly path: readonly KnownFreeze[];
+  readonly journals: ReadonlyMap<string, AppliedJournal>;
+  /** From this hour (epoch second) on the journals hold everything. */
+  readonly journalsFrom: number;
+  /** True when the journals reach back to the beginning of the books. */
+  readonly isComplete: boolean;
+  readonly #heads: ArchivedHeads;
+
+  constructor(facts: JournalFacts, epoch: string, heads: ArchivedHeads) {
+    this.epoch = epoch;
+    this.#heads = heads;
+    const journals = [...facts.journals.values()].map((known): AppliedJournal => {
+      const { journal, incarnation, answers } = known;
+      const applied = listApplied(known, epoch);
+      const claims = listAppliedClaims(known, applied);
+      const claimed = applied.findLast(({ seq }) => claims.has(seq))?.claimTo?.k ?? null;
+      const bySeq = new Map(applied.map((message) => [message.seq, message]));
+      return { journal, incarnation, applied, bySeq, answers, claims, claimed };
+    });
+    this.journals = new Map(
+      journals.filter(({ applied }) => applied.length > 0).map((known) => [known.journal, known]),
+    );
+    this.path = facts.pathOf(epoch, journals.flatMap(listClaimedHashes));
+    const first = this.path[0];
+    const late = [...this.journals.values()].flatMap(({ applied }) => {
+      const oldest = applied[0];
+      // What came before the oldest message is gone, with claims of windows up to then.
+      return oldest === undefined || oldest.seq === 1 ? [] : [oldest.sealedThrough + RECORD_MARGIN_SECONDS];
+    });
+    this.isComplete = first?.k === 1 && late.length === 0;
+    const begin = first === undefined ? Number.POSITIVE_INFINITY : first.after + 1;
+    this.journalsFrom = this.isComplete
+      ? Math.floor(begin / SECONDS_PER_HOUR) * SECONDS_PER_HOUR
+      : ceilHour(late.reduce((latest, second) => Math.max(latest, second), first?.k === 1 ? 0 : begin));
+  }
+
+  /** Whether an hour's figures come from the archive. */
+  isArchived(hour: number): boolean {
+    return this.#heads.has(dayOf(hour));
+  }
+
+  /** Whether an applied claim's figures of an hour are still to be added. */
+  counts(journal: string, seq: number, hour: number): boolean {
+    const heads = this.#heads.get(dayOf(hour));
+    if (heads === undefined) return hour >= this.journalsFrom;
+    return seq > (heads[journal] ?? 0);
+  }
+
+  /** Whether the archive has what an entry of that day delivered. */
+  isArchivedEntry(journal: string, seq: number, day: number): boolean {
+    const heads = this.#heads.get(day);
+    return heads !== undefined && seq <= (heads[journal] ?? 0);
+  }
+}
+
+function listClaimedHashes({ applied, claims }: AppliedJournal): readonly string[] {
+  return applied.flatMap(({ seq, claimTo }) => (claimTo !== null && claims.has(seq) ? [claimTo.hash] : []));
+}
+
+function ceilHour(second: number): number {
+  return Math.ceil(second / SECONDS_PER_HOUR) * SECONDS_PER_HOUR;
+}
