@@ -71,7 +71,7 @@ export class RedisRestorer implements StoreRestorer {
   }
 
   restoreRecords(day: number, part: number, records: readonly SettledRecordJson[]): Promise<void> {
-    return this.#write(this.#batchWrites(packRecords(records), `archive-${day}.${part}`));
+    return this.#write(this.#batchWrites(packRecords(records).batches, `archive-${day}.${part}`));
   }
 
   restoreClaims(claims: readonly RestoredClaim[]): Promise<void> {
@@ -82,12 +82,12 @@ export class RedisRestorer implements StoreRestorer {
     if (message.claim === null) return [];
     const { keys, options } = this.#connection;
     const { journal, seq, claim } = message;
-    const batches = packRecords(claim.records);
-    const { day, body } = packEntry(message, claim, batches);
+    const packed = packRecords(claim.records);
+    const { day, body } = packEntry(message, claim, packed);
     const value = Buffer.concat([Buffer.from(`${formatLink(previous)}\n`), body]);
     const key = keys.entries(day);
     return [
-      ...this.#batchWrites(batches, `${journal}.${seq}`),
+      ...this.#batchWrites(packed.batches, `${journal}.${seq}`),
       (pipeline) => pipeline.hset(key, `${journal}.${seq}`, value),
       this.#expire(key, recordsExpiry(day, options.retention)),
     ];

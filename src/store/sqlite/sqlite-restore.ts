@@ -84,8 +84,8 @@ export class SqliteRestore {
       for (const { message, previous } of claims) {
         const { journal, seq, claim } = message;
         if (claim === null) continue;
-        const batches = this.#addBatches(journal, seq, claim.records);
-        const { day, body } = packEntry(message, claim, batches);
+        const packed = this.#addBatches(journal, seq, claim.records);
+        const { day, body } = packEntry(message, claim, packed);
         this.#statements.run(DROP_ENTRY, journal, seq);
         this.#statements.run(ADD_ENTRY, journal, seq, day, formatLink(previous), body);
       }
@@ -93,11 +93,11 @@ export class SqliteRestore {
   }
 
   #addBatches(journal: string, seq: number, records: readonly SettledRecordJson[]): ReturnType<typeof packRecords> {
-    const batches = packRecords(records);
-    for (const [part, { firstEndedMs, lastEndedMs, body }] of batches.entries()) {
+    const packed = packRecords(records);
+    for (const [part, { firstEndedMs, lastEndedMs, body }] of packed.batches.entries()) {
       this.#statements.run(ADD_BATCH, firstEndedMs, lastEndedMs, journal, seq, part, body);
     }
-    return batches;
+    return packed;
   }
 
   restoreFreezes({ hour, firstK, previousHash, digests }: RestoredFreezes): void {

@@ -15,9 +15,7 @@ if redis.call('HEXISTS', KEYS[1], 'frontier') == 1 then
   return 0
 end
 -- What an interrupted rebuild left; books, cells and records are set again by their names.
-for i = 1, 8 do
-  redis.call('DEL', KEYS[i])
-end
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8])
 redis.call('HSET', KEYS[1], 'schema', ARGV[1], 'epoch', '', 'restoring', '1', 'aliveMs', '0', 'lastCallMs', '0', 'k', '0',
   'freezeHash', '', 'boardVersion', '0', 'factsVersion', '0', 'chainFrom', '1', 'entriesFrom', '0')
 return 1
