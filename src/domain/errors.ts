@@ -22,6 +22,11 @@ export const ERROR_KINDS = {
   request_not_found: { status: 404, type: 'invalid_request_error', text: 'No such request.' },
   request_timeout: { status: 408, type: 'invalid_request_error', text: 'The request body did not arrive in time.' },
   request_too_large: { status: 413, type: 'invalid_request_error', text: 'The request body is larger than allowed.' },
+  unsupported_encoding: {
+    status: 415,
+    type: 'invalid_request_error',
+    text: 'The content-encoding of the request body is not supported.',
+  },
   rate_limit_exceeded: { status: 429, type: 'requests', text: 'Too many requests.' },
   budget_exceeded: { status: 429, type: 'insufficient_quota', text: 'The budget is spent.' },
   internal_error: { status: 500, type: 'server_error', text: 'The gateway failed on this request.' },

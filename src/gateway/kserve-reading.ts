@@ -6,7 +6,7 @@ import { askEngine, type EngineAnswer, readJsonAnswer } from './ask-engine.ts';
 import type { DataPlane } from './data-plane.ts';
 import { type KservePath, renderKservePath } from './kserve-path.ts';
 import { sendJson } from './models-route.ts';
-import { readBody } from './read-body.ts';
+import { receiveBody } from './receive-body.ts';
 import { asObject } from './read-usage.ts';
 import type { ModelRouter } from './route-model.ts';
 import type { Exchange } from './serve-request.ts';
@@ -55,13 +55,8 @@ export function answerHealth(plane: DataPlane, question: KserveQuestion, kind: '
 /** `POST /v2/repository/index`: one entry per name the caller may use, its state as an engine of the deployment says it. */
 export async function indexRepository(plane: DataPlane, question: KserveQuestion): Promise<void> {
   const { exchange, router, deployments } = question;
-  const { req, res, meter, idHeaders } = exchange;
-  const body = await readBody(req, {
-    maxBytes: INDEX_BODY_MAX,
-    graceMs: plane.bodyGraceMs,
-    deadlines: plane.deadlines,
-    nowMs: meter.receivedAtMs,
-  });
+  const { res, meter, idHeaders } = exchange;
+  const body = await receiveBody(plane, exchange, INDEX_BODY_MAX);
   const readyOnly = wantsReadyOnly(body);
   const states = new Map(
     await Promise.all(deployments.map(async (one) => [one.name, await readStates(plane, one)] as const)),

@@ -1,4 +1,4 @@
-// Reads a request body whole, bounded in bytes and time. What stands in it is parse-request's concern.
+// Reads the bytes of a request body whole, bounded in number and time. Decoding them is decode-body's, what stands in them parse-request's.
 import type { IncomingMessage } from 'node:http';
 import { GatewayError } from '#domain/errors.ts';
 import type { DeadlineSweep } from './deadline-sweep.ts';
@@ -26,14 +26,9 @@ export class ClientGoneError extends Error {
 
 /**
  * Resolves with the whole body. Rejects with 413 `request_too_large` (by content-length before anything is read, else as soon as
- * it grows too long), 408 `request_timeout`, 400 `invalid_request` for an encoded body, or ClientGoneError.
+ * it grows too long), 408 `request_timeout`, or ClientGoneError.
  */
 export function readBody(req: IncomingMessage, limits: BodyLimits): Promise<Buffer> {
-  const encoding = req.headers['content-encoding'];
-  if (encoding !== undefined && encoding.trim().toLowerCase() !== 'identity') {
-    const text = 'The header content-encoding is not supported: send the body unencoded.';
-    return Promise.reject(new GatewayError('invalid_request', { text, param: 'content-encoding' }));
-  }
   if (Number(req.headers['content-length'] ?? 0) > limits.maxBytes) return Promise.reject(createTooLarge(limits));
   askForBody(req);
   return new Promise((resolve, reject) => {

@@ -1,16 +1,27 @@
 // The body of a request on its way to an engine: read within the plane's limits, and the wait for it kept apart from the gateway's own time.
 import type { DataPlane } from './data-plane.ts';
+import { decodeBody, readCoding } from './decode-body.ts';
 import { readBody } from './read-body.ts';
 import type { Exchange } from './serve-request.ts';
 
-/** The whole body. Rejects like `readBody`; the time since the request came counts as waited for, not as overhead. */
-export async function receiveBody(plane: DataPlane, { req, meter }: Exchange): Promise<Buffer> {
+/**
+ * The whole body, decoded: from here on the request has no content-encoding. `maxBytes` bounds it as it comes and as it is; default
+ * `server.maxBodyBytes`. Rejects like `readBody`, `readCoding` and `decodeBody`. The time since the request came counts as waited for, not as overhead.
+ */
+export async function receiveBody(
+  plane: DataPlane,
+  { req, meter }: Exchange,
+  maxBytes: number = plane.view.config.server.maxBodyBytes,
+): Promise<Buffer> {
+  const coding = readCoding(req);
   const body = await readBody(req, {
-    maxBytes: plane.view.config.server.maxBodyBytes,
+    maxBytes,
     graceMs: plane.bodyGraceMs,
     deadlines: plane.deadlines,
     nowMs: meter.receivedAtMs,
   });
   meter.waitedMs = plane.clock.monotonicMs() - meter.receivedAtMs;
-  return body;
+  if (coding === null) return body;
+  delete req.headers['content-encoding'];
+  return decodeBody(body, coding, maxBytes);
 }

@@ -54,7 +54,7 @@ describe('bad input', () => {
     ['an unknown model', { body: chatBody({ model: 'nobody' }) }, 404, 'model_not_found'],
     ['a model of others', { body: chatBody(), key: ADS_KEY }, 403, 'model_not_allowed'],
     ['a body over the limit', { body: `"${'x'.repeat(300_000)}"` }, 413, 'request_too_large'],
-    ['a compressed body', { headers: { 'content-encoding': 'gzip' } }, 400, 'invalid_request'],
+    ['a body that is not what it says', { headers: { 'content-encoding': 'gzip' } }, 400, 'invalid_request'],
     ['an unknown route', { path: '/v1/nothing' }, 404, 'route_not_found'],
     ['a route of the engine alone', { path: '/v1/models/llama/load' }, 404, 'route_not_found'],
     ['a control route', { path: '/update_weights' }, 404, 'route_not_found'],

@@ -143,7 +143,7 @@ describe('expect: 100-continue', () => {
   it.each([
     ['a wrong key', 'authorization: Bearer wrong-key-0123456789\r\n', LENGTH, 401],
     ['a body over the limit', AUTH, 'content-length: 9000000\r\n', 413],
-    ['a coded body', AUTH, `content-encoding: gzip\r\n${LENGTH}`, 400],
+    ['a body of an unknown coding', AUTH, `content-encoding: compress\r\n${LENGTH}`, 415],
   ])('%s is refused before the upload, and the connection ends', async (_name, key, length, status) => {
     const text = await sendRaw(harness.port, `${ask(key)}${length}\r\n`);
     expect(text).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));

@@ -118,6 +118,12 @@ const ROWS: readonly Row[] = [
   },
   { code: 'request_too_large', request: { body: `"${'x'.repeat(300_000)}"` } },
   {
+    code: 'unsupported_encoding',
+    request: { headers: { 'content-encoding': 'compress' } },
+    param: 'content-encoding',
+    headers: { 'accept-encoding': 'gzip, deflate, br, zstd' },
+  },
+  {
     code: 'rate_limit_exceeded',
     admission: new GatewayError('rate_limit_exceeded', { headers: { 'retry-after': '2', 'retry-after-ms': '1500' } }),
     type: 'requests',
