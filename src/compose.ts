@@ -2,8 +2,9 @@
 import type { Accounting } from '#accounting/create-accounting.ts';
 import { DeviceActivity } from '#accounting/device-activity.ts';
 import { createCostEstimator } from '#accounting/estimate-cost.ts';
+import { createLearning, type Learning } from '#accounting/create-learning.ts';
 import { createHostAccounting } from '#accounting/host-accounting.ts';
-import { chooseProfile, departedPoolFacts, poolFactsFromConfig } from '#accounting/pool-facts-from-config.ts';
+import { departedPoolFacts, poolFactsFromConfig } from '#accounting/pool-facts-from-config.ts';
 import { createWindowClock, machineClock, type WindowClock } from '#accounting/window-clock.ts';
 import { type AdminServer, createAdminServer } from '#admin/admin-server.ts';
 import type { Config } from '#config/config.ts';
@@ -83,6 +84,7 @@ class Composition {
   readonly #metrics: Metrics;
   readonly #activity = new DeviceActivity();
   readonly #telemetry: Telemetry;
+  readonly #learning: Learning;
   readonly #accounting: Accounting;
   readonly #gateway: Gateway;
   readonly #admin: AdminServer;
@@ -105,6 +107,12 @@ class Composition {
       statisticsPollers,
     });
     this.#telemetry = this.#createTelemetry();
+    this.#learning = createLearning({
+      config: () => this.#config,
+      stores: this.#store,
+      clock: this.#clock,
+      log: options.log,
+    });
     this.#accounting = this.#createAccounting();
     this.#gateway = this.#createGateway();
     const { grpc } = options.config;
@@ -214,7 +222,8 @@ class Composition {
       listener: this.#metrics,
       books: this.#store.books,
       activity: this.#activity,
-      profileOf: createProfileLookup(() => this.#config),
+      profileOf: this.#learning.profiles.of,
+      learner: this.#learning.learner,
     });
   }
 
@@ -247,6 +256,7 @@ class Composition {
       estimateCost: createCostEstimator(
         () => this.#config,
         () => this.#clock.epochMs(),
+        this.#learning.profiles.of,
       ),
       callerBooks: new CallerBooks({
         books: this.#store.books,
@@ -277,7 +287,11 @@ class Composition {
         return { ...status, residualGpuSeconds: Object.fromEntries(status.residualGpuSeconds) };
       },
       profiles: () =>
-        this.#config.deployments.map((deployment) => ({ deployment: deployment.name, ...chooseProfile(deployment) })),
+        this.#config.deployments.map(({ name }) => ({
+          deployment: name,
+          ...this.#learning.profiles.of(name),
+          drift: this.#learning.profiles.driftOf(name),
+        })),
       configReloadSuccessful: this.#options.configReloadSuccessful,
     };
   }

@@ -22,7 +22,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   admin: ['domain', 'config', 'reports', 'observe'],
   simulator: ['domain'],
   tokenizer: ['domain'],
-  calibrate: ['domain'],
+  calibrate: ['domain', 'attribution'],
   telemetry: ['domain', 'attribution', 'accounting', 'config'],
 };
 

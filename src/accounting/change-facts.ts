@@ -5,10 +5,11 @@ import { formatUsdShortest } from '#domain/nano-usd.ts';
 import type { FactBook, PoolFacts, PriceEntry } from '#domain/pool-facts.ts';
 import type { SettlementStore } from '#domain/settlement-store.ts';
 import { formatSecond, windowOf } from '#domain/window.ts';
+import { isMeasured } from './profile-of.ts';
 import type { WantedFacts } from './pool-facts-from-config.ts';
 
 /** Windows between the decision and the first window priced by it: no process may have frozen that far (settlement.md: now − 2). */
-const LEAD_WINDOWS = 2;
+export const LEAD_WINDOWS = 2;
 const STORE_ATTEMPTS_MAX = 16;
 
 /** A fact book, and what one process wants of it. */
@@ -52,7 +53,8 @@ export function mergeFacts(change: FactChange): MergedFacts {
   };
   for (const asked of change.wanted.values()) {
     const last = change.book.pools[asked.pool]?.at(-1);
-    const facts = keepDeployments(keepPrices(asked, known, { change, refusals }), last, change.otherMembers);
+    const priced = keepMeasured(keepPrices(asked, known, { change, refusals }), last);
+    const facts = keepDeployments(priced, last, change.otherMembers);
     if (last === undefined) append(facts, change.nowWindow);
     else if (!sameFacts(facts, last)) append(facts, change.nowWindow + LEAD_WINDOWS);
   }
@@ -156,6 +158,23 @@ function findBackDating(
 function keepDeployments(facts: WantedFacts, last: PoolFacts | undefined, otherMembers: boolean): WantedFacts {
   if (!otherMembers || last === undefined) return facts;
   return { ...facts, deployments: { ...last.deployments, ...facts.deployments } };
+}
+
+/**
+ * A configuration without a profile does not take away what was measured of the same model on the same GPUs, and one whose profile has not changed
+ * does not take away the mark that the engine departs from it.
+ */
+function keepMeasured(facts: WantedFacts, last: PoolFacts | undefined): WantedFacts {
+  if (last === undefined || last.gpu !== facts.gpu || last.gpuMillionths !== facts.gpuMillionths) return facts;
+  const deployments = Object.entries(facts.deployments).map(([name, wanted]) => {
+    const known = Object.hasOwn(last.deployments, name) ? last.deployments[name] : undefined;
+    if (known === undefined || known.model !== wanted.model) return [name, wanted] as const;
+    if (wanted.profileSource === 'builtin' && isMeasured(known)) return [name, known] as const;
+    const isSame = canonicalJson(wanted.profile) === canonicalJson(known.profile);
+    const { profileDrift } = known;
+    return [name, isSame && profileDrift !== undefined ? { ...wanted, profileDrift } : wanted] as const;
+  });
+  return { ...facts, deployments: Object.fromEntries(deployments) };
 }
 
 function sameFacts(facts: WantedFacts, last: PoolFacts): boolean {

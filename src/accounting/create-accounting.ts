@@ -13,6 +13,7 @@ import { endRest, markAtRest } from './journal-rest.ts';
 import { MessageLog } from './message-log.ts';
 import { createMetering } from './meter-attempts.ts';
 import type { WantedFacts } from './pool-facts-from-config.ts';
+import type { ProfileLearner } from './profile-learner.ts';
 import type { ProfileOf } from './profile-of.ts';
 import { restoreRun } from './restore-run.ts';
 import { SealedSlices } from './sealed-slices.ts';
@@ -41,6 +42,8 @@ export interface AccountingOptions extends Pick<SyncParts, 'books' | 'activity'>
   readonly wantedFacts: () => ReadonlyMap<string, WantedFacts>;
   readonly listener: SettlementListener;
   readonly profileOf: ProfileOf;
+  /** Learns from what is frozen; absent: nothing is learned. */
+  readonly learner?: Pick<ProfileLearner, 'observe' | 'tick'>;
   /** Time between rounds; default 1000. Infinity: rounds are run by `syncNow` alone. */
   readonly syncIntervalMs?: number;
 }
@@ -132,6 +135,7 @@ class RunningAccounting implements Accounting {
       slices,
       estimates,
       profileOf,
+      onFreeze: (input, to) => options.learner?.observe(input, to),
       clock,
       log,
       listener,
@@ -241,6 +245,7 @@ class RunningAccounting implements Accounting {
       if (frozen > 0 && this.#parts.registry.size > 0) await loop.refresh();
       if (loop.hasClaim()) loop.buildMessage();
       await loop.sendPending();
+      await this.#options.learner?.tick();
     }
     this.#tidyJournal();
   }

@@ -5,7 +5,7 @@ import type { Config } from '#config/config.ts';
 import { priceInForce } from '#config/price-book.ts';
 import type { EngineProfile } from '#domain/engine-profile.ts';
 import { formatUsd } from '#domain/nano-usd.ts';
-import { chooseProfile } from './pool-facts-from-config.ts';
+import type { ProfileOf } from './profile-of.ts';
 
 /** One answer as its engine counted it. */
 export interface CostQuestion {
@@ -52,13 +52,14 @@ export function estimateGpuMs(profile: EngineProfile, question: Omit<CostQuestio
   );
 }
 
-/** Estimates by the configuration in force; profiles are computed once per configuration. `nowMs` in epoch milliseconds. */
+/** Estimates by the configuration and the profiles in force. `nowMs` in epoch milliseconds. */
 export function createCostEstimator(
   config: () => Pick<Config, 'deployments' | 'prices'>,
   nowMs: () => number,
+  profileOf: ProfileOf,
 ): EstimateCost {
   let seen: Pick<Config, 'deployments' | 'prices'> | undefined;
-  let known = new Map<string, { readonly profile: EngineProfile; readonly gpus: number; readonly priceName: string }>();
+  let known = new Map<string, { readonly gpus: number; readonly priceName: string }>();
   return ({ deployment, ...question }) => {
     const current = config();
     if (seen !== current) {
@@ -66,7 +67,7 @@ export function createCostEstimator(
       known = new Map(
         current.deployments.map((entry) => [
           entry.name,
-          { profile: chooseProfile(entry).profile, gpus: entry.gpuMillionths / 1e6, priceName: entry.priceName },
+          { gpus: entry.gpuMillionths / 1e6, priceName: entry.priceName },
         ]),
       );
     }
@@ -77,7 +78,7 @@ export function createCostEstimator(
     const gpuMs =
       'durationMs' in question
         ? question.durationMs / Math.max(1, question.concurrency)
-        : estimateGpuMs(entry.profile, question);
+        : estimateGpuMs(profileOf(deployment).profile, question);
     const gpuHours = (gpuMs * entry.gpus) / HOUR_MS;
     const nanoUsd = Math.round(gpuHours * Number(price.nanoUsdPerGpuHour));
     return Number.isSafeInteger(nanoUsd) ? formatUsd(BigInt(nanoUsd)) : null;

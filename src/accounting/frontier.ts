@@ -24,6 +24,9 @@ export interface FreezeOptions {
   readonly silenceSeconds: number;
 }
 
+/** Told of a freeze that this process committed: the snapshot it was computed from, and its last window. Must not throw. */
+export type OnFreeze = (input: FreezeInput, to: number) => void;
+
 /** How far one call of advanceFrontier came. */
 export interface FrontierProgress {
   /** Last frozen window; null before the first member joined. */
@@ -95,6 +98,7 @@ export async function advanceFrontier(
     readonly maxCommits?: number;
     readonly witness?: CommitWitness;
     readonly books?: Pick<BooksReader, 'readBooks'> | undefined;
+    readonly onFreeze?: OnFreeze;
   },
   listener: Pick<SettlementListener, 'booksCommitted'>,
 ): Promise<FrontierProgress> {
@@ -115,6 +119,7 @@ export async function advanceFrontier(
     commits += 1;
     frozenThrough = commit.to;
     listener.booksCommitted(commit.books);
+    options.onFreeze?.(input, commit.to);
   }
   return { frozenThrough, commits };
 }

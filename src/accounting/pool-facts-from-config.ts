@@ -5,6 +5,7 @@ import type { Config, DeploymentConfig, PriceConfig } from '#config/config.ts';
 import { priceSchedule } from '#config/price-book.ts';
 import type { EngineProfile, ProfileSource } from '#domain/engine-profile.ts';
 import type { DeploymentFacts, PoolFacts, PriceEntry } from '#domain/pool-facts.ts';
+import type { DeploymentProfile, ProfileOf } from './profile-of.ts';
 
 /** Facts as the configuration wants them; the store says from which window. */
 export type WantedFacts = Omit<PoolFacts, 'effectiveFrom'>;
@@ -57,6 +58,24 @@ export function chooseProfile(
     modelNames: [...deployment.models, deployment.servedModel, deployment.name],
   });
   return { profile, source: 'builtin' };
+}
+
+/** Configured profiles by deployment, computed once per configuration: they are asked for at every sealing. */
+export function createConfiguredProfiles(config: () => Pick<Config, 'deployments'>): ProfileOf {
+  let seen: Pick<Config, 'deployments'> | undefined;
+  const profiles = new Map<string, DeploymentProfile>();
+  let last: DeploymentProfile | undefined;
+  return (deployment) => {
+    const current = config();
+    if (seen !== current) {
+      // A deployment that left the configuration may still have work to be sealed: keep what was known of it.
+      for (const entry of current.deployments) profiles.set(entry.name, chooseProfile(entry));
+      seen = current;
+    }
+    const found = profiles.get(deployment) ?? last;
+    if (found !== undefined) last = found;
+    return found ?? chooseProfile({ gpu: '', gpuMillionths: 1_000_000, models: [], servedModel: '', name: deployment });
+  };
 }
 
 function toDeploymentFacts(deployment: DeploymentConfig): DeploymentFacts {

@@ -6,7 +6,7 @@ import type { SyncReply } from '#domain/settlement.ts';
 import { AttemptRegistry } from './attempt-registry.ts';
 import { buildClaim, type BuiltClaim, settlesThrough } from './claim.ts';
 import { FreezeWitness } from './freeze-witness.ts';
-import { advanceFrontier } from './frontier.ts';
+import { advanceFrontier, type OnFreeze } from './frontier.ts';
 import type { DeviceActivity } from './device-activity.ts';
 import type { Journal } from './journal.ts';
 import { replayJournal, windowRange } from './journal-replay.ts';
@@ -29,6 +29,8 @@ export interface SyncParts {
   readonly watch: WatchReport;
   readonly estimates: WorkEstimates;
   readonly profileOf: ProfileOf;
+  /** Sees every freeze that this process commits. */
+  readonly onFreeze: OnFreeze;
   readonly clock: WindowClock;
   readonly log: Log;
   readonly listener: SettlementListener;
@@ -171,12 +173,12 @@ export class SyncLoop {
 
   /** Moves the frontier where it is this process's turn; returns the number of freezes made. */
   async advance(): Promise<number> {
-    const { session, journal, silenceMs, listener, books } = this.#parts;
+    const { session, journal, silenceMs, listener, books, onFreeze } = this.#parts;
     const { reply } = session;
     if (reply === null || this.#stoppedBecause !== null) return 0;
     const first = reply.members[0] === journal.identity.journal;
     if (!first && session.frontierStillMs < FRONTIER_PATIENCE_MS) return 0;
-    const options = { silenceSeconds: silenceMs / 1000, witness: this.#witness, books };
+    const options = { silenceSeconds: silenceMs / 1000, witness: this.#witness, books, onFreeze };
     const progress = await session.call((store) => advanceFrontier(store, options, listener));
     return progress?.commits ?? 0;
   }

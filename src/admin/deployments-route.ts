@@ -81,5 +81,12 @@ function toProfileJson(deployment: DeploymentConfig, { profiles, facts, nowMs }:
   if (known === undefined) return null;
   const pool = deployment.upstreams[0]?.pool ?? '';
   const inForce = factsInForce(facts, pool, Math.floor(nowMs / 1000))?.deployments[deployment.name];
-  return { source: known.source, fitError: inForce?.profileFitError ?? null, ...known.profile };
+  return {
+    source: known.source,
+    fitError: known.fitError ?? inForce?.profileFitError ?? null,
+    samples: known.samples ?? null,
+    drift: known.drift === undefined || known.drift === null ? null : Number(known.drift.toFixed(4)),
+    driftAlarm: inForce?.profileDrift !== undefined,
+    ...known.profile,
+  };
 }

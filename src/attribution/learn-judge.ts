@@ -4,14 +4,19 @@ import type { EngineProfile } from '#domain/engine-profile.ts';
 import { type LearnedFit, toTerms } from './learn-fit.ts';
 import { type LearningGrid, weighWork } from './learn-statistics.ts';
 
-/** Busy windows before anything is applied: a minute of traffic. */
-const SAMPLES_MIN = 60;
+/** Busy windows before anything is applied: half a minute of traffic. */
+const SAMPLES_MIN = 30;
 /** A fit that misses the windows' time by more explains nothing. */
 const FIT_ERROR_MAX = 0.5;
-/** Part of the charges that would move between kinds of work, at the load where it is most. */
-const SHIFT_MIN = 0.02;
+/** Part of the charges that would move between kinds of work, at the load where it is most: worth a version, and worth one soon. */
+const SHIFT_MIN = 0.01;
+const SHIFT_LARGE = 0.04;
 /** Departure of the modelled from the in-force time: prefill is placed and neighbours are dated by it. */
 const SCALE_MIN = 0.05;
+/** Windows since the last version: as a part of those before it, for one that changes much, and for any. */
+const GROWTH = 0.5;
+const WINDOWS_SOON = 60;
+const WINDOWS_LONG = 20_000;
 /** Levels with fewer windows do not decide. */
 const LEVEL_COUNT_MIN = 20;
 
@@ -21,13 +26,12 @@ export interface ProfileInForce {
   readonly isLearned: boolean;
   /** Samples ever seen when it was applied; 0 where it was not learned. */
   readonly appliedAtSamples: number;
-  /** The drift alarm is on: the engine has changed. */
-  readonly drifting: boolean;
 }
 
 /**
- * True where the fit should be applied. Versions come ever more rarely: each needs twice the samples of the one before, and that it moves at
- * least 2 % of the charges of a load level or 5 % of the time; a drift alarm needs no doubling. Facts are never removed, so they must not churn.
+ * True where the fit should be applied. Facts are never removed, so versions must not churn: each needs half as many windows again as all before
+ * it, or hours, and has to move at least 1 % of the charges of a load level or 5 % of the time. One that moves 4 %, as when a load comes that was
+ * not seen before, is applied after a minute.
  */
 export function isWorthApplying(
   fit: LearnedFit,
@@ -36,23 +40,33 @@ export function isWorthApplying(
 ): boolean {
   if (fit.samples < SAMPLES_MIN || fit.fitError > FIT_ERROR_MAX) return false;
   if (!inForce.isLearned) return true;
-  const sinceApplied = samplesEver - inForce.appliedAtSamples;
-  const isDue = inForce.drifting ? sinceApplied >= SAMPLES_MIN : sinceApplied >= inForce.appliedAtSamples;
-  return isDue && shiftOf(fit.profile, inForce.profile, grid);
+  const since = samplesEver - inForce.appliedAtSamples;
+  const shift = shiftOf(fit.profile, inForce.profile, grid);
+  if (shift >= SHIFT_LARGE && since >= WINDOWS_SOON) return true;
+  return (
+    shift >= SHIFT_MIN && since >= Math.min(WINDOWS_LONG, Math.max(SAMPLES_MIN, GROWTH * inForce.appliedAtSamples))
+  );
 }
 
-function shiftOf(fitted: EngineProfile, before: EngineProfile, grid: LearningGrid): boolean {
-  return grid.some((level) => {
-    if (level === null || level.count < LEVEL_COUNT_MIN) return false;
-    const now = toTerms(fitted);
-    const old = toTerms(before);
+/** 0 … 1; 1 where the modelled time itself departs. */
+function shiftOf(fitted: EngineProfile, before: EngineProfile, grid: LearningGrid): number {
+  const now = toTerms(fitted);
+  const old = toTerms(before);
+  let most = 0;
+  for (const level of grid) {
+    if (level === null || level.count < LEVEL_COUNT_MIN) continue;
     const nowMs = weighWork(level.x, now);
     const oldMs = weighWork(level.x, old);
-    if (!(nowMs > 0 && oldMs > 0) || Math.abs(nowMs / oldMs - 1) >= SCALE_MIN) return true;
-    const moved = level.x.reduce(
-      (sum, work, index) => sum + Math.abs(((now[index] ?? 0) * work) / nowMs - ((old[index] ?? 0) * work) / oldMs),
-      0,
-    );
-    return moved / 2 >= SHIFT_MIN;
-  });
+    if (!(nowMs > 0 && oldMs > 0) || Math.abs(nowMs / oldMs - 1) >= SCALE_MIN) return 1;
+    const moved = KINDS.reduce((sum, kind) => {
+      const part = (terms: readonly number[], wholeMs: number): number =>
+        kind.reduce((ms, index) => ms + (terms[index] ?? 0) * (level.x[index] ?? 0), 0) / wholeMs;
+      return sum + Math.abs(part(now, nowMs) - part(old, oldMs));
+    }, 0);
+    most = Math.max(most, moved / 2);
+  }
+  return most;
 }
+
+/** Terms that the same work pays, at one load: a step pays its part of t0 and d, whichever of them is which; prompts a and q; context k. */
+const KINDS: readonly (readonly number[])[] = [[0, 3], [1, 2], [4]];

@@ -2,7 +2,7 @@
 // Not here: sums over many windows (learn-statistics.ts), fitting them (learn-fit.ts).
 import type { PoolFacts } from '#domain/pool-facts.ts';
 import type { Publication, WindowFeatures } from '#domain/settlement.ts';
-import { BUSY_MAP_BYTES, countBusyMs, mergeBusy, parseBusyMap } from './busy-map.ts';
+import { chooseActivity, readBusyTime } from './busy-time.ts';
 import { isSoundPublication } from './sound-publication.ts';
 import { BUCKETS_PER_WINDOW } from './work-model.ts';
 
@@ -16,7 +16,7 @@ export interface WorkSample {
   /** Deployments that share the profile which this window tells about, sorted, joined by `+`. */
   readonly group: string;
   readonly work: WorkCounts;
-  /** Milliseconds with a request in flight. */
+  /** Milliseconds for which the window is charged: of requests in flight, or as the engine or DCGM says. */
   readonly busyMs: number;
   /** Milliseconds of all sequences in the batch: ÷ busyMs it is the mean batch. */
   readonly sequenceMs: number;
@@ -36,13 +36,10 @@ const BUSY_MS_MIN = 100;
 export function sampleWindow(publications: readonly Publication[], facts: PoolFacts): WorkSample | null {
   const steps = emptyBuckets();
   const sequenceMs = emptyBuckets();
-  const busy = new Uint8Array(BUSY_MAP_BYTES);
   const sums = [0, 0, 0, 0, 0] as [number, number, number, number, number];
   let group: string | null = null;
   for (const publication of publications) {
-    const map = isSoundPublication(publication) ? parseBusyMap(publication.busy) : null;
-    if (map === null) return null;
-    mergeBusy(busy, map);
+    if (!isSoundPublication(publication)) return null;
     for (const [bucket, ms] of publication.n.entries()) sequenceMs[bucket] = (sequenceMs[bucket] ?? 0) + ms;
     for (const [deployment, features] of Object.entries(publication.deployments)) {
       const own = groupOf(facts, deployment);
@@ -51,7 +48,7 @@ export function sampleWindow(publications: readonly Publication[], facts: PoolFa
       addWork(sums, steps, features);
     }
   }
-  const busyMs = countBusyMs(busy);
+  const { busyMs } = readBusyTime(publications, chooseActivity(publications));
   for (const [bucket, count] of steps.entries()) {
     sums[0] += (count * BUCKET_MS) / Math.max(BUCKET_MS, sequenceMs[bucket] ?? 0);
   }

@@ -19,8 +19,8 @@ export type LearningGrid = (LoadStatistics | null)[];
 
 /** Batches of 512 sequences and more share the last level. */
 export const LOAD_LEVELS = 10;
-/** Half an hour of busy windows per level; beyond, what is older is forgotten by as much as comes. */
-export const COUNT_MAX = 1800;
+/** An hour of busy windows per level; beyond, what is older is forgotten by as much as comes. */
+export const COUNT_MAX = 3600;
 
 const PRODUCTS = (TERM_COUNT * (TERM_COUNT + 1)) / 2;
 

@@ -26,6 +26,18 @@ export function toProfileFemtos(profile: EngineProfile): ProfileFemtos {
   };
 }
 
+/** The profile in ms again, for estimates; exact to a femtosecond. */
+export function fromProfileFemtos(femtos: ProfileFemtos): EngineProfile {
+  const toMs = (text: string): number => Number(text) / 1e12;
+  return {
+    iterationMs: toMs(femtos.t0),
+    prefillTokenMs: toMs(femtos.a),
+    prefillContextMs: 2 * toMs(femtos.halfQ),
+    decodeStepMs: toMs(femtos.d),
+    contextTokenMs: toMs(femtos.k),
+  };
+}
+
 /** Reads the decimal text of the fact book back into integers. Throws SyntaxError on text that is no integer. */
 export function parseProfileFemtos(femtos: ProfileFemtos): ProfileCoefficients {
   return {

@@ -35,6 +35,10 @@ export interface DeploymentFacts {
   readonly profileSource: ProfileSource;
   /** Relative residual of the fit, 0 … 1; null for a declared or built-in profile. */
   readonly profileFitError: number | null;
+  /** Windows that a learned profile rests on; absent where nothing was learned. */
+  readonly profileSamples?: number;
+  /** Real ÷ modelled time − 1 when the drift alarm was raised; absent while the engine runs as the profile says. */
+  readonly profileDrift?: number;
 }
 
 /** Facts of one pool in one version. `R` of settlement.md = price in force × gpuMillionths / 10^6 (see poolHourNanoUsd). */

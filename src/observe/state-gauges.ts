@@ -33,6 +33,11 @@ export interface MetricsSources {
     readonly deployment: string;
     readonly source: ProfileSource;
     readonly profile: EngineProfile;
+    /** Relative residual of the fit, and what it rests on; null or absent where nothing was fitted. */
+    readonly fitError?: number | null;
+    readonly samples?: number | null;
+    /** Real ÷ modelled time of the engine − 1; null or absent where too little was seen. */
+    readonly drift?: number | null;
   }[];
   /** False after a reload that was refused. */
   configReloadSuccessful(): boolean;
@@ -141,7 +146,7 @@ function registerDeploymentGauges({ registry, sources, config, clock, version }:
   });
   registerGauge(registry, {
     name: 'engine_profile_milliseconds',
-    help: 'Terms of the work model in force and where they come from. Left out: their statistical error (see /api/deployments).',
+    help: 'Terms of the work model in force and where they come from. Left out: their statistical error (see engine_profile_fit_error_ratio).',
     labelNames: ['deployment', 'term', 'source'] as const,
     collect: (set) => {
       for (const { deployment, source, profile } of sources.profiles()) {
@@ -149,12 +154,43 @@ function registerDeploymentGauges({ registry, sources, config, clock, version }:
       }
     },
   });
+  registerProfileGauges(registry, sources);
   registerGauge(registry, {
     name: 'build_info',
     help: 'Always 1: names the version that runs. Left out: versions of engines and stores.',
     labelNames: ['version', 'node'] as const,
     collect: (set) => set({ version, node: process.version }, 1),
   });
+}
+
+/** How well the profiles in force are known. */
+function registerProfileGauges(registry: Registry, sources: MetricsSources): void {
+  const register = (name: string, help: string, read: 'fitError' | 'samples' | 'drift'): void =>
+    registerGauge(registry, {
+      name,
+      help,
+      labelNames: ['deployment', 'source'] as const,
+      collect: (set) => {
+        for (const { deployment, source, ...profile } of sources.profiles()) {
+          set({ deployment, source }, profile[read] ?? Number.NaN);
+        }
+      },
+    });
+  register(
+    'engine_profile_fit_error_ratio',
+    'Root mean square of what the profile in force misses of the time it was fitted to, 0 to 1. Left out: profiles that were not fitted.',
+    'fitError',
+  );
+  register(
+    'engine_profile_samples',
+    'Busy windows (or requests) that the profile in force was fitted to, after forgetting. Left out: profiles that were not fitted.',
+    'samples',
+  );
+  register(
+    'engine_profile_drift_ratio',
+    'Real divided by modelled time between tokens, less one, over the last minutes of busy windows: beyond 0.15 either way the engine no longer runs as its profile says. Left out: the first minute.',
+    'drift',
+  );
 }
 
 /** GPUs over the distinct pools of a deployment. */

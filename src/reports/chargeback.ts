@@ -56,7 +56,7 @@ export function computeChargeback(request: ChargebackRequest): ChargebackReport 
     complete: settledThrough !== null && period.to <= settledThrough,
     priceSet: hashPrices(pools),
     ledgerHash: source.status.k === 0 ? null : source.status.freezeHash,
-    notes: source.records === null ? [] : [RECORDS_NOTE],
+    notes: [...(source.records === null ? [] : [RECORDS_NOTE]), ...pools.flatMap(noteDrift)],
     rows: kept,
     pools,
     savings: computeSavings({ cells: source.cells, books: source.books, deployments: config.deployments }),
@@ -67,6 +67,16 @@ export function computeChargeback(request: ChargebackRequest): ChargebackReport 
       sharedNanoUsd: shares.reduce((sum, { nanoUsd }) => sum + nanoUsd, 0n),
     }),
   };
+}
+
+/** The sums are right all the same: what drifts is how fairly busy time was divided. */
+function noteDrift({ deployment, profileDrift = null }: ReportPool): readonly string[] {
+  if (profileDrift === null) return [];
+  const percent = Math.abs(profileDrift * 100).toFixed(0);
+  const way = profileDrift > 0 ? 'slower' : 'faster';
+  return [
+    `The engine of ${deployment} ran ${percent} % ${way} than its profile says for a part of the period: calibrate it again, charges between its users may be off.`,
+  ];
 }
 
 function readSources({ source, groupBy, period }: ChargebackRequest, hours: Period): readonly RowSource[] {

@@ -105,7 +105,12 @@ function toPoolJson(pool: ReportPool): Readonly<Record<string, unknown>> {
       usdPerGpuHour: formatUsdShortest(nanoUsdPerGpuHour),
       from: formatStart(from),
     })),
-    profile: { source: pool.profileSource, fitError: pool.profileFitError },
+    profile: {
+      source: pool.profileSource,
+      fitError: pool.profileFitError,
+      ...((pool.profileSamples ?? null) === null ? {} : { samples: pool.profileSamples }),
+      ...((pool.profileDrift ?? null) === null ? {} : { drift: pool.profileDrift }),
+    },
     busySources: Object.fromEntries(
       Object.entries(pool.busySeconds).map(([source, seconds]) => [source, Number(seconds)]),
     ),

@@ -62,6 +62,8 @@ function sumPool(
     profileSource:
       newest.length === 0 ? null : [...new Set(newest.map(({ profileSource }) => profileSource))].sort().join('+'),
     profileFitError: fitErrors.length === 0 ? null : Math.max(...fitErrors),
+    profileSamples: farthest(newest.map(({ profileSamples }) => profileSamples)),
+    profileDrift: farthest(inForce.map(({ entry }) => entry.profileDrift)),
     capacityGpuMicros: sum('capacityGpuMicros'),
     capacityNanoUsd: sum('capacityNanoUsd'),
     chargedNanoUsd: sum('chargedNanoUsd'),
@@ -72,6 +74,15 @@ function sumPool(
     busySeconds: { in_flight: sum('inFlightWindows'), engine: sum('engineWindows'), dcgm: sum('dcgmWindows') },
     pendingNanoUsd: sum('chargedNanoUsd') - sum('claimedNanoUsd'),
   };
+}
+
+/** The value farthest from zero; null without any. */
+function farthest(values: readonly (number | undefined)[]): number | null {
+  const known = values.filter((value) => value !== undefined);
+  return known.reduce<number | null>(
+    (most, value) => (most === null || Math.abs(value) > Math.abs(most) ? value : most),
+    null,
+  );
 }
 
 /** A version of a pool's facts with the part of the period in which it was in force (epoch seconds). */

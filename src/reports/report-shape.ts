@@ -44,6 +44,10 @@ export interface ReportPool {
   readonly prices: readonly ReportPrice[];
   readonly profileSource: string | null;
   readonly profileFitError: number | null;
+  /** Windows that a learned profile rests on; null or absent where nothing was learned. */
+  readonly profileSamples?: number | null;
+  /** The farthest that an engine departed from its profile while the drift alarm was on (real ÷ modelled time − 1); null or absent: it never was. */
+  readonly profileDrift?: number | null;
   readonly capacityGpuMicros: bigint;
   readonly capacityNanoUsd: bigint;
   readonly chargedNanoUsd: bigint;

@@ -8,8 +8,10 @@ import type { WantedFacts } from '#accounting/pool-facts-from-config.ts';
 import { createWindowClock, type WindowClock } from '#accounting/window-clock.ts';
 import { silentLog } from '#domain/log.ts';
 import type { AttemptMeter } from '#domain/metering.ts';
+import { ProfileLearner } from '#accounting/profile-learner.ts';
+import { ProfileBook } from '#accounting/profile-of.ts';
 import type { EngineProfile, ProfileSource } from '#domain/engine-profile.ts';
-import type { SettlementStore } from '#domain/settlement-store.ts';
+import type { MemorySettlementStore } from '#test/support/memory-settlement-store.ts';
 import type { TokenCounts } from '#domain/tokens.ts';
 import type { TracedRequest } from './run-engine.ts';
 
@@ -26,13 +28,15 @@ export interface RunTime {
 }
 
 export interface ProcessOptions {
-  readonly store: SettlementStore;
+  readonly store: MemorySettlementStore;
   readonly time: RunTime;
   /** How far this machine's wall clock is off, ms. */
   readonly clockOffsetMs: number;
   readonly facts: WantedFacts;
   readonly profile: { readonly profile: EngineProfile; readonly source: ProfileSource };
   readonly cachedKnown: boolean;
+  /** False: what the profile is at the start it stays. */
+  readonly learns: boolean;
 }
 
 /** Counters that a process adds to a score; those of earlier incarnations are included. */
@@ -217,7 +221,9 @@ export class GatewayProcess {
   }
 
   #create(): Accounting {
-    const { store, facts, profile } = this.#options;
+    const { store, facts, profile, learns, time } = this.#options;
+    const profiles = new ProfileBook(() => profile);
+    const clock = this.#clock;
     return createAccounting({
       store,
       journalDir: this.#journalDir,
@@ -228,8 +234,22 @@ export class GatewayProcess {
       log: silentLog,
       wantedFacts: () => new Map([[facts.pool, facts]]),
       listener: { claimApplied: () => {}, booksCommitted: () => {} },
-      profileOf: () => profile,
+      profileOf: profiles.of,
       syncIntervalMs: Number.POSITIVE_INFINITY,
+      ...(learns
+        ? {
+            learner: new ProfileLearner({
+              store,
+              settlement: store,
+              books: store,
+              profiles,
+              canLearn: () => true,
+              monotonicMs: () => time.nowMs,
+              epochMs: () => clock.epochMs(),
+              log: silentLog,
+            }),
+          }
+        : {}),
     });
   }
 }

@@ -1,26 +1,23 @@
 // Where the gateway's engine profile comes from in a run. A new source (calibrated, learned, engine statistics) is one more entry here.
 // Not here: the engine's real shape (engine-shapes.ts).
 import { createBuiltinProfile } from '#attribution/builtin-profile.ts';
-import { toProfileFemtos } from '#attribution/profile-femtos.ts';
-import type { WantedFacts } from '#accounting/pool-facts-from-config.ts';
-import type { EngineProfile, ProfileSource } from '#domain/engine-profile.ts';
+import { calibrateVirtually } from './calibrate-virtual.ts';
 import type { EngineShape } from './engine-shapes.ts';
-import { DEPLOYMENT, POOL, RUN_START_MS } from './gateway-process.ts';
+import { learnFromTraffic } from './learn-from-traffic.ts';
+import type { NamedProfile, ProfileSourceName } from './run-facts.ts';
 
-/** What a gateway is told of an engine. */
-export interface NamedProfile {
-  readonly name: ProfileSourceName;
-  readonly profile: EngineProfile;
-  readonly source: ProfileSource;
-}
+type Found = Omit<NamedProfile, 'name'>;
 
-export type ProfileSourceName = 'declared' | 'declared 2x off' | 'builtin';
-
-/** 2.50 dollars for an hour of one GPU. */
-export const PRICE_NANO_USD = '2500000000';
-
-const SOURCES: Readonly<Record<ProfileSourceName, (shape: EngineShape) => Omit<NamedProfile, 'name'>>> = {
+const SOURCES: Readonly<Record<ProfileSourceName, (shape: EngineShape) => Found | Promise<Found>>> = {
   declared: ({ settings }) => ({ profile: settings.coefficients, source: 'declared' }),
+  calibrated: (shape) => ({
+    profile: calibrateVirtually(shape, createBuiltinProfile(readNames(shape))),
+    source: 'calibrated',
+  }),
+  // Learned from a start that is 2× off: what the start knew is not what is measured.
+  learned: async (shape) => learnFromTraffic(shape, await SOURCES['declared 2x off'](shape)),
+  // A gateway's first minutes: the built-in profile, until something is learned.
+  learning: async (shape) => ({ ...(await SOURCES.builtin(shape)), learns: true }),
   // Against each other, since a common factor changes nothing: fixed and per-step terms doubled, prefill and context halved.
   'declared 2x off': ({ settings: { coefficients } }) => ({
     profile: {
@@ -32,36 +29,23 @@ const SOURCES: Readonly<Record<ProfileSourceName, (shape: EngineShape) => Omit<N
     },
     source: 'declared',
   }),
-  builtin: ({ gpu, gpus, modelName }) => ({
-    profile: createBuiltinProfile({ gpu, gpus, modelNames: [modelName] }),
-    source: 'builtin',
-  }),
+  builtin: (shape) => ({ profile: createBuiltinProfile(readNames(shape)), source: 'builtin' }),
 };
+
+/** A profile takes a while to be measured or learned, and is the same for every cell. */
+const found = new Map<string, Promise<Found>>();
 
 /** Names of all sources, best first. */
 export const profileSourceNames = Object.keys(SOURCES) as readonly ProfileSourceName[];
 
 /** The profile that a source gives for an engine. */
-export function createProfile(name: ProfileSourceName, shape: EngineShape): NamedProfile {
-  return { name, ...SOURCES[name](shape) };
+export async function createProfile(name: ProfileSourceName, shape: EngineShape): Promise<NamedProfile> {
+  const key = `${name}\n${shape.name}`;
+  const known = found.get(key) ?? Promise.resolve(SOURCES[name](shape));
+  found.set(key, known);
+  return { name, ...(await known) };
 }
 
-/** The pool's facts as a configuration with this profile would have them. */
-export function createRunFacts(shape: EngineShape, profile: NamedProfile): WantedFacts {
-  return {
-    pool: POOL,
-    active: true,
-    gpu: shape.gpu,
-    gpuMillionths: shape.gpus * 1_000_000,
-    prices: [{ name: 'price', from: RUN_START_MS / 1000 - 86_400, nanoUsdPerGpuHour: PRICE_NANO_USD, source: 'bench' }],
-    provisioned: { kind: 'always' },
-    deployments: {
-      [DEPLOYMENT]: {
-        model: 'model',
-        profile: toProfileFemtos(profile.profile),
-        profileSource: profile.source,
-        profileFitError: null,
-      },
-    },
-  };
+function readNames({ gpu, gpus, modelName }: EngineShape): Parameters<typeof createBuiltinProfile>[0] {
+  return { gpu, gpus, modelNames: [modelName] };
 }

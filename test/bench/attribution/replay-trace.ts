@@ -1,11 +1,12 @@
 // Plays a trace to one or more gateway processes over one store, second by second of virtual time, until everything is settled.
 // Not here: how good the result is (score-run.ts).
 import { readAllRecords } from './read-all-records.ts';
-import { createRunFacts, type NamedProfile } from './profile-sources.ts';
+import { createRunFacts, type NamedProfile } from './run-facts.ts';
 import { GatewayProcess, type ProcessCounters, RUN_START_MS, type RunTime } from './gateway-process.ts';
 import type { EngineTrace, TracedRequest } from './run-engine.ts';
 import { MemorySettlementStore } from '#test/support/memory-settlement-store.ts';
 import type { BookCell, RollupCell } from '#domain/books.ts';
+import type { FactBook } from '#domain/pool-facts.ts';
 import type { SettledRecordJson } from '#domain/settlement.ts';
 import { mixSeed } from '#simulator/seeded-random.ts';
 
@@ -17,6 +18,8 @@ export interface ReplayOptions {
   readonly cachedKnown: boolean;
   /** Process 1 dies at this instant and comes back 20 s later; null: all live. Its trace must have been made with the same death. */
   readonly deathAtMs: number | null;
+  /** True: the processes learn from what they freeze, and apply it. Default false. */
+  readonly learns?: boolean;
 }
 
 /** What the store holds after a run. */
@@ -29,6 +32,8 @@ export interface ReplayResult {
   readonly unsettled: number;
   /** First and last frozen window of the run. */
   readonly windows: { readonly first: number; readonly last: number };
+  /** The store's facts at the end. */
+  readonly facts: FactBook;
 }
 
 /** Time for which a killed process stays away. */
@@ -63,6 +68,7 @@ export async function replayTrace(trace: EngineTrace, options: ReplayOptions): P
         facts: createRunFacts(trace.shape, options.profile),
         profile: options.profile,
         cachedKnown: options.cachedKnown,
+        learns: options.learns ?? false,
       }),
   );
   try {
@@ -82,6 +88,7 @@ export async function replayTrace(trace: EngineTrace, options: ReplayOptions): P
       },
       unsettled: processes.reduce((sum, process) => sum + process.unsettled(), 0),
       windows: { first: first + 1, last: (await store.readStatus()).frontier ?? 0 },
+      facts: await store.readFacts(),
     };
   } finally {
     for (const process of processes) process.close();

@@ -4,7 +4,8 @@ import type { EngineShape } from './engine-shapes.ts';
 import { createLoads, type Load, measureCapacity } from './loads.ts';
 import { naiveMethods } from './naive-methods.ts';
 import { planTraffic } from './plan-traffic.ts';
-import { createProfile, PRICE_NANO_USD, type ProfileSourceName, profileSourceNames } from './profile-sources.ts';
+import { createProfile, profileSourceNames } from './profile-sources.ts';
+import { PRICE_NANO_USD, type ProfileSourceName } from './run-facts.ts';
 import { processOf, replayTrace, type ReplayResult } from './replay-trace.ts';
 import { type EngineTrace, runEngine } from './run-engine.ts';
 import { type ChargeScore, scoreCharges } from './score-charges.ts';
@@ -86,9 +87,11 @@ export async function runMatrix(options: MatrixOptions): Promise<readonly Cell[]
               concerns: (plan) => processOf(plan, { processes: watchers.processes, deathAtMs }) === 1,
             });
       for (const source of options.sources ?? profileSourceNames) {
+        const profile = await createProfile(source, shape);
         const result = await replayTrace(watched, {
           processes: watchers.processes,
-          profile: createProfile(source, shape),
+          profile,
+          learns: profile.learns ?? false,
           cachedKnown: watchers.cachedKnown,
           deathAtMs,
         });

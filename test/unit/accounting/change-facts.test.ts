@@ -174,3 +174,46 @@ describe('storeFacts', () => {
     await expect(storeFacts({ store, journal: 'mine', wanted: wantedOf(stored) })).rejects.toThrow('kept changing');
   });
 });
+
+describe('a measured profile', () => {
+  const guessed = { ...DEPLOYMENT_FACTS, profileSource: 'builtin' as const };
+  const learned = {
+    ...DEPLOYMENT_FACTS,
+    profile: { ...DEPLOYMENT_FACTS.profile, t0: '9000000000000' },
+    profileSource: 'learned' as const,
+    profileFitError: 0.03,
+    profileSamples: 900,
+  };
+  const inBook = createPoolFacts({ deployments: { 'llama-8b': learned } });
+
+  test('stays where the configuration has none: a restart or a reload makes no new version', () => {
+    const wanted = wantedOf(createPoolFacts({ deployments: { 'llama-8b': guessed } }));
+    expect(merge({ book: bookOf(inBook), wanted }).changed).toBe(false);
+  });
+
+  test('gives way to one that the configuration declares', () => {
+    const { pools } = merge({ book: bookOf(inBook), wanted: wantedOf(createPoolFacts()) });
+    expect(pools['pool-a']?.at(-1)?.deployments['llama-8b']).toEqual(DEPLOYMENT_FACTS);
+  });
+
+  test.each([
+    ['GPU', { gpu: 'L40S' }],
+    ['number of GPUs', { gpuMillionths: 4_000_000 }],
+    ['model', { deployments: { 'llama-8b': { ...guessed, model: 'qwen-7b' } } }],
+  ])('is not taken over to another %s', (_name, change) => {
+    const wanted = wantedOf(createPoolFacts({ deployments: { 'llama-8b': guessed }, ...change }));
+    const { pools } = merge({ book: bookOf(inBook), wanted });
+    expect(pools['pool-a']?.at(-1)?.deployments['llama-8b']?.profileSource).toBe('builtin');
+  });
+
+  test('the mark that an engine departs from its declared profile outlives a reload, not another profile', () => {
+    const marked = createPoolFacts({ deployments: { 'llama-8b': { ...DEPLOYMENT_FACTS, profileDrift: 0.2 } } });
+    expect(merge({ book: bookOf(marked), wanted: wantedOf(createPoolFacts()) }).changed).toBe(false);
+    const other = { ...DEPLOYMENT_FACTS, profile: { ...DEPLOYMENT_FACTS.profile, t0: '1' } };
+    const { pools } = merge({
+      book: bookOf(marked),
+      wanted: wantedOf(createPoolFacts({ deployments: { 'llama-8b': other } })),
+    });
+    expect(pools['pool-a']?.at(-1)?.deployments['llama-8b']).toEqual(other);
+  });
+});

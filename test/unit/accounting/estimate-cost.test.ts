@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createCostEstimator, estimateGpuMs } from '#accounting/estimate-cost.ts';
+import { createConfiguredProfiles } from '#accounting/pool-facts-from-config.ts';
 import type { DeploymentConfig, PriceConfig } from '#config/config.ts';
 import { createDeploymentConfig } from '../gateway/harness.ts';
 
@@ -22,11 +23,15 @@ const price = (nanoUsdPerGpuHour: bigint, fromMs: number): PriceConfig => ({
   source: '',
 });
 
-const estimate = (change: Partial<DeploymentConfig> = {}, prices = [price(3_600_000_000n, 0)]) =>
+const createEstimator = (deployments: () => DeploymentConfig[], prices: PriceConfig[]) =>
   createCostEstimator(
-    () => ({ deployments: [createDeploymentConfig([], { engineProfile: profile, ...change })], prices }),
+    () => ({ deployments: deployments(), prices }),
     () => 1000,
+    createConfiguredProfiles(() => ({ deployments: deployments() })),
   );
+
+const estimate = (change: Partial<DeploymentConfig> = {}, prices = [price(3_600_000_000n, 0)]) =>
+  createEstimator(() => [createDeploymentConfig([], { engineProfile: profile, ...change })], prices);
 
 describe('estimate-cost', () => {
   // 100·0.02 + 20·(0.5 + 0.001·110) + 21·10
@@ -65,10 +70,7 @@ describe('estimate-cost', () => {
 
   it('a new configuration is used at once', () => {
     let deployments = [createDeploymentConfig([], { engineProfile: profile })];
-    const ask = createCostEstimator(
-      () => ({ deployments, prices: [price(3_600_000_000n, 0)] }),
-      () => 1000,
-    );
+    const ask = createEstimator(() => deployments, [price(3_600_000_000n, 0)]);
     expect(ask({ deployment: 'llama-70b', ...question })).toBe('0.000896800');
     deployments = [createDeploymentConfig([], { engineProfile: { ...profile, iterationMs: 0 } })];
     expect(ask({ deployment: 'llama-70b', ...question })).toBe('0.000056800');

@@ -34,6 +34,9 @@ function create(overrides: Partial<MetricsOptions> = {}) {
         {
           deployment: 'llama-70b',
           source: 'declared',
+          fitError: 0.03,
+          samples: 900,
+          drift: -0.02,
           profile: {
             iterationMs: 12,
             prefillTokenMs: 0.03,
@@ -66,7 +69,10 @@ const GOLDEN_NAMES = [
   'inferometer_cost_usd_total',
   'inferometer_deployment_info',
   'inferometer_energy_joules_total',
+  'inferometer_engine_profile_drift_ratio',
+  'inferometer_engine_profile_fit_error_ratio',
   'inferometer_engine_profile_milliseconds',
+  'inferometer_engine_profile_samples',
   'inferometer_gateway_overhead_seconds',
   'inferometer_gpu_seconds_total',
   'inferometer_idle_cost_usd_total',

@@ -36,6 +36,26 @@ describe('the pools of a report', () => {
     expect(pool?.prices.map(({ name }) => name)).toEqual(['before', 'during']);
   });
 
+  test('a pool says how many windows its learned profile rests on, and the farthest its engine departed from a profile', () => {
+    const deployment = (extra: object) => ({
+      'llama-70b': {
+        model: 'm',
+        profile: { t0: '1', a: '1', halfQ: '1', d: '1', k: '1' },
+        profileSource: 'learned' as const,
+        profileFitError: 0.04,
+        ...extra,
+      },
+    });
+    const facts = createFacts([
+      { effectiveFrom: 0, prices: [], deployments: deployment({ profileSamples: 60 }) },
+      { effectiveFrom: NOVEMBER + 10, prices: [], deployments: deployment({ profileDrift: -0.31 }) },
+      { effectiveFrom: NOVEMBER + 20, prices: [], deployments: deployment({ profileDrift: 0.2 }) },
+      { effectiveFrom: NOVEMBER + 30, prices: [], deployments: deployment({ profileSamples: 900 }) },
+    ]);
+    const [pool] = sumPools([createBook({})], facts, PERIOD);
+    expect(pool).toMatchObject({ profileSource: 'learned', profileSamples: 900, profileDrift: -0.31 });
+  });
+
   test('a version of the facts counts only while it was in force, the profile is the last one of the period', () => {
     const profile = (profileSource: 'builtin' | 'calibrated', profileFitError: number | null) => ({
       'llama-70b': {

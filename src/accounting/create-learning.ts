@@ -1,0 +1,53 @@
+// What a gateway knows of its engines' profiles: as configured, as learned by all gateways, and the learner itself. Not here: any rule of learning.
+import type { Config } from '#config/config.ts';
+import type { BooksReader } from '#domain/books.ts';
+import type { Clock } from '#domain/clock.ts';
+import type { LearnerStore } from '#domain/learner-store.ts';
+import type { Log } from '#domain/log.ts';
+import type { SettlementStore } from '#domain/settlement-store.ts';
+import { createConfiguredProfiles } from './pool-facts-from-config.ts';
+import { ProfileLearner } from './profile-learner.ts';
+import { ProfileBook } from './profile-of.ts';
+
+export interface LearningOptions {
+  /** The one in force. */
+  readonly config: () => Pick<Config, 'deployments'>;
+  readonly stores: {
+    readonly settlement: SettlementStore;
+    readonly books: BooksReader;
+    readonly learner: LearnerStore;
+  };
+  readonly clock: Pick<Clock, 'monotonicMs' | 'epochMs'>;
+  readonly log: Log;
+}
+
+export interface Learning {
+  readonly profiles: ProfileBook;
+  readonly learner: ProfileLearner;
+}
+
+/** Nothing is read or stored before the learner's first tick. */
+export function createLearning({ config, stores, clock, log }: LearningOptions): Learning {
+  const profiles = new ProfileBook(createConfiguredProfiles(config));
+  const learner = new ProfileLearner({
+    store: stores.learner,
+    settlement: stores.settlement,
+    books: stores.books,
+    profiles,
+    canLearn: (deployment) => isOneEngine(config(), deployment),
+    monotonicMs: () => clock.monotonicMs(),
+    epochMs: () => clock.epochMs(),
+    log,
+  });
+  return { profiles, learner };
+}
+
+/** A URL that hides several engines shows the time of none of them, and work without tokens follows no profile. */
+function isOneEngine({ deployments }: Pick<Config, 'deployments'>, name: string): boolean {
+  const deployment = deployments.find((known) => known.name === name);
+  return (
+    deployment !== undefined &&
+    deployment.work === 'tokens' &&
+    deployment.upstreams.every(({ replicas }) => replicas === 1)
+  );
+}

@@ -1,0 +1,88 @@
+// Makes measured profiles price windows: appends versions to the store's fact book, and never touches one that is there.
+// Not here: measuring (profile-learner.ts), what the configuration wants (change-facts.ts).
+import type { DeploymentFacts, FactBook, PoolFacts } from '#domain/pool-facts.ts';
+import type { ProfileFemtos } from '#domain/engine-profile.ts';
+import type { SettlementStore } from '#domain/settlement-store.ts';
+import { windowOf } from '#domain/window.ts';
+import { LEAD_WINDOWS } from './change-facts.ts';
+
+/** What is to be said of some deployments from now on. */
+export interface ProfileUpdate {
+  readonly deployments: readonly string[];
+  /** A learned profile that takes the place of a built-in or an older learned one; null leaves the profile. */
+  readonly learned: {
+    readonly profile: ProfileFemtos;
+    readonly fitError: number;
+    readonly samples: number;
+  } | null;
+  /** Departure while the drift alarm is on, null while it is off. */
+  readonly drift: number | null;
+}
+
+const STORE_ATTEMPTS_MAX = 8;
+/** Two processes that came to the same profile at the same moment apply it once. */
+const MIN_WINDOWS_BETWEEN = 30;
+
+/**
+ * The book with these updates, as new versions from `nowWindow` + 2 on and beyond the frontier; null where nothing differs. A profile that the
+ * configuration declares, or that the engine's statistics give, is never replaced, only marked as drifting. Pure.
+ */
+export function mergeProfiles(
+  book: FactBook,
+  updates: readonly ProfileUpdate[],
+  at: { readonly nowWindow: number; readonly frontier: number | null },
+): FactBook['pools'] | null {
+  const pools: Record<string, readonly PoolFacts[]> = { ...book.pools };
+  let changed = false;
+  for (const [pool, versions] of Object.entries(book.pools)) {
+    const last = versions.at(-1);
+    if (last?.active !== true) continue;
+    const deployments = { ...last.deployments };
+    let differs = false;
+    for (const update of updates) {
+      for (const name of update.deployments) {
+        const known = Object.hasOwn(deployments, name) ? deployments[name] : undefined;
+        const next =
+          known === undefined
+            ? undefined
+            : applyUpdate(known, update, last.effectiveFrom > at.nowWindow - MIN_WINDOWS_BETWEEN);
+        if (next === undefined) continue;
+        deployments[name] = next;
+        differs = true;
+      }
+    }
+    if (!differs) continue;
+    const from = Math.max(at.nowWindow + LEAD_WINDOWS, (at.frontier ?? -1) + 1, last.effectiveFrom + 1);
+    pools[pool] = [...versions, { ...last, deployments, effectiveFrom: from }];
+    changed = true;
+  }
+  return changed ? pools : null;
+}
+
+/** Stores the updates by compare-and-set; the book in force afterwards. Rejects with StoreUnavailableError, or an Error after eight lost races. */
+export async function publishProfiles(
+  store: Pick<SettlementStore, 'readFreezeInput' | 'putFacts'>,
+  updates: readonly ProfileUpdate[],
+): Promise<FactBook> {
+  for (let attempt = 0; attempt < STORE_ATTEMPTS_MAX; attempt += 1) {
+    const { facts, nowMs, frontier } = await store.readFreezeInput();
+    const pools = mergeProfiles(facts, updates, { nowWindow: windowOf(nowMs), frontier });
+    if (pools === null) return facts;
+    if ((await store.putFacts(pools, facts.version)) === 'stored') return { version: facts.version + 1, pools };
+  }
+  throw new Error('the pool facts in the store kept changing while a learned profile was to be applied');
+}
+
+/** Undefined where nothing differs. */
+function applyUpdate(known: DeploymentFacts, update: ProfileUpdate, isFresh: boolean): DeploymentFacts | undefined {
+  const { profileDrift: mark = null, ...unmarked } = known;
+  const replaces =
+    update.learned !== null && (known.profileSource === 'builtin' || (known.profileSource === 'learned' && !isFresh));
+  if (replaces && update.learned !== null) {
+    const { profile, fitError, samples } = update.learned;
+    // A new profile has not drifted yet.
+    return { ...unmarked, profile, profileSource: 'learned', profileFitError: fitError, profileSamples: samples };
+  }
+  if ((mark !== null) === (update.drift !== null)) return undefined;
+  return update.drift === null ? unmarked : { ...unmarked, profileDrift: Number(update.drift.toFixed(3)) };
+}
