@@ -20,7 +20,6 @@ import { createMetrics, type Metrics, type MetricsSources } from '#observe/metri
 import { CallerBooks } from '#reports/caller-books.ts';
 import { type OpenedStore, openStore } from '#store/open-store.ts';
 import { Telemetry } from '#telemetry/create-telemetry.ts';
-import { createProfileLookup } from './profile-lookup.ts';
 import { assessReadiness, type ReadinessAnswer } from './readiness.ts';
 import { ConfigTakeOver } from './take-over-config.ts';
 
@@ -107,12 +106,8 @@ class Composition {
       statisticsPollers,
     });
     this.#telemetry = this.#createTelemetry();
-    this.#learning = createLearning({
-      config: () => this.#config,
-      stores: this.#store,
-      clock: this.#clock,
-      log: options.log,
-    });
+    const { log } = options;
+    this.#learning = createLearning({ config: () => this.#config, stores: this.#store, clock: this.#clock, log });
     this.#accounting = this.#createAccounting();
     this.#gateway = this.#createGateway();
     const { grpc } = options.config;
@@ -286,12 +281,7 @@ class Composition {
         const status = this.#accounting.status();
         return { ...status, residualGpuSeconds: Object.fromEntries(status.residualGpuSeconds) };
       },
-      profiles: () =>
-        this.#config.deployments.map(({ name }) => ({
-          deployment: name,
-          ...this.#learning.profiles.of(name),
-          drift: this.#learning.profiles.driftOf(name),
-        })),
+      profiles: () => this.#learning.describe(),
       configReloadSuccessful: this.#options.configReloadSuccessful,
     };
   }

@@ -7,7 +7,7 @@ import type { Log } from '#domain/log.ts';
 import type { SettlementStore } from '#domain/settlement-store.ts';
 import { createConfiguredProfiles } from './pool-facts-from-config.ts';
 import { ProfileLearner } from './profile-learner.ts';
-import { ProfileBook } from './profile-of.ts';
+import { type DeploymentProfile, ProfileBook } from './profile-of.ts';
 
 export interface LearningOptions {
   /** The one in force. */
@@ -24,6 +24,12 @@ export interface LearningOptions {
 export interface Learning {
   readonly profiles: ProfileBook;
   readonly learner: ProfileLearner;
+  /** Of every configured deployment, for metrics and the admin plane. */
+  readonly describe: () => readonly (DeploymentProfile & {
+    readonly deployment: string;
+    /** Real ÷ modelled time of the engine − 1; null where too little was seen. */
+    readonly drift: number | null;
+  })[];
 }
 
 /** Nothing is read or stored before the learner's first tick. */
@@ -39,7 +45,13 @@ export function createLearning({ config, stores, clock, log }: LearningOptions):
     epochMs: () => clock.epochMs(),
     log,
   });
-  return { profiles, learner };
+  const describe = () =>
+    config().deployments.map(({ name }) => ({
+      deployment: name,
+      ...profiles.of(name),
+      drift: profiles.driftOf(name),
+    }));
+  return { profiles, learner, describe };
 }
 
 /** A URL that hides several engines shows the time of none of them, and work without tokens follows no profile. */
