@@ -75,11 +75,12 @@ export async function buildStage(schedule: ChaosSchedule): Promise<ChaosStage> {
   }
 }
 
-/** Bytes in the journal segment that a gateway writes now; 0 without one. */
+/** Bytes of the largest journal segment below a gateway's `journal.dir`; 0 without one. */
 export function readSegmentBytes({ journalDir }: StageGateway): number {
-  const [dir] = listJournals(journalDir);
-  const newest = dir === undefined ? undefined : listSegments(dir).at(-1);
-  return dir === undefined || newest === undefined ? 0 : statSync(segmentPath(dir, newest)).size;
+  const sizes = listJournals(journalDir).flatMap((dir) =>
+    listSegments(dir).map((segment) => statSync(segmentPath(dir, segment)).size),
+  );
+  return Math.max(0, ...sizes);
 }
 
 function sqliteUrl(dataDir: string): string {
@@ -112,12 +113,12 @@ interface Shared extends Pick<ChaosStage, 'engines' | 'engineLinks' | 'keys' | '
 }
 
 async function placeGateway(index: number, shared: Shared, closers: (() => Promise<unknown>)[]): Promise<StageGateway> {
-  const { dataDir, redis } = shared;
+  const { dataDir, redis, schedule } = shared;
   const storeLink = redis === null ? null : await TcpProxy.start(redis.port);
   if (storeLink !== null) closers.push(() => storeLink.close());
   const [port, adminPort] = [await reservePort(), await reservePort()];
-  const journalDir = join(dataDir, `journal-${index}`);
-  mkdirSync(journalDir);
+  const journalDir = join(dataDir, schedule.sharedHost ? 'journal' : `journal-${index}`);
+  mkdirSync(journalDir, { recursive: true });
   const configPath = join(dataDir, `gateway-${index}.yaml`);
   const storeUrl = storeLink === null ? sqliteUrl(dataDir) : `redis://127.0.0.1:${storeLink.port}`;
   const config = writeConfig(shared, { port, adminPort, journalDir, storeUrl });

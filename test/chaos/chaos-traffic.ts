@@ -23,7 +23,7 @@ interface Tally {
 
 const ABORT_SHARE = 0.1;
 /** A client that waits longer has lost its gateway to a pause or a cut. */
-const PATIENCE_MS = 10_000;
+const PATIENCE_MS = 15_000;
 
 /** Runs the clients of a schedule for its time; resolves when each has its last answer. */
 export async function runTraffic(stage: ChaosStage, schedule: ChaosSchedule): Promise<ChaosTraffic> {

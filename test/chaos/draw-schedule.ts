@@ -16,7 +16,8 @@ export interface LinkFault {
 }
 
 export type FaultAct =
-  | { readonly kind: 'kill' | 'pause' | 'restart'; readonly gateway: number }
+  /** `die` is a kill that nobody mends: another process of the host has to settle what it left. */
+  | { readonly kind: 'kill' | 'die' | 'pause' | 'restart'; readonly gateway: number }
   /** The gateway's files may grow by so many bytes, then every write fails. */
   | { readonly kind: 'disk-full'; readonly gateway: number; readonly bytesLeft: number }
   | { readonly kind: 'clock-step'; readonly gateway: number; readonly stepMs: number }
@@ -31,6 +32,10 @@ export interface ChaosSchedule {
   readonly index: number;
   readonly topology: Topology;
   readonly gateways: number;
+  /** Both gateways keep their journals below one directory, as processes of one host do. */
+  readonly sharedHost: boolean;
+  /** A process may die while its disk is full: what it had in memory alone is lost, the balance is not (settlement.md). */
+  readonly atRisk: boolean;
   readonly trafficMs: number;
   readonly clients: number;
   readonly horizon: string;
@@ -49,12 +54,16 @@ export function drawSchedule(seed: number, index: number): ChaosSchedule {
   const topology = TOPOLOGIES[index % TOPOLOGIES.length] ?? 'redis-pair';
   const gateways = topology === 'redis-pair' ? 2 : 1;
   const trafficMs = between(random, 2500, 5000);
-  const faults = drawFaults(random, { topology, gateways, trafficMs });
+  const sharedHost = gateways > 1 && random.uniform() < 0.5;
+  const atRisk = random.uniform() < 0.15;
+  const faults = drawFaults(random, { topology, gateways, sharedHost, atRisk, trafficMs });
   return {
     seed,
     index,
     topology,
     gateways,
+    sharedHost,
+    atRisk: atRisk && losesMemory(faults),
     trafficMs,
     clients: between(random, 3, 8),
     horizon: pick(random, ['1s', '3s', '10s']),
@@ -64,11 +73,7 @@ export function drawSchedule(seed: number, index: number): ChaosSchedule {
   };
 }
 
-interface Room {
-  readonly topology: Topology;
-  readonly gateways: number;
-  readonly trafficMs: number;
-}
+type Room = Pick<ChaosSchedule, 'topology' | 'gateways' | 'sharedHost' | 'atRisk' | 'trafficMs'>;
 
 /** Two to five faults; those of one victim do not overlap. */
 function drawFaults(random: SeededRandom, room: Room): Fault[] {
@@ -78,15 +83,17 @@ function drawFaults(random: SeededRandom, room: Room): Fault[] {
     const act = drawAct(random, room);
     const forMs = between(random, 100, 2500);
     const fault: Fault = { ...act, atMs: between(random, 200, room.trafficMs), forMs };
-    if (faults.every((other) => agree(fault, other))) faults.push(fault);
+    if (faults.every((other) => agree(fault, other, room))) faults.push(fault);
   }
   return faults.toSorted((a, b) => a.atMs - b.atMs);
 }
 
-function drawAct(random: SeededRandom, { topology, gateways }: Room): FaultAct {
+function drawAct(random: SeededRandom, { topology, gateways, sharedHost, atRisk }: Room): FaultAct {
   const gateway = Math.floor(random.uniform() * gateways);
   const onRedis = topology !== 'sqlite';
+  if (atRisk && random.uniform() < 0.4) return { kind: 'disk-full', gateway, bytesLeft: between(random, 0, 4000) };
   const draw = random.uniform();
+  if (sharedHost && draw < 0.08) return { kind: 'die', gateway };
   if (draw < 0.24) return { kind: 'kill', gateway };
   if (draw < 0.34) return { kind: 'pause', gateway };
   if (draw < 0.4) return { kind: 'restart', gateway };
@@ -98,14 +105,25 @@ function drawAct(random: SeededRandom, { topology, gateways }: Room): FaultAct {
   return { kind: 'link', to, index, mode: pick(random, LINK_MODES), delayMs: between(random, 20, 400) };
 }
 
-/** A full disk loses what is only in memory when its process dies (settlement.md: at risk), so that process is not ended as well. */
-function agree(one: Fault, other: Fault): boolean {
+/** Whether both can happen in one schedule. */
+function agree(one: Fault, other: Fault, { atRisk }: Room): boolean {
+  // One gateway has to be left.
+  if (one.kind === 'die' && other.kind === 'die') return false;
   if (victimOf(one) !== victimOf(other)) return true;
-  const kinds = new Set([one.kind, other.kind]);
-  if (kinds.has('disk-full') && (kinds.has('kill') || kinds.has('restart'))) return false;
-  // A gateway that was ended needs some seconds to be there again.
+  if (!atRisk && losesMemory([one, other])) return false;
   const [first, second] = one.atMs <= other.atMs ? [one, other] : [other, one];
+  if (first.kind === 'die') return false;
+  // A process that is ended while its disk is full is the point of a schedule at risk; otherwise one thing after the other.
+  if (atRisk && first.kind === 'disk-full' && second.kind !== 'disk-full') return true;
   return second.atMs > first.atMs + first.forMs + 300;
+}
+
+/** A full disk loses what is only in memory when its process is ended. */
+function losesMemory(faults: readonly Fault[]): boolean {
+  const full = new Set(faults.flatMap((fault) => (fault.kind === 'disk-full' ? [fault.gateway] : [])));
+  return faults.some(
+    (fault) => (fault.kind === 'kill' || fault.kind === 'die' || fault.kind === 'restart') && full.has(fault.gateway),
+  );
 }
 
 function victimOf(fault: Fault): string {

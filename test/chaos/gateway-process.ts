@@ -21,6 +21,7 @@ export class GatewayProcess {
   #child: ChildProcess | null = null;
   #exited: Promise<number | null> = Promise.resolve(null);
   #said = '';
+  #isGone = false;
 
   constructor(place: GatewayPlace) {
     this.#place = place;
@@ -40,9 +41,9 @@ export class GatewayProcess {
     return this.#said;
   }
 
-  /** Resolves once it says it is ready, or was killed on the way there; rejects when it ends by itself, or after a minute. Running: nothing. */
+  /** Resolves once it says it is ready, or was killed on the way there; rejects when it ends by itself, or after a minute. Running or gone: nothing. */
   async start(): Promise<void> {
-    if (this.#child !== null) return;
+    if (this.#child !== null || this.#isGone) return;
     const env = { ...process.env, CHAOS_CLOCK_FILE: this.#place.clockFile };
     const args = ['--import', STEP_CLOCK, MAIN, 'serve', '--config', this.#place.configPath];
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], env });
@@ -64,6 +65,16 @@ export class GatewayProcess {
   async kill(): Promise<void> {
     this.#child?.kill('SIGKILL');
     await this.#exited;
+  }
+
+  /** SIGKILL, and it never starts again. */
+  async die(): Promise<void> {
+    this.#isGone = true;
+    await this.kill();
+  }
+
+  get isGone(): boolean {
+    return this.#isGone;
   }
 
   /** SIGTERM, and SIGKILL after the limit; resolves with the exit code, null after a signal. */
@@ -88,7 +99,7 @@ export class GatewayProcess {
 
   /** No file it writes may grow beyond `bytes`: writes are cut short, then fail. Null: no limit. Its sockets and pipes are not files. */
   limitFiles(bytes: number | null): void {
-    if (this.#child === null) return;
+    if (this.#child === null || this.#child.pid === undefined) return;
     const prlimit = ensureDebianProgram({ command: 'prlimit', debianPackage: 'util-linux' });
     const limit = `--fsize=${bytes ?? 'unlimited'}:unlimited`;
     const { status, stderr } = spawnSync(prlimit, ['--pid', String(this.pid), limit], { encoding: 'utf8' });

@@ -25,7 +25,8 @@ function say(text: string): void {
 function report(result: ScheduleResult, done: number): void {
   const { schedule, problems, whole, asked, records, seconds } = result;
   const state = problems.length === 0 ? 'ok' : 'BROKEN';
-  const scene = `${schedule.topology}, horizon ${schedule.horizon}, silence ${schedule.silence}, fsync ${schedule.fsync}`;
+  const traits = `${schedule.sharedHost ? ' on one host' : ''}${schedule.atRisk ? ', at risk' : ''}`;
+  const scene = `${schedule.topology}${traits}, horizon ${schedule.horizon}, silence ${schedule.silence}, fsync ${schedule.fsync}`;
   say(
     `[${done}/${indices.length}] schedule ${schedule.index} ${state}: ${scene}; ${whole} of ${asked} answers whole, ${records} records, ${seconds.toFixed(1)} s`,
   );
