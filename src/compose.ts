@@ -13,13 +13,13 @@ import { ENGINE_TRAITS } from '#engines/engine-traits.ts';
 import { createGateway, type Gateway } from '#gateway/create-gateway.ts';
 import { createGrpcServer, type GrpcListener } from '#grpc/grpc-server.ts';
 import { type DiscoveryOptions, DnsDiscovery } from '#gateway/dns-discovery.ts';
-import { createDispatcher } from '#gateway/upstream-dispatcher.ts';
 import { createAccessLog } from '#observe/access-log.ts';
 import { openAccessSink } from '#observe/logging.ts';
 import { createMetrics, type Metrics, type MetricsSources } from '#observe/metrics.ts';
 import { CallerBooks } from '#reports/caller-books.ts';
 import { type OpenedStore, openStore } from '#store/open-store.ts';
-import { Telemetry } from '#telemetry/create-telemetry.ts';
+import type { Telemetry } from '#telemetry/create-telemetry.ts';
+import { composeTelemetry } from './compose-telemetry.ts';
 import { assessReadiness, type ReadinessAnswer } from './readiness.ts';
 import { ConfigTakeOver } from './take-over-config.ts';
 
@@ -105,7 +105,14 @@ class Composition {
       clock: this.#clock,
       statisticsPollers,
     });
-    this.#telemetry = this.#createTelemetry();
+    this.#telemetry = composeTelemetry({
+      config: () => this.#config,
+      store: this.#store,
+      activity: this.#activity,
+      metrics: () => this.#metrics,
+      clock: this.#clock,
+      log: options.log,
+    });
     const { log } = options;
     this.#learning = createLearning({ config: () => this.#config, stores: this.#store, clock: this.#clock, log });
     this.#accounting = this.#createAccounting();
@@ -219,20 +226,6 @@ class Composition {
       activity: this.#activity,
       profileOf: this.#learning.profiles.of,
       learner: this.#learning.learner,
-    });
-  }
-
-  #createTelemetry(): Telemetry {
-    return new Telemetry({
-      config: () => this.#config,
-      engines: ENGINE_TRAITS,
-      leases: this.#store.leases,
-      activity: this.#activity,
-      clock: this.#clock,
-      log: this.#options.log,
-      connect: createDispatcher,
-      onEnergy: (pool, joules) => this.#metrics.energyUsed(pool, joules),
-      onFailure: (target) => this.#metrics.statisticsFailed(target),
     });
   }
 

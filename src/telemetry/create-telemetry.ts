@@ -32,7 +32,8 @@ export interface TelemetryOptions {
     readonly upstream: string;
     readonly source: TelemetrySource;
   }) => void;
-  readonly onRows?: (target: StatisticsTarget, rows: readonly IterationRow[]) => void;
+  /** Told the rows of each answer, for whoever learns from them. */
+  readonly onRows?: (target: StatisticsTarget, rows: readonly IterationRow[]) => Promise<void>;
   /** Time between rounds; default 500. Infinity: rounds are run by `round` alone. */
   readonly intervalMs?: number;
 }
@@ -155,7 +156,14 @@ export class Telemetry {
     const dispatcher = connect(upstream, deployment.timeouts.connectMs);
     const traits = engines[deployment.engine];
     if (traits === undefined) throw new RangeError(`no traits of engine ${deployment.engine}`);
-    const reader = new EngineReader({ target, traits, dispatcher, activity, clock, onRows: onRows ?? (() => {}) });
+    const reader = new EngineReader({
+      target,
+      traits,
+      dispatcher,
+      activity,
+      clock,
+      onRows: onRows ?? (async () => {}),
+    });
     return {
       ...state,
       dispatcher,

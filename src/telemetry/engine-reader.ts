@@ -19,7 +19,7 @@ export interface EngineReaderOptions {
   readonly activity: DeviceActivity;
   readonly clock: Clock;
   /** Told the rows of each answer, for whoever learns from them. */
-  readonly onRows: (target: StatisticsTarget, rows: readonly IterationRow[]) => void;
+  readonly onRows: (target: StatisticsTarget, rows: readonly IterationRow[]) => Promise<void>;
 }
 
 /** State of one engine between two leases: made anew when the lease is. */
@@ -41,7 +41,6 @@ export class EngineReader {
     const rows = parseIterationRows(page.text);
     if (rows === null) throw new Error('the page holds no iteration rows: is enable_iter_perf_stats set?');
     if (rows.length === 0) return;
-    onRows(target, rows);
     for (const { fromMs, toMs, busyMs } of this.#coverage.take(rows, readMs)) {
       if (!target.isWholePool) continue;
       activity.cover({
@@ -52,5 +51,6 @@ export class EngineReader {
         busyMs,
       });
     }
+    await onRows(target, rows);
   }
 }

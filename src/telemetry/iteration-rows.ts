@@ -15,6 +15,8 @@ export interface IterationRow {
   readonly decoding: number;
   /** Tokens in the KV cache of running sequences, by its blocks; null where the version does not tell. */
   readonly cachedTokens: number | null;
+  /** Tokens of one such block. */
+  readonly blockTokens: number | null;
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -43,6 +45,7 @@ function toRow(row: Fields, next: Fields | undefined): IterationRow {
     prefilling: readNumber(batch, 'numContextRequests') ?? 0,
     decoding: readNumber(batch, 'numGenRequests') ?? 0,
     cachedTokens: blocks === null || perBlock === null ? null : blocks * perBlock,
+    blockTokens: perBlock,
   };
 }
 

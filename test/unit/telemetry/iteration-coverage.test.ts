@@ -22,6 +22,7 @@ const toRow = ({ number, endMs, gpuMs }: Iteration, offsetMs = OFFSET_MS): Itera
   prefilling: 0,
   decoding: 1,
   cachedTokens: null,
+  blockTokens: null,
 });
 
 /** Iterations of 8 ms every 10 ms from `fromMs`, numbered from `first`. */

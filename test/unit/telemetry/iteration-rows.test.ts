@@ -29,6 +29,7 @@ describe('a row', () => {
         prefilling: 1,
         decoding: 11,
         cachedTokens: 96,
+        blockTokens: 32,
       },
     ]);
   });

@@ -1,0 +1,85 @@
+// The profile of an engine from its own iteration rows, against simulated engines whose coefficients are known.
+import { describe, expect, test } from 'vitest';
+import { createBuiltinProfile } from '#attribution/builtin-profile.ts';
+import type { EngineProfile } from '#domain/engine-profile.ts';
+import { EngineCore } from '#simulator/engine-core.ts';
+import { createRequestAccount } from '#simulator/engine-sequence.ts';
+import { IterationLog } from '#simulator/iteration-log.ts';
+import { createSeededRandom } from '#simulator/seeded-random.ts';
+import { IterationProfile } from '#telemetry/iteration-profile.ts';
+import { parseIterationRows } from '#telemetry/iteration-rows.ts';
+
+const TRUTH: EngineProfile = {
+  iterationMs: 6.1,
+  prefillTokenMs: 0.021,
+  prefillContextMs: 9e-7,
+  decodeStepMs: 0.041,
+  contextTokenMs: 8.5e-5,
+};
+
+/** Drains the rows of an engine under changing load, as a poller would. */
+function watch(coefficients: EngineProfile, noiseCv: number): IterationProfile {
+  const settings = {
+    coefficients,
+    noiseCv,
+    maxSequences: 128,
+    tokenBudget: 2048,
+    kvCapacityTokens: 400_000,
+    prefixCache: false,
+    maxQueued: 1e6,
+    seed: 5,
+  };
+  const log = new IterationLog(settings);
+  const core: EngineCore = new EngineCore(settings, (iteration) => log.append(iteration, core));
+  const random = createSeededRandom(9);
+  const profile = new IterationProfile();
+  const listener = { onToken: () => {}, onFinish: () => {} };
+  for (let atMs = 0; atMs < 300_000; atMs += 500) {
+    // One request in three seconds up to seven a second.
+    const rate = 0.15 + 3.5 * (1 + Math.sin(atMs / 40_000));
+    for (let chance = rate * 0.5; chance > 0; chance -= 1) {
+      if (random.uniform() > chance) continue;
+      core.submit({
+        promptTokens: 20 + Math.floor(6000 * random.uniform() ** 3),
+        promptBlocks: [],
+        outputTokens: 20 + Math.floor(500 * random.uniform()),
+        arrivedAtMs: atMs,
+        account: createRequestAccount(),
+        listener,
+      });
+    }
+    core.step(atMs + 500);
+    profile.take(parseIterationRows(JSON.stringify(log.drainRows())) ?? []);
+  }
+  return profile;
+}
+
+describe('the fit', () => {
+  test('finds the terms that traffic shows, from a built-in profile far off', () => {
+    const starting = createBuiltinProfile({ gpu: 'H100-SXM', gpus: 4, modelNames: ['llama-3.1-70b'] });
+    const fit = watch(TRUTH, 0.04).fit(starting);
+    expect(fit).not.toBeNull();
+    const { profile } = fit ?? { profile: starting };
+    expect(Math.abs(profile.iterationMs / TRUTH.iterationMs - 1)).toBeLessThan(0.05);
+    expect(Math.abs(profile.prefillTokenMs / TRUTH.prefillTokenMs - 1)).toBeLessThan(0.1);
+    // Contexts of one traffic resemble each other, so that only the two terms of a step together are told exactly.
+    const stepMs = (terms: EngineProfile) => terms.decodeStepMs + 1000 * terms.contextTokenMs;
+    expect(Math.abs(stepMs(profile) / stepMs(TRUTH) - 1)).toBeLessThan(0.05);
+    expect(Math.abs(profile.contextTokenMs / TRUTH.contextTokenMs - 1)).toBeLessThan(0.15);
+    expect(fit?.fitError).toBeLessThan(0.08);
+  });
+
+  test('is stable: twice the noise does not move it by a tenth', () => {
+    const [quiet, noisy] = [0.02, 0.08].map((noise) => watch(TRUTH, noise).fit(TRUTH)?.profile ?? TRUTH);
+    for (const term of ['iterationMs', 'prefillTokenMs', 'contextTokenMs'] as const) {
+      expect(Math.abs((noisy?.[term] ?? 0) / (quiet?.[term] ?? 1) - 1)).toBeLessThan(0.1);
+    }
+  });
+
+  test('without rows there is none, and rows without GPU time or batch are no rows', () => {
+    const profile = new IterationProfile();
+    expect(profile.fit(TRUTH)).toBeNull();
+    profile.take(parseIterationRows('[{"iter":1},{"iter":2,"gpuForwardTimeMS":5}]') ?? []);
+    expect([profile.fit(TRUTH), profile.samplesEver]).toEqual([null, 0]);
+  });
+});
