@@ -20,6 +20,7 @@ import { chooseDeployment, relayByRank } from './relay-by-rank.ts';
 import { SentBodies } from './sent-body.ts';
 import type { ModelRouter } from './route-model.ts';
 import type { Exchange } from './serve-request.ts';
+import type { CountingRequest } from './triton-counts.ts';
 
 /** What one path of a model is served with. */
 export interface KserveTarget {
@@ -45,10 +46,12 @@ export async function serveKserveInference(plane: DataPlane, target: KserveTarge
     draft: (deployment) => ({
       request: prepared.request,
       async complete() {
-        const switches = prepared.canAsk ? await listSwitches(plane, target, { body, deployment }) : [];
-        const sent = spliceSwitches(body, switches);
+        const asked = prepared.canAsk
+          ? await askModel(plane, target, { body, deployment, counting: prepared.counting })
+          : NOTHING_ASKED;
+        const sent = spliceSwitches(body, asked.switches);
         return {
-          route: createRoute({ path, deployment, switches, work: prepared.work }),
+          route: createRoute({ path, deployment, asked, prepared }),
           bodies: new SentBodies({ body: sent, model: null, plan: 'leave', fields: null }),
         };
       },
@@ -58,6 +61,7 @@ export async function serveKserveInference(plane: DataPlane, target: KserveTarge
 
 interface PreparedRequest {
   readonly request: ParsedRequest;
+  readonly counting: CountingRequest;
   /** `duration` where nothing will be known of the answer's tokens. */
   readonly work: 'duration' | undefined;
   /** Whether token switches can be added to the body. */
@@ -65,43 +69,55 @@ interface PreparedRequest {
 }
 
 function readGenerate(body: Buffer, path: KservePath): PreparedRequest {
-  const request = parseGenerateRequest(body, path.model, path.action === 'generate_stream');
-  return { request, work: undefined, canAsk: true };
+  const { parsed, counting } = parseGenerateRequest(body, path.model, path.action === 'generate_stream');
+  return { request: parsed, counting, work: undefined, canAsk: true };
 }
 
-/** Tensors of unknown meaning: only an answer that was asked to count tokens is measured by them. */
+/** Tensors of unknown meaning: only an answer that will count tokens is measured by them. */
 function readInfer(body: Buffer, model: string, headers: IncomingHttpHeaders): PreparedRequest {
-  const { parsed, asksTokens } = parseInferRequest(
+  const { parsed, counting, countsTokens } = parseInferRequest(
     body,
     model,
     readHeaderLength(headers['inference-header-content-length']),
   );
-  return { request: parsed, work: asksTokens ? undefined : 'duration', canAsk: false };
+  return { request: parsed, counting, work: countsTokens ? undefined : 'duration', canAsk: false };
 }
 
-/** The switches to add: those the body leaves open, where every engine of the deployment is known to take them. */
-async function listSwitches(
+/** What is added to a request, and what is known of the model that gets it. */
+interface AskedModel {
+  /** Token switches to add: those the body leaves open, where every engine of the deployment is known to take them. */
+  readonly switches: readonly string[];
+  readonly isTensorrtLlm: boolean | null;
+}
+
+const NOTHING_ASKED: AskedModel = { switches: [], isTensorrtLlm: null };
+
+/** Looks at the model's inputs where its counts are to be asked for, or may hold the prompt. */
+async function askModel(
   plane: DataPlane,
   target: KserveTarget,
-  options: { readonly body: Buffer; readonly deployment: DeploymentConfig },
-): Promise<readonly string[]> {
-  const { body, deployment } = options;
-  const missing = deployment.work === 'tokens' ? listMissingSwitches(body) : [];
-  if (missing.length === 0) return missing;
+  options: { readonly body: Buffer; readonly deployment: DeploymentConfig; readonly counting: CountingRequest },
+): Promise<AskedModel> {
+  const { body, deployment, counting } = options;
+  if (deployment.work !== 'tokens') return NOTHING_ASKED;
+  const missing = listMissingSwitches(body);
+  if (missing.length === 0 && (counting.streams || counting.excludesInput === true)) return NOTHING_ASKED;
   const engines = plane.pool
     .list()
     .filter((upstream) => upstream.deployment.name === deployment.name && upstream.healthy !== false);
   const metadata = renderKservePath(deployment.servedModel, { version: target.path.version, action: 'metadata' });
-  return (await target.modelInputs.takeTokenSwitches(engines, metadata)) ? missing : [];
+  const takes = await target.modelInputs.takeTokenSwitches(engines, metadata);
+  return { switches: takes ? missing : [], isTensorrtLlm: target.modelInputs.areTensorrtLlm(engines, metadata) };
 }
 
 function createRoute(options: {
   readonly path: KserveTarget['path'];
   readonly deployment: DeploymentConfig;
-  readonly switches: readonly string[];
-  readonly work: 'duration' | undefined;
+  readonly asked: AskedModel;
+  readonly prepared: PreparedRequest;
 }): MeteredRoute {
-  const { path, deployment, switches, work } = options;
+  const { path, deployment, asked, prepared } = options;
+  const { work, counting } = prepared;
   return {
     path: renderKservePath(deployment.servedModel, path),
     protocol: 'kserve',
@@ -109,19 +125,27 @@ function createRoute(options: {
     prefillOnly: false,
     takesStreamOptions: false,
     ...(work === undefined ? {} : { work }),
-    createObserver: (headers, { keepsText }) => createObserver(headers, { action: path.action, switches, keepsText }),
+    createObserver: (headers, { keepsText }) =>
+      createObserver(headers, { action: path.action, asked, counting, keepsText }),
   };
 }
 
 /** The observer of a KServe answer; null for a type that none can read. An error of `generate_stream` may come as plain JSON. */
 function createObserver(
   headers: IncomingHttpHeaders,
-  options: { readonly action: InferenceAction; readonly switches: readonly string[]; readonly keepsText: boolean },
+  options: {
+    readonly action: InferenceAction;
+    readonly asked: AskedModel;
+    readonly counting: CountingRequest;
+    readonly keepsText: boolean;
+  },
 ): AnswerObserver | null {
-  const { action, switches, keepsText } = options;
+  const { action, asked, counting: request, keepsText } = options;
+  const { switches, isTensorrtLlm } = asked;
+  const counting = { request, isTensorrtLlm };
   const type = String(headers['content-type'] ?? '').toLowerCase();
-  if (type.startsWith('text/event-stream')) return new GenerateStreamObserver(switches, keepsText);
+  if (type.startsWith('text/event-stream')) return new GenerateStreamObserver(switches, keepsText, counting);
   const headerLength = readHeaderLength(headers['inference-header-content-length']);
-  if (action === 'infer') return new InferObserver(headerLength);
-  return type.includes('json') || type === '' ? new GenerateObserver(switches) : null;
+  if (action === 'infer') return new InferObserver(headerLength, request);
+  return type.includes('json') || type === '' ? new GenerateObserver(switches, counting) : null;
 }

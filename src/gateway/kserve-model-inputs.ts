@@ -7,6 +7,9 @@ import type { Upstream } from './upstream-pool.ts';
 /** Inputs that make the TensorRT-LLM ensemble and BLS models and the vLLM backend say token counts (upstreams.md §3.2). */
 export const TOKEN_SWITCHES = ['return_num_input_tokens', 'return_num_output_tokens'] as const;
 
+/** The limit of output tokens as ensemble and BLS, or the C++ model, take it; vLLM's backend has none of its own. */
+const TENSORRT_LLM_INPUTS = ['max_tokens', 'request_output_len'] as const;
+
 /** What was learned holds this long, then it is learned anew while the old opinion still serves. */
 const FRESH_MS = 300_000;
 /** An engine that did not answer is asked again after this. */
@@ -52,6 +55,13 @@ export class KserveModelInputs {
     }
     const judge = (): boolean => upstreams.length > 0 && upstreams.every((one) => this.#takes(one, metadataPath));
     return unasked.length === 0 ? judge() : Promise.all(unasked).then(judge);
+  }
+
+  /** Whether the model is TensorRT-LLM's on every one of `upstreams`, by what is known of its inputs; null where nothing is. */
+  areTensorrtLlm(upstreams: readonly Upstream[], metadataPath: string): boolean | null {
+    const inputs = upstreams.map((upstream) => this.#recall(upstream).known.get(metadataPath)?.inputs ?? null);
+    if (inputs.length === 0 || inputs.includes(null)) return null;
+    return inputs.every((names) => TENSORRT_LLM_INPUTS.some((name) => names?.has(name)));
   }
 
   #takes(upstream: Upstream, metadataPath: string): boolean {

@@ -2,7 +2,9 @@
 import { type JsonMember, listMembers, skipSpace } from './json-members.ts';
 import { TOKEN_SWITCHES } from './kserve-model-inputs.ts';
 import { parseFields, type ParsedRequest } from './parse-request.ts';
+import { readRawBools, readRawIntegers, readRawText } from './raw-elements.ts';
 import { asObject } from './read-usage.ts';
+import { type CountingRequest, PLAIN_COUNTING, readStart } from './triton-counts.ts';
 
 const NOTHING_KNOWN: Omit<ParsedRequest, 'model' | 'stream'> = {
   streamOptions: undefined,
@@ -15,28 +17,63 @@ const NOTHING_KNOWN: Omit<ParsedRequest, 'model' | 'stream'> = {
 
 /** Spellings of the limit of generated tokens: ensemble and BLS, LLM-API model, C++ backend (upstreams.md §3.2). */
 const MAX_TOKEN_NAMES = ['max_tokens', 'sampling_param_max_tokens', 'request_output_len'] as const;
+/** Spellings of the inputs that say what a reply holds: the prompt or not, one step or all. */
+const EXCLUDE_NAMES = ['exclude_input_in_output'] as const;
+const STREAM_NAMES = ['stream', 'streaming'] as const;
 const SEQUENCE_NAMES = ['num_return_sequences', 'beam_width', 'n', 'sampling_param_n'] as const;
 /** Larger JSON is passed on without a look inside: its numbers are the engine's. */
 const JSON_BYTES_MAX = 1024 * 1024;
 
+/** What a KServe body says: its work, and how its answer will count. */
+export interface GenerateRequest {
+  readonly parsed: ParsedRequest;
+  readonly counting: CountingRequest;
+}
+
 /** Reads the body of `generate` and `generate_stream`. Throws 400 `invalid_json` or `invalid_request`. */
-export function parseGenerateRequest(body: Buffer, model: string, stream: boolean): ParsedRequest {
+export function parseGenerateRequest(body: Buffer, model: string, stream: boolean): GenerateRequest {
   const fields = parseFields(body);
   const parameters = asObject(fields['parameters']) ?? {};
+  const list = (name: string): readonly unknown[] => flatten(fields[name] ?? parameters[name]);
   const find = (names: readonly string[]): number | null => {
-    const values = names.map((name) => readCount(fields[name]) ?? readCount(parameters[name]));
+    const values = names.map((name) => readCount(list(name)[0]));
     return values.find((value) => value !== null) ?? null;
   };
-  const texts = fields['text_input'];
-  const prompts = Array.isArray(texts) ? texts : [texts];
+  const prompts = fields['text_input'] === undefined ? [undefined] : list('text_input');
+  const sequences = Math.max(1, prompts.length) * (find(SEQUENCE_NAMES) ?? 1);
   return {
-    ...NOTHING_KNOWN,
-    model,
-    stream,
+    parsed: {
+      ...NOTHING_KNOWN,
+      model,
+      stream,
+      maxTokens: find(MAX_TOKEN_NAMES),
+      promptCount: Math.max(1, prompts.length),
+      sequences,
+      promptTextBytes: measureTexts(prompts),
+    },
+    counting: describeCounting(list, find),
+  };
+}
+
+/** How the answer will count, from inputs by name; lists are flat. */
+function describeCounting(
+  list: (name: string) => readonly unknown[],
+  find: (names: readonly string[]) => number | null,
+): CountingRequest {
+  const readFlag = (names: readonly string[]): boolean | null => {
+    const value = names.map((name) => list(name)[0]).find((one) => typeof one === 'boolean');
+    return typeof value === 'boolean' ? value : null;
+  };
+  const [text] = list('text_input');
+  const ids = list('input_ids');
+  return {
+    excludesInput: readFlag(EXCLUDE_NAMES),
+    streams: readFlag(STREAM_NAMES) === true,
     maxTokens: find(MAX_TOKEN_NAMES),
-    promptCount: Math.max(1, prompts.length),
-    sequences: Math.max(1, prompts.length) * (find(SEQUENCE_NAMES) ?? 1),
-    promptTextBytes: measureTexts(prompts),
+    beams: find(['beam_width']) ?? 1,
+    promptStart: typeof text === 'string' ? readStart(text) : '',
+    inputIds: ids.length > 0 && ids.every((id) => typeof id === 'number') ? ids : null,
+    inputLength: find(['input_lengths']),
   };
 }
 
@@ -60,10 +97,9 @@ export function spliceSwitches(body: Buffer, switches: readonly string[]): Buffe
 }
 
 /** What an `infer` body says of its work. */
-export interface InferRequest {
-  readonly parsed: ParsedRequest;
-  /** Whether the answer was asked to hold token counts; without them its work is measured by time. */
-  readonly asksTokens: boolean;
+export interface InferRequest extends GenerateRequest {
+  /** Whether the answer will hold token counts; without them its work is measured by time. */
+  readonly countsTokens: boolean;
 }
 
 /**
@@ -71,7 +107,11 @@ export interface InferRequest {
  * read is the engine's to refuse.
  */
 export function parseInferRequest(body: Buffer, model: string, headerLength: number | null): InferRequest {
-  const unread = { parsed: { ...NOTHING_KNOWN, model, stream: false }, asksTokens: false };
+  const unread = {
+    parsed: { ...NOTHING_KNOWN, model, stream: false },
+    counting: PLAIN_COUNTING,
+    countsTokens: false,
+  };
   const length = headerLength ?? body.length;
   if (length > JSON_BYTES_MAX || length > body.length) return unread;
   let document: unknown;
@@ -80,13 +120,17 @@ export function parseInferRequest(body: Buffer, model: string, headerLength: num
   } catch {
     return unread;
   }
-  const inputs = readTensors(asObject(document)?.['inputs']);
+  const inputs = readTensors(asObject(document)?.['inputs'], body.subarray(length));
   const outputs = readTensors(asObject(document)?.['outputs']);
-  const find = (names: readonly string[]): number | null => {
-    const tensor = inputs.find(({ name }) => names.includes(name));
-    return tensor === undefined ? null : readCount(flatten(tensor.data)[0]);
+  const list = (name: string): readonly unknown[] => {
+    const tensor = inputs.find((input) => input.name === name);
+    return tensor === undefined ? [] : readElements(tensor);
   };
-  const prompts = flatten(inputs.find(({ name }) => name === 'text_input')?.data);
+  const find = (names: readonly string[]): number | null => {
+    const values = names.map((name) => readCount(list(name)[0]));
+    return values.find((value) => value !== null) ?? null;
+  };
+  const prompts = list('text_input');
   const promptCount = Math.max(1, prompts.length);
   const asks = (name: string): boolean => name === 'num_input_tokens' || name === 'num_output_tokens';
   return {
@@ -97,10 +141,17 @@ export function parseInferRequest(body: Buffer, model: string, headerLength: num
       sequences: promptCount * (find(SEQUENCE_NAMES) ?? 1),
       promptTextBytes: measureTexts(prompts),
     },
-    asksTokens:
+    counting: describeCounting(list, find),
+    countsTokens:
+      takesTokens(inputs.map(({ name }) => name)) ||
       outputs.some(({ name }) => asks(name)) ||
       inputs.some(({ name }) => (TOKEN_SWITCHES as readonly string[]).includes(name)),
   };
+}
+
+/** Whether these are inputs of the C++ `tensorrt_llm` model, whose answer always says the length of its sequences. */
+export function takesTokens(inputNames: readonly string[]): boolean {
+  return inputNames.includes('input_ids') && inputNames.includes('request_output_len');
 }
 
 /** The value of `Inference-Header-Content-Length`; null where it is absent or no number. */
@@ -113,19 +164,34 @@ export interface JsonTensor {
   readonly name: string;
   readonly datatype: string;
   readonly data: unknown;
-  readonly parameters: Readonly<Record<string, unknown>>;
+  /** Its contents where they follow the document in binary; null where `data` has them. Empty where they are cut off. */
+  readonly raw: Buffer | null;
 }
 
-/** The tensors of `inputs` or `outputs`; what is none is left out. */
-export function readTensors(list: unknown): readonly JsonTensor[] {
+/**
+ * The tensors of `inputs` or `outputs`; what is none is left out. Binary contents follow one another in the order of their tensors (Triton's
+ * binary data extension).
+ */
+export function readTensors(list: unknown, binary: Buffer = Buffer.alloc(0)): readonly JsonTensor[] {
   if (!Array.isArray(list)) return [];
+  let offset = 0;
   return list.flatMap((entry: unknown) => {
     const tensor = asObject(entry);
     if (tensor === null) return [];
     const { name, datatype, data } = tensor;
-    const parameters = asObject(tensor['parameters']) ?? {};
-    return [{ name: String(name ?? ''), datatype: String(datatype ?? ''), data, parameters }];
+    const size = Number(asObject(tensor['parameters'])?.['binary_data_size'] ?? 0);
+    const slice = binary.subarray(offset, offset + size);
+    offset += size;
+    const raw = size > 0 ? (slice.length === size ? slice : Buffer.alloc(0)) : null;
+    return [{ name: String(name ?? ''), datatype: String(datatype ?? ''), data, raw }];
   });
+}
+
+/** Elements of a tensor, wherever they stand; of binary texts the first alone. */
+export function readElements({ raw, datatype, data }: JsonTensor): readonly unknown[] {
+  if (raw === null) return flatten(data);
+  if (datatype === 'BYTES') return readRawText(raw);
+  return datatype === 'BOOL' ? readRawBools(raw) : readRawIntegers(raw, datatype);
 }
 
 /** `data` may be flat or nested in its shape (KServe v2, "Tensor Data"); nobody has more than eight dimensions. */

@@ -1,7 +1,9 @@
 // What the gateway reads of KServe's inference messages and the few it writes itself. Field numbers are the published interface
 // (triton-inference-server/common, protobuf/grpc_service.proto); what is not named here passes unread.
-import { readRawIntegers } from '#gateway/raw-integers.ts';
-import { addUsage, type ReportedUsage } from '#gateway/read-usage.ts';
+import { takesTokens } from '#gateway/kserve-request.ts';
+import { readRawBools, readRawIntegers, readRawText } from '#gateway/raw-elements.ts';
+import type { ReportedUsage } from '#gateway/read-usage.ts';
+import { type CountingRequest, readReplyUsage, readStart } from '#gateway/triton-counts.ts';
 import {
   BYTES,
   encodeBytesField,
@@ -20,8 +22,10 @@ import {
 export interface InferRequestFacts {
   readonly modelName: string;
   readonly id: string;
-  /** Whether the answer was asked to say token counts, by input or by requested output. */
-  readonly asksTokens: boolean;
+  /** Whether the answer will say token counts: asked by input or by requested output, or because the model takes and gives tokens. */
+  readonly countsTokens: boolean;
+  /** How the answer will count. */
+  readonly counting: CountingRequest;
   /** The first value of the input `max_tokens`; null without. */
   readonly maxTokens: number | null;
   /** Bytes of the input `text_input`; 0 without. */
@@ -84,15 +88,33 @@ export function readInferRequest(message: Buffer): InferRequestFacts {
   return {
     modelName,
     id,
-    asksTokens: asksTokens || inputs.some(({ name }) => TOKEN_SWITCHES.has(name)),
+    countsTokens:
+      asksTokens || takesTokens(inputs.map(({ name }) => name)) || inputs.some(({ name }) => TOKEN_SWITCHES.has(name)),
+    counting: describeCounting(tensors, limit),
     maxTokens: limit === undefined ? null : (readIntegers(limit)[0] ?? null),
     promptTextBytes: prompt === undefined ? 0 : measureText(prompt),
     wantsEmptyFinal,
   };
 }
 
+function describeCounting(tensors: readonly FilledTensor[], limit: FilledTensor | undefined): CountingRequest {
+  const find = (...names: string[]): FilledTensor | undefined => tensors.find(({ name }) => names.includes(name));
+  const readFirst = (tensor: FilledTensor | undefined): number | null =>
+    tensor === undefined ? null : (readIntegers(tensor)[0] ?? null);
+  const ids = find('input_ids');
+  return {
+    excludesInput: readTruth(find('exclude_input_in_output')),
+    streams: readTruth(find('stream', 'streaming')) === true,
+    maxTokens: readFirst(limit),
+    beams: readFirst(find('beam_width')) ?? 1,
+    promptStart: readStart(readFirstText(find('text_input')) ?? ''),
+    inputIds: ids === undefined ? null : readIntegers(ids),
+    inputLength: readFirst(find('input_lengths')),
+  };
+}
+
 /** Reads a ModelInferResponse. Throws MalformedMessageError. */
-export function readInferAnswer(message: Buffer): InferAnswerFacts {
+export function readInferAnswer(message: Buffer, findCounting: FindCounting): InferAnswerFacts {
   let id = '';
   let isFinal: boolean | null = null;
   const outputs: Tensor[] = [];
@@ -104,27 +126,43 @@ export function readInferAnswer(message: Buffer): InferAnswerFacts {
     else if (field.number === 5) outputs.push(readTensor(sliceValue(message, field)));
     else if (field.number === 6) raw.push(sliceValue(message, field));
   }
-  let usage: ReportedUsage | null = null;
-  for (const tensor of pairContents(outputs, raw)) {
-    if (!TOKEN_OUTPUTS.has(tensor.name)) continue;
-    const counts = readIntegers(tensor);
-    if (counts.length === 0) continue;
-    const sum = counts.reduce((total, count) => total + count, 0);
-    const isInput = tensor.name === 'num_input_tokens';
-    const said = { prompt: isInput ? sum : null, cached: null, completion: isInput ? null : sum, reasoning: null };
-    usage = usage === null ? said : addUsage(usage, said);
-  }
+  const usage = readTensorUsage(pairContents(outputs, raw), findCounting(id));
   return { id, isFinal, isEmpty: outputs.length === 0 && raw.length === 0, usage };
 }
 
+/** TensorRT-LLM counts in INT32, vLLM's backend in UINT32. */
+function readTensorUsage(tensors: readonly FilledTensor[], request: CountingRequest): ReportedUsage | null {
+  const find = (wanted: string): FilledTensor | undefined => tensors.find(({ name }) => name === wanted);
+  const sum = (tensor: FilledTensor | undefined): number | null => {
+    const counts = tensor === undefined ? [] : readIntegers(tensor);
+    return counts.length === 0 ? null : counts.reduce((total, count) => total + count, 0);
+  };
+  const counts = find('num_output_tokens') ?? find('sequence_length');
+  const reply = {
+    inputTokens: sum(find('num_input_tokens')),
+    outputTokens: sum(counts),
+    isTensorrtLlm: counts === undefined ? null : counts.datatype === 'INT32',
+  };
+  return readReplyUsage(request, reply, () => {
+    const ids = find('output_ids');
+    return {
+      text: readFirstText(find('text_output')),
+      outputIds: ids === undefined ? null : readIntegers(ids),
+    };
+  });
+}
+
+/** How the answer to a request counts, by its id. */
+export type FindCounting = (id: string) => CountingRequest;
+
 /** Reads a ModelStreamInferResponse: an error, an answer, or an error with the answer that names its request. */
-export function readStreamAnswer(message: Buffer): StreamAnswerFacts {
+export function readStreamAnswer(message: Buffer, findCounting: FindCounting): StreamAnswerFacts {
   let errorMessage = '';
   let answer: InferAnswerFacts = { id: '', isFinal: null, isEmpty: true, usage: null };
   for (const field of readFields(message)) {
     if (field.wireType !== BYTES) continue;
     if (field.number === 1) errorMessage = readText(message, field);
-    else if (field.number === 2) answer = readInferAnswer(sliceValue(message, field));
+    else if (field.number === 2) answer = readInferAnswer(sliceValue(message, field), findCounting);
   }
   return { ...answer, errorMessage };
 }
@@ -193,6 +231,26 @@ function readIntegers(tensor: FilledTensor): number[] {
       numbers.push(...readNumbers(tensor.contents, field));
   }
   return numbers.filter(isCount);
+}
+
+/** The first truth of a tensor; null without one. */
+function readTruth(tensor: FilledTensor | undefined): boolean | null {
+  if (tensor === undefined) return null;
+  if (tensor.raw !== null) return readRawBools(tensor.raw)[0] ?? null;
+  if (tensor.contents === null) return null;
+  // bool_contents 1.
+  const field = [...readFields(tensor.contents)].find(({ number }) => number === 1);
+  return field === undefined ? null : (readNumbers(tensor.contents, field)[0] ?? 0) !== 0;
+}
+
+/** The first text of a BYTES tensor; null without one. */
+function readFirstText(tensor: FilledTensor | undefined): string | null {
+  if (tensor === undefined) return null;
+  if (tensor.raw !== null) return readRawText(tensor.raw)[0] ?? null;
+  if (tensor.contents === null) return null;
+  // bytes_contents 8.
+  const field = [...readFields(tensor.contents)].find(({ number, wireType }) => number === 8 && wireType === BYTES);
+  return field === undefined ? null : readText(tensor.contents, field);
 }
 
 /** A negative integer reads as one above 2^31 or 2^63: no count either. */

@@ -171,7 +171,7 @@ class UnaryRelay {
       path: INFER_PATH,
       ...sent,
       // Tensors of unknown meaning are measured by time.
-      work: sent.facts.asksTokens ? deployment.work : 'duration',
+      work: sent.facts.countsTokens ? deployment.work : 'duration',
       metadata: createUpstreamMetadata(plane, opened, { upstream, requestId: meter.requestId }),
       deadline: call.getDeadline(),
       mustEndByMs: meter.receivedAtMs + plane.view.config.server.requestTimeoutMs,

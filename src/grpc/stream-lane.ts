@@ -10,8 +10,9 @@ import {
 import type { Deadline } from '@grpc/grpc-js/build/src/deadline.js';
 import type { Outcome } from '#domain/usage-record.ts';
 import type { Lease } from '#gateway/upstream.ts';
+import { PLAIN_COUNTING } from '#gateway/triton-counts.ts';
 import { toHttpStatus } from './grpc-status.ts';
-import { readStreamAnswer, type StreamAnswerFacts } from './kserve-messages.ts';
+import { type FindCounting, readStreamAnswer, type StreamAnswerFacts } from './kserve-messages.ts';
 import { MalformedMessageError } from './protobuf-reader.ts';
 import type { StreamRequest } from './stream-request.ts';
 
@@ -39,6 +40,7 @@ const keep = (bytes: Buffer): Buffer => bytes;
 
 /** The stream to one engine, held by one lease from its first request to its end. */
 export class StreamLane {
+  readonly #findCounting: FindCounting = (id) => this.#findRequest(id)?.counting ?? PLAIN_COUNTING;
   readonly #options: LaneOptions;
   readonly #stream: ClientDuplexStream<Buffer, Buffer>;
   /** In the order in which they were sent. */
@@ -110,7 +112,7 @@ export class StreamLane {
 
   #receive(message: Buffer): void {
     if (this.#isOver) return;
-    const facts = readReply(message);
+    const facts = readReply(message, this.#findCounting);
     const request = this.#findRequest(facts.id);
     request?.observe(facts);
     const isFailed = facts.errorMessage !== '';
@@ -166,9 +168,9 @@ export class StreamLane {
 }
 
 /** A reply that cannot be read passes as it came and ends nothing. */
-function readReply(message: Buffer): StreamAnswerFacts {
+function readReply(message: Buffer, findCounting: FindCounting): StreamAnswerFacts {
   try {
-    return readStreamAnswer(message);
+    return readStreamAnswer(message, findCounting);
   } catch (error) {
     if (!(error instanceof MalformedMessageError)) throw error;
     return { id: '', isFinal: false, isEmpty: false, usage: null, errorMessage: '' };

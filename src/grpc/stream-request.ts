@@ -3,6 +3,7 @@ import type { Permit } from '#tenancy/admission.ts';
 import type { Outcome } from '#domain/usage-record.ts';
 import type { AttemptSpan, RequestMeter } from '#gateway/request-meter.ts';
 import type { ReportedUsage } from '#gateway/read-usage.ts';
+import type { CountingRequest } from '#gateway/triton-counts.ts';
 import type { Upstream } from '#gateway/upstream-pool.ts';
 import { resolveInferTokens } from './infer-work.ts';
 import type { InferRequestFacts, StreamAnswerFacts } from './kserve-messages.ts';
@@ -42,6 +43,11 @@ export class StreamRequest {
   /** The id by which replies name it, `''` for none. */
   get id(): string {
     return this.#options.facts.id;
+  }
+
+  /** How its replies count. */
+  get counting(): CountingRequest {
+    return this.#options.facts.counting;
   }
 
   /** Whether the client itself gets the empty reply at the end. */

@@ -102,7 +102,7 @@ export class UnaryExchange implements Deadline {
       return undefined;
     }
     const tokens = resolveInferTokens({
-      usage: result.answer === null ? null : readUsage(result.answer),
+      usage: result.answer === null ? null : readUsage(result.answer, facts),
       promptTextBytes: facts.promptTextBytes,
       isStream: false,
       work,
@@ -169,9 +169,9 @@ export class UnaryExchange implements Deadline {
 }
 
 /** What an engine's answer says of its tokens; one that is no message says nothing, and reaches the client as it is. */
-function readUsage(answer: Buffer) {
+function readUsage(answer: Buffer, { counting }: InferRequestFacts) {
   try {
-    return readInferAnswer(answer).usage;
+    return readInferAnswer(answer, () => counting).usage;
   } catch (error) {
     if (error instanceof MalformedMessageError) return null;
     throw error;

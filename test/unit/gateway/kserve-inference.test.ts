@@ -249,6 +249,120 @@ test('counts in JSON tensors of an infer answer are read', async () => {
   expect(tokensOf(harness)).toMatchObject({ input: 4, output: 6 });
 });
 
+const PROMPT = 'Tell me something of the sea';
+
+test.each([
+  ['generate', { text_output: `${PROMPT}, it said.` }, {}, 20],
+  ['generate, the prompt left out', { text_output: 'It said.' }, { exclude_input_in_output: true }, 26],
+  ['generate of a model that was asked for no echo', { text_output: 'It said.' }, {}, 26],
+])(
+  '%s is charged what was generated, not the prompt that TensorRT-LLM counts with it',
+  async (_what, answer, body, output) => {
+    const counts = { num_input_tokens: 6, num_output_tokens: 26 };
+    const harness = await start(triton(ENSEMBLE_INPUTS, answerJson({ ...answer, ...counts })));
+    const request = { text_input: PROMPT, max_tokens: 64, ...body };
+    expect(JSON.parse((await send(harness.port, { path: `${PATH}/generate`, body: request })).text)).toEqual(answer);
+    expect(tokensOf(harness)).toMatchObject({ input: 6, output });
+    expect(harness.metering.records).toMatchObject([{ tokenSource: 'reported' }]);
+  },
+);
+
+test('vLLM’s backend repeats the prompt in its text and not in its counts', async () => {
+  const inputs = ['text_input', 'sampling_parameters', 'return_num_input_tokens', 'return_num_output_tokens'];
+  const answer = { text_output: `${PROMPT}, it said.`, num_input_tokens: 6, num_output_tokens: 26 };
+  const harness = await start(triton(inputs, answerJson(answer)));
+  await send(harness.port, { path: `${PATH}/generate`, body: { text_input: PROMPT } });
+  expect(tokensOf(harness)).toMatchObject({ input: 6, output: 26 });
+});
+
+test('a whole reply in a stream is read as one, a reply per step as a step', async () => {
+  const event = { text_output: `${PROMPT}, it said.`, num_input_tokens: 6, num_output_tokens: 26 };
+  const steps = [
+    { ...event, text_output: PROMPT, num_output_tokens: 8 },
+    { ...event, num_output_tokens: 7 },
+  ];
+  for (const [body, events, output] of [
+    [{}, [event], 20],
+    [{ stream: true }, steps, 15],
+  ] as const) {
+    const harness = await start(
+      triton(ENSEMBLE_INPUTS, answerStream(events.map((one) => `data: ${JSON.stringify(one)}\n\n`))),
+    );
+    const request = { text_input: PROMPT, max_tokens: 64, ...body };
+    await send(harness.port, { path: `${PATH}/generate_stream`, body: request });
+    expect(tokensOf(harness)).toMatchObject({ input: 6, output });
+    await harness.close();
+  }
+  running = undefined;
+});
+
+const intTensor = (name: string, data: readonly unknown[]) => ({
+  name,
+  datatype: 'INT32',
+  shape: [1, data.length],
+  data,
+});
+
+test.each([
+  ['with the prompt before it', [5, 6, 7, 40, 41, 42, 43], 4],
+  ['without the prompt', [40, 41, 42, 43], 4],
+])('the C++ model, which takes and gives tokens, is counted by its sequences %s', async (_what, ids, output) => {
+  const outputs = [intTensor('output_ids', ids), intTensor('sequence_length', [ids.length])];
+  const harness = await start(triton(['input_ids', 'request_output_len'], answerJson({ outputs })));
+  const inputs = [
+    intTensor('input_ids', [5, 6, 7]),
+    intTensor('input_lengths', [3]),
+    intTensor('request_output_len', [16]),
+  ];
+  await send(harness.port, { path: `${PATH}/infer`, body: { inputs } });
+  expect(harness.metering.starts[0]).toMatchObject({ work: 'tokens', maxTokens: 16 });
+  expect(harness.metering.records).toMatchObject([{ tokenSource: 'reported', tokens: { input: 3, output } }]);
+  const generate = { input_ids: [5, 6, 7], input_lengths: 3, request_output_len: 16 };
+  harness.engine.answerWith(
+    triton(['input_ids', 'request_output_len'], answerJson({ output_ids: ids, sequence_length: ids.length })),
+  );
+  await send(harness.port, { path: `${PATH}/generate`, body: generate });
+  expect(harness.metering.records[1]).toMatchObject({ tokenSource: 'reported', tokens: { input: 3, output } });
+});
+
+test('tokens in binary tensors are counted as well', async () => {
+  const ints = (...values: number[]) => Buffer.from(Int32Array.from(values).buffer);
+  const raw = (name: string, datatype: string, size: number) => ({
+    name,
+    datatype,
+    shape: [1, size],
+    parameters: { binary_data_size: size },
+  });
+  const answerHeader = JSON.stringify({
+    outputs: [raw('sequence_length', 'INT32', 4), raw('output_ids', 'INT32', 20)],
+  });
+  const answer = Buffer.concat([Buffer.from(answerHeader), ints(5), ints(5, 6, 7, 40, 41)]);
+  const harness = await start(
+    triton([], (res) => {
+      const headers = { 'content-type': 'application/octet-stream', 'content-length': answer.length };
+      res.writeHead(200, { ...headers, 'inference-header-content-length': answerHeader.length });
+      res.end(answer);
+    }),
+  );
+  const header = JSON.stringify({
+    inputs: [
+      raw('input_ids', 'INT32', 12),
+      raw('input_lengths', 'INT32', 4),
+      raw('request_output_len', 'INT32', 4),
+      raw('streaming', 'BOOL', 1),
+    ],
+  });
+  const body = Buffer.concat([Buffer.from(header), ints(5, 6, 7), ints(3), ints(2), Buffer.from([0])]);
+  const headers = {
+    'content-type': 'application/octet-stream',
+    'inference-header-content-length': String(header.length),
+  };
+  await send(harness.port, { path: `${PATH}/infer`, body, headers });
+  expect(sentBodies(harness)[0]?.body.equals(body)).toBe(true);
+  expect(harness.metering.starts[0]).toMatchObject({ work: 'tokens', maxTokens: 2 });
+  expect(harness.metering.records).toMatchObject([{ tokenSource: 'reported', tokens: { input: 3, output: 2 } }]);
+});
+
 test('work: duration is respected on every route', async () => {
   const harness = await start(triton(ENSEMBLE_INPUTS, answerJson({ text_output: 'x' })), { work: 'duration' });
   await send(harness.port, { path: `${PATH}/generate`, body: GENERATE });

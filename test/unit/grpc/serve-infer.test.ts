@@ -66,6 +66,65 @@ test('a call that asks for no counts is measured by time', async () => {
   expect(harness.metering.records[0]).toMatchObject({ tokenSource: 'unknown', tokens: { output: null } });
 });
 
+const int32 = (...values: number[]): Buffer => Buffer.from(Int32Array.from(values).buffer);
+const tensor = (name: string, datatype = 'INT32') => ({ name, datatype });
+
+test.each([
+  ['with the prompt before it', [5, 6, 7, 40, 41, 42], 3],
+  ['without the prompt', [40, 41, 42], 3],
+])('the C++ model, which takes and gives tokens, is counted by its sequences %s', async (_what, ids, output) => {
+  const harness = await start((_call, respond) =>
+    respond(null, {
+      model_name: 'ensemble',
+      outputs: [tensor('output_ids'), tensor('sequence_length')],
+      raw_output_contents: [int32(...ids), int32(ids.length)],
+    }),
+  );
+  await harness.client.call('ModelInfer', {
+    model_name: 'llama-3.1-70b',
+    inputs: [tensor('input_ids'), tensor('input_lengths'), tensor('request_output_len')],
+    raw_input_contents: [int32(5, 6, 7), int32(3), int32(16)],
+  });
+  expect(harness.metering.starts[0]).toMatchObject({ work: 'tokens', maxTokens: 16 });
+  expect(harness.metering.records[0]).toMatchObject({ tokenSource: 'reported', tokens: { input: 3, output } });
+});
+
+test.each([
+  ['counts the prompt with its output', {}, 'INT32', 5],
+  ['was told to leave the prompt out', { exclude_input_in_output: true }, 'INT32', 12],
+  ['streams', { stream: true }, 'INT32', 12],
+  ['is vLLM’s', {}, 'UINT32', 12],
+])('a model that %s is charged what it generated', async (_what, flags, datatype, output) => {
+  const prompt = Buffer.from('Tell me something');
+  const text = Buffer.from('Tell me something of the sea');
+  const length = int32(text.length);
+  const harness = await start((_call, respond) =>
+    respond(null, {
+      model_name: 'ensemble',
+      outputs: [
+        tensor('text_output', 'BYTES'),
+        tensor('num_input_tokens', datatype),
+        tensor('num_output_tokens', datatype),
+      ],
+      raw_output_contents: [Buffer.concat([length, text]), int32(7), int32(12)],
+    }),
+  );
+  const contents = (name: string, datatypeOf: string, given: Record<string, unknown>) => ({
+    ...tensor(name, datatypeOf),
+    contents: given,
+  });
+  await harness.client.call('ModelInfer', {
+    model_name: 'llama-3.1-70b',
+    inputs: [
+      contents('text_input', 'BYTES', { bytes_contents: [prompt] }),
+      contents('max_tokens', 'INT32', { int_contents: [64] }),
+      contents('return_num_output_tokens', 'BOOL', { bool_contents: [true] }),
+      ...Object.entries(flags).map(([name, value]) => contents(name, 'BOOL', { bool_contents: [value] })),
+    ],
+  });
+  expect(harness.metering.records[0]).toMatchObject({ tokenSource: 'reported', tokens: { input: 7, output } });
+});
+
 test.each([
   ['no key', { key: null }, 'llama-3.1-70b', Status.UNAUTHENTICATED, 0],
   ['a wrong key', { key: 'sk-nobody-0123456789' }, 'llama-3.1-70b', Status.UNAUTHENTICATED, 0],

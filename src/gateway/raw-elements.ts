@@ -1,4 +1,4 @@
-// Integers in the raw contents of KServe tensors, over HTTP and gRPC alike.
+// Elements in the raw contents of KServe tensors, over HTTP and gRPC alike: integers, truths, texts.
 
 /** Bytes per element of the integer types that counts come in. */
 const INTEGER_BYTES: Readonly<Record<string, number>> = {
@@ -21,4 +21,16 @@ export function readRawIntegers(raw: Buffer, datatype: string): number[] {
     numbers.push(size === 8 ? Number(raw.readBigUInt64LE(at)) : raw.readUIntLE(at, size));
   }
   return numbers;
+}
+
+/** One byte each. */
+export function readRawBools(raw: Buffer): boolean[] {
+  return [...raw].map((byte) => byte !== 0);
+}
+
+/** The first text, which follows its length in four bytes; none where it is cut off. */
+export function readRawText(raw: Buffer): string[] {
+  if (raw.length < 4) return [];
+  const end = 4 + raw.readUInt32LE(0);
+  return end > raw.length ? [] : [raw.toString('utf8', 4, end)];
 }
