@@ -21,7 +21,7 @@ export interface AnswerEnding {
  * and when it does not end in the middle of an event. An engine's refusal is never whole: `upstream_error` is what the contract calls
  * every answer that is an error, also one that the client brought upon itself. Its status (400, 422, 429, 5xx) is in the record beside it and
  * tells the two apart; `rejected` is kept for what the gateway refused, which no engine saw and which `requests` leaves out
- * (contract §6). Refusals have no known tokens, so they are charged for no more than their time.
+ * (contract §6). A refusal without tokens is charged for no work (work-timeline.ts), so it is a failure that wastes nothing.
  */
 export function isWholeAnswer({ observer, status, isStream, endsWithDone }: AnswerEnding): boolean {
   if (status >= 400 || observer.isFailed) return false;

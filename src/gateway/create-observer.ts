@@ -34,11 +34,12 @@ export function createObserver(headers: IncomingHttpHeaders, options: ExchangeOp
   }
   if (!isEventStream(headers))
     return isJson(headers) ? new JsonObserver({ keepsText: counting !== null }) : new OpaqueObserver();
-  const { promptCount, sequences } = request;
+  const { promptCount, sequences, choices } = request;
   return new StreamObserver({
     shape: route.shape,
     promptCount,
     sequences,
+    choices,
     removal,
     // trtllm-serve alone writes null where it says no usage, and only in completions (upstreams.md §1.4).
     saysNullUsage: upstream.deployment.engine === 'tensorrt-llm' && route.shape === 'completion',

@@ -48,6 +48,8 @@ export interface StreamObserverOptions {
   readonly shape: RouteShape;
   readonly promptCount: number;
   readonly sequences: number;
+  /** Sequences of which the stream says an end. Default: all. */
+  readonly choices?: number | undefined;
   /** What to take out, because the gateway asked for it. */
   readonly removal: UsageRemoval;
   /** Whether the engine writes `"usage":null` where it says none. Default: it leaves usage out. */
@@ -73,7 +75,7 @@ export class StreamObserver implements AnswerObserver {
   isLast = false;
   isFailed = false;
   readonly contentBytes = null;
-  readonly #sequences: number;
+  readonly #choices: number;
   #finishes = 0;
   readonly #reader: EventReader;
   readonly #usage: StreamUsage;
@@ -92,7 +94,7 @@ export class StreamObserver implements AnswerObserver {
     this.#reader = new EventReader(options.shape);
     this.#usage = new StreamUsage(options);
     this.#text = options.keepsText === true ? new StreamText(options.shape) : null;
-    this.#sequences = COUNTED_SHAPES.has(options.shape) ? options.sequences : 1;
+    this.#choices = COUNTED_SHAPES.has(options.shape) ? (options.choices ?? options.sequences) : 1;
     this.#numbersEvents = options.shape === 'response';
     this.#removal = options.removal;
     this.#noUsage = options.saysNullUsage === true ? NULL : null;
@@ -106,7 +108,7 @@ export class StreamObserver implements AnswerObserver {
   }
 
   get isFinished(): boolean {
-    return this.#finishes >= this.#sequences;
+    return this.#finishes >= this.#choices;
   }
 
   get isTorn(): boolean {

@@ -15,6 +15,8 @@ export interface ParsedRequest {
   readonly promptCount: number;
   /** Sequences the engine runs for it: prompts × max(n, best_of). */
   readonly sequences: number;
+  /** Those of them that its answer holds: prompts × n; absent where they are all. */
+  readonly choices?: number;
   /** OpenAI's `user`, or Anthropic's `metadata.user_id`; null without. */
   readonly user: string | null;
   /** UTF-8 bytes of the prompt's text alone, for estimates; token ids count 4 bytes each. */
@@ -33,7 +35,8 @@ export function readRequest(fields: Readonly<Record<string, unknown>>, shape: Ro
     throw new GatewayError('invalid_request', { text: 'The field model must be a string.', param: 'model' });
   }
   const promptCount = countPrompts(shape === 'embedding' ? fields['input'] : fields['prompt']);
-  const candidates = Math.max(readCount(fields['n']) ?? 1, readCount(fields['best_of']) ?? 1);
+  const choices = readCount(fields['n']) ?? 1;
+  const candidates = Math.max(choices, readCount(fields['best_of']) ?? 1);
   return {
     model: model === undefined || model === null || model === '' ? null : model,
     stream: fields['stream'] === true,
@@ -44,6 +47,7 @@ export function readRequest(fields: Readonly<Record<string, unknown>>, shape: Ro
       readCount(fields['max_output_tokens']),
     promptCount,
     sequences: promptCount * candidates,
+    choices: promptCount * choices,
     user: readUser(fields),
     promptTextBytes: measurePromptText(fields),
   };

@@ -162,9 +162,13 @@ describe('what looks cut and is whole', () => {
     const both = `data: ${JSON.stringify({ choices: [0, 1].map((index) => ({ index, finish_reason: 'stop' })) })}\n\n`;
     answerPosts(answerStream([CHAT.content('x'), both]));
     expect((await ask(CHAT, { n: 2 })).complete).toBe(true);
+    // Candidates that are not returned say no end.
+    answerPosts(answerStream([COMPLETIONS.content('x'), finish(0)]));
+    expect((await ask(COMPLETIONS, { n: 1, best_of: 4 })).complete).toBe(true);
     expect(harness.metering.records.map(({ outcome }) => outcome)).toEqual([
       'completed',
       'upstream_error',
+      'completed',
       'completed',
     ]);
   });
