@@ -3,22 +3,17 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { openRaw } from '#test/support/raw-http.ts';
 import { startTestStack } from '#test/support/gateway.ts';
-import { readPercentile } from './watch-process.ts';
+import type { GapSample } from './judge-chunk-gaps.ts';
 
-export interface GapResult {
-  /** Chunks that reached the client in a packet of their own, of all. */
-  readonly separate: number;
+/**
+ * Streams `chunks` events, one every `everyMs`, `rounds` times straight to the client and as often through the gateway. The two take turns,
+ * each going first in every other round, so that what the machine does meanwhile falls on both.
+ */
+export async function runChunkGaps(options: {
   readonly chunks: number;
-  /** Milliseconds by which a gap differs from the engine's. */
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-}
-
-/** Streams `chunks` events, one every `everyMs`, straight and through the gateway. */
-export async function runChunkGaps(options: { readonly chunks: number; readonly everyMs: number }): Promise<{
-  readonly direct: GapResult;
-  readonly through: GapResult;
-}> {
+  readonly everyMs: number;
+  readonly rounds: number;
+}): Promise<{ readonly direct: GapSample; readonly through: GapSample }> {
   const sentAtMs: number[] = [];
   const server = createServer((req, res) => {
     req.resume();
@@ -49,10 +44,19 @@ export async function runChunkGaps(options: { readonly chunks: number; readonly 
   try {
     const key = stack.keys['search'] ?? '';
     const gatewayPort = Number(new URL(stack.gatewayUrl).port);
-    // The first stream warms up what is measured in the second.
-    await readStream(gatewayPort, key, options.chunks);
-    const direct = compare(await readStream(port, key, options.chunks), sentAtMs, options.chunks);
-    const through = compare(await readStream(gatewayPort, key, options.chunks), sentAtMs, options.chunks);
+    const measure = async (sample: OpenSample, at: number): Promise<void> => {
+      const cameAtMs = await readStream(at, key, options.chunks);
+      compare(sample, { cameAtMs, sentAtMs, chunks: options.chunks });
+    };
+    const direct: OpenSample = { differencesMs: [], separate: 0 };
+    const through: OpenSample = { differencesMs: [], separate: 0 };
+    // The first streams of both ways only warm up what the others measure.
+    const warmUp: OpenSample = { differencesMs: [], separate: 0 };
+    for (const at of [gatewayPort, port]) await measure(warmUp, at);
+    for (let round = 0; round < options.rounds; round += 1) {
+      const turns = [() => measure(direct, port), () => measure(through, gatewayPort)];
+      for (const turn of round % 2 === 0 ? turns : turns.toReversed()) await turn();
+    }
     return { direct, through };
   } finally {
     await stack.close();
@@ -79,14 +83,21 @@ async function readStream(port: number, key: string, chunks: number): Promise<nu
   return cameAtMs;
 }
 
-function compare(cameAtMs: readonly number[], sentAtMs: readonly number[], chunks: number): GapResult {
-  const differences: number[] = [];
-  let separate = 1;
+interface OpenSample {
+  readonly differencesMs: number[];
+  separate: number;
+}
+
+/** Adds a stream's gaps to a sample. */
+function compare(
+  sample: OpenSample,
+  stream: { readonly cameAtMs: readonly number[]; readonly sentAtMs: readonly number[]; readonly chunks: number },
+): void {
+  const { cameAtMs, sentAtMs, chunks } = stream;
   for (let index = 1; index < chunks; index += 1) {
     const came = (cameAtMs[index] ?? 0) - (cameAtMs[index - 1] ?? 0);
     const sent = (sentAtMs[index] ?? 0) - (sentAtMs[index - 1] ?? 0);
-    if (came > 0) separate += 1;
-    differences.push(Math.abs(came - sent));
+    if (came > 0) sample.separate += 1;
+    sample.differencesMs.push(Math.abs(came - sent));
   }
-  return { separate, chunks, p50Ms: readPercentile(differences, 0.5), p99Ms: readPercentile(differences, 0.99) };
 }
