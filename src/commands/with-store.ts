@@ -34,6 +34,7 @@ export async function withStore(
     prefix: config.store.prefix,
     timeoutMs: Math.max(config.store.timeoutMs, STORE_TIMEOUT_MS),
     retention: config.retention,
+    tls: config.store.tls,
     log: silentLog,
   });
   try {

@@ -1,6 +1,6 @@
 // The shape of a loaded configuration: what every other folder may import, as types only.
 // Reading, checking and defaulting live in load-config.ts, the YAML side of each section in schema-*.ts.
-import type { UpstreamConfig } from './upstream-config.ts';
+import type { UpstreamConfig, UpstreamTlsConfig } from './upstream-config.ts';
 
 export type { UpstreamConfig, UpstreamTlsConfig } from './upstream-config.ts';
 
@@ -74,6 +74,8 @@ export interface StoreConfig {
   readonly prefix: string;
   /** Time limit of one store call on the request path. */
   readonly timeoutMs: number;
+  /** For `rediss…` URLs; absent: the system's authorities, no client certificate. */
+  readonly tls?: UpstreamTlsConfig;
   readonly onStoreDown: 'admit' | 'block';
 }
 

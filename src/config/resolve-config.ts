@@ -1,7 +1,7 @@
 // From the schema's output to the Config that the gateway runs on, all sections together. File and variables are
 // load-config.ts's, each kind of entry has its own resolve-*.ts.
 import { checkDeployments, checkPlanes, checkTeams, checkTenancy } from './check-config.ts';
-import type { Config, DeploymentConfig, ServerConfig, TeamConfig } from './config.ts';
+import type { Config, DeploymentConfig, ServerConfig, StoreConfig, TeamConfig } from './config.ts';
 import type { ProblemList } from './problem.ts';
 import { resolveDeployment } from './resolve-deployments.ts';
 import { resolvePrices } from './resolve-prices.ts';
@@ -43,7 +43,7 @@ export function resolveConfig(input: SchemaOutput, findings: ProblemList, nowMs:
   if (server !== undefined && input.admin !== undefined) {
     checkPlanes({ server, admin: input.admin, grpc: input.grpc }, findings);
   }
-  const sections = resolveSections(input);
+  const sections = resolveSections(input, findings);
   if (findings.problems.length > 0) return undefined;
   if (server === undefined || tenancy === undefined || sections === undefined || input.admin === undefined)
     return undefined;
@@ -77,14 +77,22 @@ function resolveServer({ server }: SchemaOutput, findings: ProblemList): ServerC
   };
 }
 
-function resolveSections(input: SchemaOutput): Sections | undefined {
+function resolveStore(store: NonNullable<SchemaOutput['store']>, findings: ProblemList): StoreConfig {
+  const { timeout: timeoutMs, tls, ...same } = store;
+  if (tls === undefined || Object.values(tls).every((value) => value === '')) return { ...same, timeoutMs };
+  if (!store.url.startsWith('rediss')) findings.add(['store', 'tls'], 'tls needs a URL that begins with rediss');
+  if ((tls.cert === '') !== (tls.key === ''))
+    findings.add(['store', 'tls'], 'cert and key are given together or not at all');
+  return { ...same, timeoutMs, tls };
+}
+
+function resolveSections(input: SchemaOutput, findings: ProblemList): Sections | undefined {
   const { store, journal, settlement, retention, logging, privacy, finance, watch } = input;
   if (store === undefined || journal === undefined || settlement === undefined || retention === undefined)
     return undefined;
   if (logging === undefined || privacy === undefined || finance === undefined || watch === undefined) return undefined;
-  const { timeout: timeoutMs, ...storeRest } = store;
   return {
-    store: { ...storeRest, timeoutMs },
+    store: resolveStore(store, findings),
     journal: { dir: journal.dir, fsync: journal.fsync, retentionMs: journal.retention, maxBytes: journal.maxBytes },
     settlement: { horizonMs: settlement.horizon, silenceMs: settlement.silence },
     retention: { recordsMs: retention.records, rollupsMs: retention.rollups, archive: retention.archive },

@@ -2,7 +2,7 @@
 // (names, pools, the price in force) stands in resolve-deployments.ts and check-config.ts.
 import { z } from 'zod';
 import type { EngineName } from './config.ts';
-import { TIMER_MAX_MS } from './schema-gateway.ts';
+import { clientTls, TIMER_MAX_MS } from './schema-gateway.ts';
 import { decimal, dollars, duration, flag, gpuMillionths, integer, oneOf, secret, text } from './schema-leaf.ts';
 import { list, mapping, section, sectionWithDefaults } from './schema-section.ts';
 
@@ -52,14 +52,6 @@ const headers = mapping(
   secret({ pattern: /^[\t\x20-\x7e\x80-\xff]*$/, expected: 'a header value without line breaks' }),
 );
 
-/** `ca`, `cert` and `key`: PEM text, or the path of a PEM file. */
-const upstreamTls = section({
-  ca: secret().default(''),
-  cert: secret().default(''),
-  key: secret().default(''),
-  serverName: text().default(''),
-});
-
 const PROXY_EXPECTED = 'env, or the URL of an HTTP proxy such as http://proxy:3128';
 
 const upstream = section({
@@ -69,7 +61,7 @@ const upstream = section({
   replicas: integer(1, 10_000).default(1),
   apiKey: secret({ pattern: /^[\x21-\x7e]*$/, expected: 'a key without spaces or control characters' }).default(''),
   headers: headers.default({}),
-  tls: upstreamTls.optional(),
+  tls: clientTls.optional(),
   proxy: secret({ pattern: /^\S*$/, expected: PROXY_EXPECTED }).default(''),
   weight: decimal(0.000_001, 1_000_000, 'shares').optional(),
   maxInFlight: integer(1, 1_000_000).optional(),

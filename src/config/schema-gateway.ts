@@ -59,6 +59,14 @@ export const adminSchema = sectionWithDefaults({
   metricsToken: token().default(''),
 });
 
+/** Of a connection that the gateway makes. `ca`, `cert` and `key`: PEM text, or the path of a PEM file. */
+export const clientTls = section({
+  ca: secret().default(''),
+  cert: secret().default(''),
+  key: secret().default(''),
+  serverName: text().default(''),
+});
+
 const STORE_URL = /^(?:sqlite:.+|rediss?(?:\+(?:cluster|sentinel))?:\/\/.+)$/;
 
 export const storeSchema = sectionWithDefaults({
@@ -69,6 +77,7 @@ export const storeSchema = sectionWithDefaults({
   }).default('sqlite:data/inferometer.db'),
   prefix: text({ pattern: /^[\w.:-]{1,64}$/, expected: '1 to 64 letters, digits or . _ : -' }).default('inferometer'),
   timeout: duration({ minMs: 1, maxMs: 60 * SECOND_MS }).default(50),
+  tls: clientTls.optional(),
   onStoreDown: oneOf(['admit', 'block']).default('admit'),
 });
 

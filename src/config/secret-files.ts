@@ -20,6 +20,7 @@ const PLACES: readonly {
   { at: ['server', 'tls'], keys: ['cert', 'key'], pem: true },
   { at: ['admin'], keys: ['token', 'metricsToken'] },
   { at: ['store'], keys: ['url'] },
+  { at: ['store', 'tls'], keys: ['ca', 'cert', 'key'], pem: true },
   { at: ['deployments', '*', 'upstreams', '*'], keys: ['apiKey', 'proxy'] },
   { at: ['deployments', '*', 'upstreams', '*', 'headers'], keys: 'all' },
   { at: ['deployments', '*', 'upstreams', '*', 'tls'], keys: ['ca', 'cert', 'key'], pem: true },

@@ -15,7 +15,7 @@ import { RedisLedgerReader } from './redis/redis-ledger-reader.ts';
 import { RedisRestorer } from './redis/redis-restorer.ts';
 import { RedisSettlementStore } from './redis/redis-settlement-store.ts';
 import { SqliteStore } from './sqlite/sqlite-store.ts';
-import type { StoreRetention } from './store-options.ts';
+import type { StoreRetention, StoreTls } from './store-options.ts';
 
 /** Settlement is off the request path: a limit meant for admission would only make it repeat calls that were applied. */
 const SETTLEMENT_TIMEOUT_MIN_MS = 1000;
@@ -28,6 +28,8 @@ export interface OpenStoreOptions {
   readonly prefix: string;
   /** `store.timeout`: the limit of a call on the request path. Settlement gets at least 1 s, reports at least 10 s. */
   readonly timeoutMs: number;
+  /** For `rediss…` URLs; default: the system's authorities, no client certificate. */
+  readonly tls?: StoreTls | undefined;
   readonly retention: StoreRetention;
   readonly log: Log;
 }
@@ -69,7 +71,7 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
       'store.url must start with sqlite:, redis:// or rediss:// (or their +sentinel, +cluster forms)',
     );
   }
-  const connection = new RedisConnection({ ...shared, address });
+  const connection = new RedisConnection({ ...shared, address, tls: options.tls });
   return {
     settlement: new RedisSettlementStore(connection),
     books: new RedisBooksReader(connection),

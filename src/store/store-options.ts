@@ -11,6 +11,14 @@ export interface StoreRetention {
   readonly rollupsMs: number;
 }
 
+/** PEM texts; `''` leaves one out. `serverName` is what the server's certificate must name, where that is not the host of the URL. */
+export interface StoreTls {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+  readonly serverName: string;
+}
+
 export interface StoreOptions {
   /** Starts every Redis key; a SQLite file is one store and ignores it. */
   readonly prefix: string;

@@ -4,38 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { expect, test } from 'vitest';
-import { silentLog } from '#domain/log.ts';
-import { openStore } from '#store/open-store.ts';
 import { startRedis } from '#test/support/redis-server.ts';
-import { claimOf, freezeOf, JournalAuthor, recordAt } from './settlement-messages.ts';
-
-const DAY_MS = 86_400_000;
-
-/** One share from freeze to report. */
-async function settleOnce(url: string): Promise<void> {
-  const retention = { recordsMs: 35 * DAY_MS, rollupsMs: 400 * DAY_MS };
-  const { settlement, books } = openStore({ url, prefix: 'shape', timeoutMs: 5000, retention, log: silentLog });
-  try {
-    const author = new JournalAuthor((await settlement.open()).epoch);
-    const joined = await settlement.join(author);
-    const at = joined.frontier ?? 0;
-    const commit = freezeOf(await settlement.readFreezeInput(), at + 1, { [author.journal]: 77n });
-    expect(await settlement.commitFreeze(commit)).toBe('committed');
-    const seen = await settlement.sync(author.next({ sealedThrough: at }));
-    const claim = claimOf(seen, { records: [recordAt(joined.nowMs)] });
-    expect(await settlement.sync(author.next({ sealedThrough: at, claim }))).toMatchObject({ claimApplied: true });
-    const month = new Date(at * 1000);
-    const from = Date.UTC(month.getUTCFullYear(), month.getUTCMonth(), 1) / 1000;
-    const cells = await books.readRollups({ from, to: at + 1 }, 'month');
-    expect(cells.map(({ metrics }) => metrics.costNanoUsd)).toEqual([77n]);
-    expect((await books.readBooks({ from, to: at + 3600 })).map(({ metrics }) => metrics.claimedNanoUsd)).toEqual([
-      77n,
-    ]);
-    expect((await books.readRecords({ limit: 5 })).records).toHaveLength(1);
-  } finally {
-    await settlement.close();
-  }
-}
+import { settleOnce } from './settle-once.ts';
 
 test('every script and report runs on a cluster, whose keys are all in one slot', async () => {
   const server = await startRedis(['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1']);

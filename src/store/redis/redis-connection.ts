@@ -1,14 +1,17 @@
 // One connection to Redis (server, sentinels or cluster) with a hard time limit on every call. No key, no protocol of ours.
+import type { ConnectionOptions } from 'node:tls';
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
 import { StoreUnavailableError } from '#domain/settlement-store.ts';
 import { limitTime } from '../limit-time.ts';
-import type { StoreOptions } from '../store-options.ts';
+import type { StoreOptions, StoreTls } from '../store-options.ts';
 import { RedisKeys } from './keys.ts';
 import type { RedisAddress } from './redis-url.ts';
 import { loadScript, SCRIPTS, type ScriptName } from './scripts.ts';
 
 export interface RedisConnectionOptions extends StoreOptions {
   readonly address: RedisAddress;
+  /** Used where the address says TLS. */
+  readonly tls?: StoreTls | undefined;
 }
 
 /** The first connection may take this long, TLS and name resolution included. */
@@ -16,6 +19,8 @@ const OPEN_TIMEOUT_MS = 5000;
 /** After so many calls without an answer the connection is taken for dead and made anew; nothing piles up behind it. */
 const TIMEOUTS_BEFORE_RECONNECT = 3;
 const RECONNECT_DELAY_MAX_MS = 1000;
+/** How Redis begins to refuse a write to a replica. */
+const REPLICA = 'READONLY';
 
 type ScriptCall = (keyCount: number, ...values: (string | Buffer)[]) => Promise<unknown>;
 
@@ -28,6 +33,7 @@ export class RedisConnection {
   #client: Redis | Cluster | null = null;
   #timeoutsInRow = 0;
   #isFailing = false;
+  #isReplica = false;
 
   constructor(options: RedisConnectionOptions) {
     this.options = options;
@@ -71,15 +77,16 @@ export class RedisConnection {
     try {
       const value = await limitTime(work(client), limitMs, name);
       this.#timeoutsInRow = 0;
+      this.#isReplica = false;
       return value;
     } catch (err) {
       if (err instanceof StoreUnavailableError) {
         this.#countTimeout(client);
         throw err;
       }
-      throw new StoreUnavailableError(`Redis refused ${name}: ${err instanceof Error ? err.message : String(err)}`, {
-        cause: err,
-      });
+      const reason = err instanceof Error ? err.message : String(err);
+      if (reason.startsWith(REPLICA)) this.#leaveReplica(client);
+      throw new StoreUnavailableError(`Redis refused ${name}: ${reason}`, { cause: err });
     }
   }
 
@@ -101,6 +108,17 @@ export class RedisConnection {
     this.#timeoutsInRow = 0;
     // What was sent may yet be applied: every call here may be repeated.
     client.disconnect(true);
+  }
+
+  /** A master that became a replica, or a replica in the URL: the name, or the sentinels, may lead to the master by now. */
+  #leaveReplica(client: Redis | Cluster): void {
+    if (!this.#isReplica)
+      this.options.log.error(
+        {},
+        'Redis is a read-only replica: store.url has to lead to the master, or to its sentinels',
+      );
+    this.#isReplica = true;
+    if (client instanceof Redis) client.disconnect(true);
   }
 
   #createClient(): Redis | Cluster {
@@ -128,7 +146,8 @@ export class RedisConnection {
   }
 }
 
-function createClient({ address, timeoutMs, readTimeoutMs }: RedisConnectionOptions): Redis | Cluster {
+function createClient({ address, tls, timeoutMs, readTimeoutMs }: RedisConnectionOptions): Redis | Cluster {
+  const tlsOptions = readTls(tls);
   const shared = {
     lazyConnect: true,
     enableOfflineQueue: false,
@@ -141,7 +160,7 @@ function createClient({ address, timeoutMs, readTimeoutMs }: RedisConnectionOpti
     retryStrategy: (times: number) => Math.min(50 * times, RECONNECT_DELAY_MAX_MS),
     ...(address.username === null ? {} : { username: address.username }),
     ...(address.password === null ? {} : { password: address.password }),
-    ...(address.tls ? { tls: {} } : {}),
+    ...(address.tls ? { tls: tlsOptions } : {}),
   } as const satisfies RedisOptions;
   const hosts = address.hosts.map(({ host, port }) => ({ host, port }));
   if (address.kind === 'cluster') {
@@ -149,8 +168,17 @@ function createClient({ address, timeoutMs, readTimeoutMs }: RedisConnectionOpti
     return new Cluster(hosts, { lazyConnect, enableOfflineQueue, clusterRetryStrategy: retryStrategy, redisOptions });
   }
   if (address.kind === 'sentinel') {
-    const tls = address.tls ? { enableTLSForSentinelMode: true, sentinelTLS: {} } : {};
-    return new Redis({ ...shared, ...tls, sentinels: hosts, name: address.master ?? '', db: address.db });
+    const sentinelTls = address.tls ? { enableTLSForSentinelMode: true, sentinelTLS: tlsOptions } : {};
+    return new Redis({ ...shared, ...sentinelTls, sentinels: hosts, name: address.master ?? '', db: address.db });
   }
   return new Redis({ ...shared, ...hosts[0], db: address.db });
+}
+
+function readTls(tls: StoreTls | undefined): ConnectionOptions {
+  const { ca = '', cert = '', key = '', serverName = '' } = tls ?? {};
+  return {
+    ...(ca === '' ? {} : { ca }),
+    ...(cert === '' ? {} : { cert, key }),
+    ...(serverName === '' ? {} : { servername: serverName }),
+  };
 }
