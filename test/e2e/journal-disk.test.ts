@@ -6,6 +6,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { startTestStack, type TestStack, until } from '#test/support/gateway.ts';
 import { runCli } from '#test/support/run-cli.ts';
 import { createSmallDisk, type SmallDisk } from '#test/support/small-disk.ts';
+import { askWhole, expectWholeBooks } from '#test/support/whole-books.ts';
 
 let stack: TestStack | undefined;
 let disk: SmallDisk | undefined;
@@ -15,22 +16,6 @@ afterEach(async () => {
   stack = undefined;
   disk = undefined;
 });
-
-async function ask(running: TestStack, max_tokens = 5): Promise<string> {
-  const response = await fetch(`${running.gatewayUrl}/v1/chat/completions`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${running.keys['search']}`, 'content-type': 'application/json' },
-    body: JSON.stringify({
-      model: 'llama-3.1-8b',
-      messages: [{ role: 'user', content: 'hello' }],
-      max_tokens,
-      ignore_eos: true,
-    }),
-  });
-  expect(response.status).toBe(200);
-  await response.text();
-  return response.headers.get('x-inferometer-request-id') ?? '';
-}
 
 async function readGauge(running: TestStack, name: string): Promise<number> {
   const text = await (await fetch(`${running.adminUrl}/metrics`)).text();
@@ -43,39 +28,22 @@ async function readReady(url: string): Promise<{ status: number; journal: unknow
   return { status: response.status, journal: checks.journal };
 }
 
-interface Records {
-  requests: { requestId: string; outcome: string; settled: boolean }[];
-}
 interface Report {
   settledThrough: string | null;
-  rows: { requests: number }[];
   totals: { differenceNanoUsd: string };
-}
-
-async function expectBooksWhole(running: TestStack, ids: readonly string[]): Promise<void> {
-  await until('every record is settled', async () => {
-    const { requests } = await running.admin<Records>('/api/requests?limit=1000');
-    return requests.length >= ids.length && requests.every(({ settled }) => settled);
-  });
-  const { requests } = await running.admin<Records>('/api/requests?limit=1000');
-  expect(requests.map(({ requestId }) => requestId).sort()).toEqual(ids.toSorted());
-  expect(new Set(requests.map(({ outcome }) => outcome))).toEqual(new Set(['completed']));
-  const report = await running.admin<Report>('/api/reports/chargeback?groupBy=team');
-  expect(report.totals.differenceNanoUsd).toBe('0');
-  expect(report.rows[0]?.requests).toBe(ids.length);
 }
 
 describe('the disk of the journal', () => {
   it('full: requests go on, not ready, at risk, windows still settle; with room again everything is journaled, and a kill loses and doubles nothing', async () => {
     disk = createSmallDisk(512 * 1024);
     stack = await startTestStack({ config: { journal: { dir: disk.dir }, settlement: { horizon: '1s' } } });
-    const ids = [await ask(stack)];
+    const ids = [await askWhole(stack)];
     await until('it settled', async () => (await readGauge(stack as TestStack, 'inferometer_journal_pending')) === 0);
     expect(await readGauge(stack, 'inferometer_journal_lines_at_risk')).toBe(0);
 
     disk.fill(stack.gateway().pid);
     const filledAtMs = Date.now();
-    for (let i = 0; i < 5; i += 1) ids.push(await ask(stack));
+    for (let i = 0; i < 5; i += 1) ids.push(await askWhole(stack));
     expect(await readGauge(stack, 'inferometer_journal_lines_at_risk')).toBeGreaterThanOrEqual(5);
     for (const url of [stack.gatewayUrl, stack.adminUrl]) {
       expect(await readReady(url)).toEqual({ status: 503, journal: 'not writable' });
@@ -92,11 +60,11 @@ describe('the disk of the journal', () => {
       async () => (await readGauge(running, 'inferometer_journal_lines_at_risk')) === 0,
     );
     await until('it is ready', async () => (await readReady(running.adminUrl)).status === 200);
-    ids.push(await ask(stack));
+    ids.push(await askWhole(stack));
     process.kill(stack.gateway().pid, 'SIGKILL');
     await stack.gateway().end(1000);
     await stack.restart();
-    await expectBooksWhole(stack, ids);
+    await expectWholeBooks(stack, ids);
     expect((await runCli(['ledger', 'verify', '--config', stack.configPath])).code).toBe(0);
   });
 
@@ -104,7 +72,7 @@ describe('the disk of the journal', () => {
     disk = createSmallDisk(512 * 1024);
     stack = await startTestStack({ config: { journal: { dir: disk.dir }, settlement: { horizon: '1s' } } });
     disk.fill(stack.gateway().pid);
-    await ask(stack);
+    await askWhole(stack);
     expect(await stack.gateway().end(20_000)).toBe(1);
     disk.empty(process.pid);
     await stack.restart();
