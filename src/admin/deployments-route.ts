@@ -84,9 +84,10 @@ function toProfileJson(deployment: DeploymentConfig, { profiles, facts, nowMs }:
   return {
     source: known.source,
     fitError: known.fitError ?? inForce?.profileFitError ?? null,
-    samples: known.samples ?? null,
-    drift: known.drift === undefined || known.drift === null ? null : Number(known.drift.toFixed(4)),
-    driftAlarm: inForce?.profileDrift !== undefined,
+    ...((known.samples ?? null) === null ? {} : { samples: known.samples }),
+    // Real ÷ modelled time − 1, once enough was seen; the alarm is on where it has been beyond 0.15 for a while.
+    ...((known.drift ?? null) === null ? {} : { drift: Number(known.drift?.toFixed(4)) }),
+    ...(inForce?.profileDrift === undefined ? {} : { driftAlarm: true }),
     ...known.profile,
   };
 }

@@ -290,6 +290,14 @@ export interface FinanceConfig {
   readonly billingAccountName: string;
   readonly invoiceIssuer: string;
   readonly providerName: string;
+  /** The load that the standard basis of reports is worked out for; absent: that of standard-rates.ts. */
+  readonly plannedLoad?:
+    | {
+        /** Sequences in the batch, at least 1. */
+        readonly concurrency: number;
+        readonly contextTokens: number;
+      }
+    | undefined;
 }
 
 /** The whole configuration: frozen, plain data, comparable by structure. Contains secrets: never log it. */

@@ -118,6 +118,10 @@ export const financeSchema = sectionWithDefaults({
   billingAccountName: text().default(''),
   invoiceIssuer: text().default(''),
   providerName: text().default(''),
+  plannedLoad: section({
+    concurrency: integer(1, 100_000).default(32),
+    contextTokens: integer(0, 10_000_000).default(2000),
+  }).optional(),
 });
 
 export const watchSchema = flag().default(false);

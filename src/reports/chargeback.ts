@@ -1,6 +1,6 @@
 // The chargeback report of a period, computed from what the books hold (contract §6). Pure: reading is read-report.ts's, text render-*.ts's.
 import type { Period } from '#domain/books.ts';
-import type { Config } from '#config/config.ts';
+import type { Config, FinanceConfig } from '#config/config.ts';
 import type { DimensionContext, Dimension } from './dimensions.ts';
 import { shareIdle } from './idle-policy.ts';
 import type { ReportSource } from './read-report.ts';
@@ -11,17 +11,20 @@ import { hashPrices, isPooled, sumPools } from './report-pools.ts';
 import { sumRows } from './report-rows.ts';
 import type { RowSource } from './report-rows.ts';
 import { dayOf } from './time-zone.ts';
-import type { ChargebackReport, IdlePolicy, ReportPool, ReportRow, ReportTotals } from './report-shape.ts';
+import { applyRates, computeRateCard, DEFAULT_PLANNED_LOAD, sumVariance } from './standard-rates.ts';
+import type { Basis, ChargebackReport, IdlePolicy, ReportPool, ReportRow, ReportTotals } from './report-shape.ts';
 import { computeSavings } from './savings.ts';
 
 export interface ChargebackRequest {
   readonly period: ReportPeriod;
   readonly groupBy: readonly Dimension[];
   readonly idlePolicy: IdlePolicy;
+  /** Default actual. */
+  readonly basis?: Basis;
   /** Only this team's rows; null for all. Its shares and cents are those of the whole report. */
   readonly team: string | null;
   readonly source: ReportSource;
-  readonly config: Pick<Config, 'teams' | 'deployments'>;
+  readonly config: Pick<Config, 'teams' | 'deployments'> & { readonly finance?: Pick<FinanceConfig, 'plannedLoad'> };
   readonly nowMs: number;
 }
 
@@ -33,12 +36,14 @@ export function computeChargeback(request: ChargebackRequest): ChargebackReport 
   const { period, groupBy, idlePolicy, team, source, config } = request;
   const hours = { from: period.from, to: ceilHour(period.to) };
   const shares = shareIdle({ policy: idlePolicy, cells: source.cells, books: source.books, ...config });
+  const { sources, standard } = priceSources(request, hours);
   const rows = sumRows({
     groupBy,
     context: createContext(period, config),
-    sources: readSources(request, hours),
+    sources,
     idleShares: shares,
     idleShared: idlePolicy !== 'separate',
+    varianceNanoUsd: standard?.varianceNanoUsd ?? 0n,
   });
   const pooled = new Set(config.deployments.filter(isPooled).map(({ name }) => name));
   const pools = sumPools(source.books, source.facts, { ...hours, pooled });
@@ -49,6 +54,8 @@ export function computeChargeback(request: ChargebackRequest): ChargebackReport 
     to: period.to,
     timezone: period.timezone.name,
     idlePolicy,
+    basis: request.basis ?? 'actual',
+    standard,
     groupBy,
     team,
     generatedAt: Math.floor(request.nowMs / 1000),
@@ -77,6 +84,20 @@ function noteDrift({ deployment, profileDrift = null }: ReportPool): readonly st
   return [
     `The engine of ${deployment} ran ${percent} % ${way} than its profile says for a part of the period: calibrate it again, charges between its users may be off.`,
   ];
+}
+
+/** Row sources on the basis asked for, and what the standard one rests on. */
+function priceSources(
+  request: ChargebackRequest,
+  hours: Period,
+): { readonly sources: readonly RowSource[]; readonly standard: ChargebackReport['standard'] } {
+  const actual = readSources(request, hours);
+  if (request.basis !== 'standard') return { sources: actual, standard: null };
+  const { config, source } = request;
+  const load = config.finance?.plannedLoad ?? DEFAULT_PLANNED_LOAD;
+  const rates = computeRateCard(source.facts, hours, { load, deployments: config.deployments });
+  const sources = applyRates(actual, rates);
+  return { sources, standard: { load, rates, varianceNanoUsd: sumVariance(actual, sources) } };
 }
 
 function readSources({ source, groupBy, period }: ChargebackRequest, hours: Period): readonly RowSource[] {

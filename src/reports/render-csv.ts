@@ -19,7 +19,7 @@ const FIGURE_COLUMNS = [
 ] as const;
 
 /**
- * Lines end in CRLF. `line` is `usage`, `idle` (what the policy gave to nobody, where it arose), `unmetered`, or `pending` (charged but in
+ * Lines end in CRLF. `line` is `usage`, `variance` (the standard basis: actual − standard), `idle` (what the policy gave to nobody, where it arose), `unmetered`, or `pending` (charged but in
  * no row yet; only where there is any). With a team filter only that team's usage lines: the bill is not theirs.
  */
 export function renderCsv(report: ChargebackReport): string {
@@ -33,7 +33,7 @@ export function renderCsv(report: ChargebackReport): string {
 
 function toUsageLine({ dimensions, metrics, ...row }: ReportRow, { groupBy }: ChargebackReport): string[] {
   return [
-    'usage',
+    row.isVariance === true ? 'variance' : 'usage',
     ...groupBy.map((name) => dimensions[name] ?? ''),
     String(metrics.requests),
     String(metrics.failedRequests),

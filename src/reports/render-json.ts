@@ -18,7 +18,7 @@ export function toReportJson(report: ChargebackReport): Readonly<Record<string, 
     to: formatSecond(report.to),
     timezone: report.timezone,
     currency: 'USD',
-    basis: 'actual',
+    basis: report.basis,
     idlePolicy: report.idlePolicy,
     groupBy: report.groupBy,
     ...(report.team === null ? {} : { team: report.team }),
@@ -31,6 +31,7 @@ export function toReportJson(report: ChargebackReport): Readonly<Record<string, 
     ledgerHash: report.ledgerHash,
     ...(report.notes.length === 0 ? {} : { notes: report.notes }),
     rows: report.rows.map(toRowJson),
+    ...(report.standard === null ? {} : { rateCard: toRateCardJson(report.standard) }),
     pools: report.pools.map(toPoolJson),
     savings: report.savings.map(toSavingJson),
     corrections: [],
@@ -40,10 +41,30 @@ export function toReportJson(report: ChargebackReport): Readonly<Record<string, 
       idleNanoUsd: String(totals.idleNanoUsd),
       unmeteredNanoUsd: String(totals.unmeteredNanoUsd),
       pendingNanoUsd: String(totals.pendingNanoUsd),
+      ...(report.standard === null ? {} : { varianceNanoUsd: String(report.standard.varianceNanoUsd) }),
       unsharedNanoUsd: String(totals.unsharedNanoUsd),
       ...(report.team === null ? {} : { otherTeamsNanoUsd: String(totals.otherTeamsNanoUsd) }),
       differenceNanoUsd: String(totals.differenceNanoUsd),
     },
+  };
+}
+
+/** The published prices, and the load and profile they were worked out from. */
+function toRateCardJson({ load, rates }: NonNullable<ChargebackReport['standard']>): Readonly<Record<string, unknown>> {
+  return {
+    plannedLoad: load,
+    rates: rates.map(({ model, deployment, profileSource, price, ...rate }) => ({
+      model,
+      deployment,
+      usdPerMillionTokens: {
+        input: formatUsd(rate.input),
+        cachedInput: formatUsd(rate.cachedInput),
+        output: formatUsd(rate.output),
+      },
+      profileSource,
+      usdPerGpuHour: formatUsdShortest(BigInt(price.nanoUsdPerGpuHour)),
+      price: price.name,
+    })),
   };
 }
 

@@ -18,9 +18,13 @@ export function renderTable(report: ChargebackReport, options: TableOptions): st
   const period = `${formatSecond(report.from)} to ${formatSecond(report.to)} (${report.timezone})`;
   const who = report.team === null ? '' : `, team ${clean(report.team)}`;
   const parts = [
-    paint('bold', `Chargeback ${period}${who}, idle ${report.idlePolicy}`),
+    paint(
+      'bold',
+      `Chargeback ${period}${who}, idle ${report.idlePolicy}${report.basis === 'standard' ? ', standard prices' : ''}`,
+    ),
     renderRows(report, options),
     renderBill(report, options),
+    ...renderRateCard(report.standard),
     ...report.savings.map(renderSaving),
     renderDifference(report, paint),
     renderSettled(report, paint),
@@ -144,6 +148,19 @@ function renderBill({ pools, totals }: ChargebackReport, options: TableOptions):
   ];
   const unshared = `Idle given to nobody: $${formatFine(totals.unsharedNanoUsd)} of $${formatFine(totals.idleNanoUsd)}.`;
   return `${drawTable(columns, pools, options)}\n${unshared}`;
+}
+
+function renderRateCard(standard: ChargebackReport['standard']): readonly string[] {
+  if (standard === null) return [];
+  const { load, rates, varianceNanoUsd } = standard;
+  const perMillion = (nanoUsd: bigint): string => `$${formatPrice(nanoUsd)}`;
+  return [
+    `Standard prices at ${load.concurrency} sequences of ${load.contextTokens} tokens side by side; what the period really cost differs by $${formatFine(varianceNanoUsd)}, the line (variance).`,
+    ...rates.map(
+      ({ model, deployment, input, output, profileSource }) =>
+        `  ${clean(model)} on ${clean(deployment)}: ${perMillion(input)} per 1M in, ${perMillion(output)} per 1M out (${profileSource} profile)`,
+    ),
+  ];
 }
 
 function renderSaving({ model, baseline, ...saving }: ChargebackReport['savings'][number]): string {

@@ -5,7 +5,7 @@ import { parseIdlePolicy } from './idle-policy.ts';
 import { ReportParameterError } from './report-error.ts';
 import { parsePeriod } from './report-period.ts';
 import type { PeriodRequest, ReportPeriod } from './report-period.ts';
-import type { IdlePolicy } from './report-shape.ts';
+import type { Basis, IdlePolicy } from './report-shape.ts';
 
 export interface ReportArguments extends PeriodRequest {
   readonly groupBy?: string | undefined;
@@ -22,13 +22,14 @@ export interface ReportRequest {
   readonly groupBy: readonly Dimension[];
   readonly team: string | null;
   readonly idlePolicy: IdlePolicy;
+  readonly basis: Basis;
   readonly format: ReportFormat;
 }
 
 /** Throws a ReportParameterError naming the first parameter that cannot be used. */
 export function parseReportRequest(args: ReportArguments, nowMs: number): ReportRequest {
-  checkBasis(args.basis ?? 'actual');
   return {
+    basis: parseBasis(args.basis ?? 'actual'),
     format: parseFormat(args.format ?? 'table'),
     groupBy: parseGroupBy(args.groupBy ?? 'team,model'),
     team: args.team === undefined || args.team === '' ? null : args.team,
@@ -45,8 +46,7 @@ function parseFormat(text: string): ReportFormat {
   throw new ReportParameterError('format', `must be table, csv or json; got "${text}"`);
 }
 
-function checkBasis(text: string): void {
-  if (text === 'actual') return;
-  if (text === 'standard') throw new ReportParameterError('basis', 'standard comes with a later version; use actual');
-  throw new ReportParameterError('basis', `must be actual; got "${text}"`);
+function parseBasis(text: string): Basis {
+  if (text === 'actual' || text === 'standard') return text;
+  throw new ReportParameterError('basis', `must be actual or standard; got "${text}"`);
 }

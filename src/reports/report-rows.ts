@@ -19,7 +19,12 @@ export interface RowsRequest {
   readonly idleShares: readonly IdleShare[];
   /** False: idle is not shared, and `blendedWithIdle` is null. */
   readonly idleShared: boolean;
+  /** Nanodollars of the variance row of the standard basis; 0 or absent: there is none. */
+  readonly varianceNanoUsd?: bigint;
 }
+
+/** First dimension of the variance row. */
+export const VARIANCE = '(variance)';
 
 /** Rows in the order of their dimension values, nulls last; cents by largest remainder over all of them. */
 export function sumRows(request: RowsRequest): readonly ReportRow[] {
@@ -27,14 +32,17 @@ export function sumRows(request: RowsRequest): readonly ReportRow[] {
   for (const source of request.sources) addSums(draftOf(drafts, source, request).sums, source.metrics);
   for (const { target, nanoUsd } of request.idleShares) draftOf(drafts, target, request).idleShareNanoUsd += nanoUsd;
   const sorted = [...drafts.values()].filter(isUsed).sort((a, b) => compareValues(a.dimensions, b.dimensions));
+  const { varianceNanoUsd = 0n } = request;
+  if (varianceNanoUsd !== 0n) sorted.push(draftVariance(request, varianceNanoUsd));
   const cents = roundToCents(sorted.map(({ sums, idleShareNanoUsd }) => sums.costNanoUsd + idleShareNanoUsd));
-  return sorted.map(({ dimensions, sums, idleShareNanoUsd }, index) => ({
+  return sorted.map(({ dimensions, sums, idleShareNanoUsd, isVariance }, index) => ({
     dimensions,
     metrics: sums,
     idleShareNanoUsd,
     totalNanoUsd: sums.costNanoUsd + idleShareNanoUsd,
     amountCents: cents[index] ?? 0n,
     unitPrices: priceRow(sums, request.idleShared ? sums.costNanoUsd + idleShareNanoUsd : null),
+    ...(isVariance === true ? { isVariance } : {}),
   }));
 }
 
@@ -61,6 +69,16 @@ interface Draft {
   readonly dimensions: DimensionValues;
   readonly sums: MetricSums;
   idleShareNanoUsd: bigint;
+  readonly isVariance?: true;
+}
+
+function draftVariance({ groupBy }: RowsRequest, nanoUsd: bigint): Draft {
+  const sums = createSums();
+  sums.costNanoUsd = nanoUsd;
+  sums.otherNanoUsd = nanoUsd;
+  const dimensions = Object.fromEntries(groupBy.map((name, index) => [name, index === 0 ? VARIANCE : null]));
+  const costCentre = groupBy.includes('team') && !groupBy.includes('costCenter') ? { costCenter: null } : {};
+  return { dimensions: { ...dimensions, ...costCentre }, sums, idleShareNanoUsd: 0n, isVariance: true };
 }
 
 function draftOf(drafts: Map<string, Draft>, source: Dimensioned, { groupBy, context }: RowsRequest): Draft {

@@ -2,9 +2,13 @@
 import type { BusySource } from '#domain/busy-source.ts';
 import type { CellMetric } from '#domain/settlement.ts';
 import type { Dimension, DimensionValues } from './dimensions.ts';
+import type { PlannedLoad, StandardRate } from './standard-rates.ts';
 
 /** How idle reaches the teams. `reserved` of the contract is not delivered by this version. */
 export type IdlePolicy = 'separate' | 'proportional' | 'even';
+
+/** What rows are priced by: GPU time really spent, or the rate card with one line of variance. */
+export type Basis = 'actual' | 'standard';
 
 /** Nanodollars per million tokens, rounded half up; null without tokens. */
 export interface UnitPrices {
@@ -24,6 +28,8 @@ export interface ReportRow {
   readonly totalNanoUsd: bigint;
   readonly amountCents: bigint;
   readonly unitPrices: UnitPrices;
+  /** The one row of the standard basis that holds Σ actual − Σ standard; may be negative. */
+  readonly isVariance?: true;
 }
 
 export interface ReportPrice {
@@ -95,6 +101,13 @@ export interface ChargebackReport {
   readonly to: number;
   readonly timezone: string;
   readonly idlePolicy: IdlePolicy;
+  readonly basis: Basis;
+  /** Null on the actual basis. */
+  readonly standard: {
+    readonly load: PlannedLoad;
+    readonly rates: readonly StandardRate[];
+    readonly varianceNanoUsd: bigint;
+  } | null;
   readonly groupBy: readonly Dimension[];
   /** Null: every team. */
   readonly team: string | null;

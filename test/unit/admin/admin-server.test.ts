@@ -133,7 +133,7 @@ describe('reports', () => {
     ['idle=reserved', 'idle'],
     ['idle=magic', 'idle'],
     ['format=html', 'format'],
-    ['basis=standard', 'basis'],
+    ['basis=planned', 'basis'],
     ['team=a&team=b', 'team'],
   ])('?%s is answered with 400 naming the parameter', async (query, parameter) => {
     const get = await start();

@@ -88,7 +88,7 @@ describe('inferometer report', () => {
     [{ groupBy: 'colour' }, '--group-by'],
     [{ format: 'focus' }, '--format'],
     [{ format: 'html' }, '--format'],
-    [{ basis: 'standard' }, '--basis'],
+    [{ basis: 'planned' }, '--basis'],
     [{ idle: 'reserved' }, '--idle'],
     [{ timezone: 'Asia/Kolkata' }, '--timezone'],
     [{ wait: 'long' }, '--wait'],
