@@ -23,8 +23,7 @@ export function createHostAccounting({
   adoptionIntervalMs,
   ...options
 }: HostAccountingOptions): Accounting {
-  const open = (journalDir: string): Accounting => createAccounting({ ...options, journalDir });
-  const own = openFreeJournal(journalRoot, open);
+  const own = openFreeJournal(journalRoot, (journalDir) => createAccounting({ ...options, journalDir }));
   const adopter = new JournalAdopter({
     root: journalRoot,
     // What engines say of their GPUs is published once, by the process's own journal.
