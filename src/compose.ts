@@ -8,52 +8,25 @@ import { departedPoolFacts, poolFactsFromConfig } from '#accounting/pool-facts-f
 import { createWindowClock, machineClock, type WindowClock } from '#accounting/window-clock.ts';
 import { type AdminServer, createAdminServer } from '#admin/admin-server.ts';
 import type { Config } from '#config/config.ts';
-import type { Log } from '#domain/log.ts';
+import type { UsageRecord } from '#domain/usage-record.ts';
 import { ENGINE_TRAITS } from '#engines/engine-traits.ts';
 import { createGateway, type Gateway } from '#gateway/create-gateway.ts';
 import { createGrpcServer, type GrpcListener } from '#grpc/grpc-server.ts';
-import { type DiscoveryOptions, DnsDiscovery } from '#gateway/dns-discovery.ts';
+import { DnsDiscovery } from '#gateway/dns-discovery.ts';
 import { createAccessLog } from '#observe/access-log.ts';
 import { openAccessSink } from '#observe/logging.ts';
 import { createMetrics, type Metrics, type MetricsSources } from '#observe/metrics.ts';
-import { CallerBooks } from '#reports/caller-books.ts';
+import { CallerBooks, isSought, type SoughtRequest } from '#reports/caller-books.ts';
 import { type OpenedStore, openStore } from '#store/open-store.ts';
 import type { Telemetry } from '#telemetry/create-telemetry.ts';
 import { composeTelemetry } from './compose-telemetry.ts';
 import { assessReadiness, type ReadinessAnswer } from './readiness.ts';
+import { type ComposeOptions, PriceRefusedError, type RunningGateway } from './running-gateway.ts';
 import { ConfigTakeOver } from './take-over-config.ts';
+import { toUrl } from './to-url.ts';
 
 /** A start waits this long for the store, then serves without it: requests are metered and journaled meanwhile. */
 const STORE_WAIT_MS = 5_000;
-
-export interface RunningGateway {
-  /** Where the planes listen, such as `http://127.0.0.1:8080`. */
-  readonly gatewayUrl: string;
-  readonly adminUrl: string;
-  /** Where KServe's gRPC listens, as `host:port`; null without a `grpc` section. */
-  readonly grpcAddress: string | null;
-  /** Resolves when config and store were read once. Rejects with StoreSchemaError or a PriceRefusedError. */
-  readonly ready: Promise<void>;
-  /** Applies a new configuration without dropping a request; returns what was refused, in words. */
-  reload(config: Config): Promise<readonly string[]>;
-  /** Not ready, then no new requests, then everything posted; returns what is left, in words (empty: nothing). */
-  drain(): Promise<readonly string[]>;
-}
-
-export interface ComposeOptions {
-  readonly config: Config;
-  readonly log: Log;
-  readonly version: string;
-  /** False after a reload that was refused. */
-  readonly configReloadSuccessful: () => boolean;
-  /** How the names of `dns+` upstreams are resolved; default: as the system does, every 10 s. */
-  readonly discovery?: Pick<DiscoveryOptions, 'resolve' | 'intervalMs'>;
-}
-
-/** The configuration asks for a price in settled time. */
-export class PriceRefusedError extends Error {
-  override name = 'PriceRefusedError';
-}
 
 /**
  * Starts everything: admin plane first, so that it can say `starting`, then accounting, then the data plane. Rejects with AdminUnprotectedError,
@@ -86,7 +59,8 @@ class Composition {
   readonly #learning: Learning;
   readonly #accounting: Accounting;
   readonly #gateway: Gateway;
-  readonly #admin: AdminServer;
+  readonly #admin: AdminServer | null;
+  readonly #sources: MetricsSources;
   readonly #grpc: GrpcListener | undefined;
 
   constructor(options: ComposeOptions, discovery: DnsDiscovery) {
@@ -96,14 +70,13 @@ class Composition {
     this.#clock = createWindowClock(machineClock);
     const { store, retention } = options.config;
     this.#store = openStore({ ...store, timeoutMs: store.timeoutMs, retention, log: options.log });
-    const sources = this.#createSources();
-    const statisticsPollers = () => this.#telemetry.reading();
+    this.#sources = this.#createSources();
     this.#metrics = createMetrics({
       ...options,
       books: this.#store.books,
-      sources,
+      sources: this.#sources,
       clock: this.#clock,
-      statisticsPollers,
+      statisticsPollers: () => this.#telemetry.reading(),
     });
     this.#telemetry = composeTelemetry({
       config: () => this.#config,
@@ -119,15 +92,7 @@ class Composition {
     this.#gateway = this.#createGateway();
     const { grpc } = options.config;
     this.#grpc = grpc === undefined ? undefined : createGrpcServer(this.#gateway.plane, grpc);
-    this.#admin = createAdminServer({
-      ...options,
-      books: this.#store.books,
-      metrics: this.#metrics,
-      readiness: () => this.#assess(),
-      sources,
-      unsettled: () => this.#accounting.unsettled(),
-      clock: this.#clock,
-    });
+    this.#admin = options.siblings === undefined ? this.#createAdmin() : null;
     this.#takeOver = new ConfigTakeOver({
       discovery,
       accounting: this.#accounting,
@@ -138,7 +103,7 @@ class Composition {
   }
 
   async start(): Promise<RunningGateway> {
-    const admin = await this.#admin.listen();
+    const admin = await this.#admin?.listen();
     const ready = this.#accounting.start().then(() => this.#accounting.ready);
     const joined = ready.then(() => (this.#started = true));
     if (await Promise.race([joined, delay(STORE_WAIT_MS)])) {
@@ -151,11 +116,18 @@ class Composition {
     this.#telemetry.start();
     return {
       gatewayUrl: toUrl(address, this.#config.server.tls !== undefined),
-      adminUrl: toUrl(admin, false),
+      adminUrl: admin === undefined ? null : toUrl(admin, false),
       grpcAddress: grpc === undefined ? null : `${grpc.host}:${grpc.port}`,
       ready,
       reload: (config) => this.#takeOver.reload(config),
       drain: () => this.#drain(),
+      report: () => ({
+        readiness: this.#assess(),
+        upstreams: this.#sources.upstreamStatus(),
+        profiles: this.#sources.profiles(),
+      }),
+      readMetrics: () => this.#metrics.readJson(),
+      unsettled: (sought) => this.#unsettled(sought),
     };
   }
 
@@ -165,12 +137,12 @@ class Composition {
     await this.#telemetry.stop();
     this.#accounting.stop();
     this.#grpc?.close();
-    await Promise.allSettled([this.#gateway.close(), this.#admin.close(), this.#store.settlement.close()]);
+    await Promise.allSettled([this.#gateway.close(), this.#admin?.close(), this.#store.settlement.close()]);
   }
 
   #use(config: Config): void {
     this.#gateway.reload(config);
-    this.#admin.reload(config);
+    this.#admin?.reload(config);
     this.#metrics.reload(config);
   }
 
@@ -183,7 +155,7 @@ class Composition {
     await this.#gateway.close();
     await this.#telemetry.stop();
     const { unsettledRecords, unsentMessages } = await this.#accounting.drain();
-    await this.#admin.close();
+    await this.#admin?.close();
     await this.#store.settlement.close();
     const { journalOk } = this.#accounting.status();
     const keeps = journalOk ? 'the journal has them for the next start' : 'the journal could not be written';
@@ -204,6 +176,22 @@ class Composition {
       journalOk,
       stoppedBecause,
       upstreams,
+    });
+  }
+
+  #unsettled(sought?: SoughtRequest): readonly UsageRecord[] {
+    return this.#accounting.unsettled(sought === undefined ? undefined : (record) => isSought(record, sought));
+  }
+
+  #createAdmin(): AdminServer {
+    return createAdminServer({
+      ...this.#options,
+      books: this.#store.books,
+      metrics: this.#metrics,
+      readiness: () => this.#assess(),
+      sources: this.#sources,
+      unsettled: () => this.#unsettled(),
+      clock: this.#clock,
     });
   }
 
@@ -250,7 +238,7 @@ class Composition {
         books: this.#store.books,
         clock: this.#clock,
         config: () => this.#config,
-        unsettled: (filter) => this.#accounting.unsettled(filter),
+        unsettled: (sought) => this.#options.siblings?.findUnsettled(sought) ?? this.#unsettled(sought),
       }),
       onRejection: (team, reason) => metrics.requestRejected(team, reason),
       onEjection: (target) => metrics.upstreamEjected(target),
@@ -278,11 +266,6 @@ class Composition {
       configReloadSuccessful: this.#options.configReloadSuccessful,
     };
   }
-}
-
-function toUrl({ host, port }: { readonly host: string; readonly port: number }, tls: boolean): string {
-  const shown = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host;
-  return `${tls ? 'https' : 'http'}://${shown}:${port}`;
 }
 
 function delay(ms: number): Promise<false> {

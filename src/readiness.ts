@@ -21,6 +21,8 @@ export interface ReadinessAnswer {
     readonly journal: 'ok' | 'not writable';
     /** By deployment. An upstream without a verdict yet counts as healthy. */
     readonly upstreams: Readonly<Record<string, { readonly healthy: number; readonly total: number }>>;
+    /** Only where several processes serve: those that accept requests, and how many there should be. */
+    readonly workers?: { readonly serving: number; readonly total: number };
   };
 }
 
@@ -41,6 +43,41 @@ export function assessReadiness(facts: ReadinessFacts): ReadinessAnswer {
     status: statusOf(facts, store === 'ok' && allServed),
     checks: { config: 'ok', store, journal: facts.journalOk ? 'ok' : 'not writable', upstreams },
   };
+}
+
+/**
+ * What a gateway of several worker processes says: one that is unready makes it so, since a request may be any worker's; one that is missing
+ * or still starting only degrades it while another serves.
+ */
+export function uniteReadiness(
+  answers: readonly ReadinessAnswer[],
+  { workers, draining }: { readonly workers: number; readonly draining: boolean },
+): ReadinessAnswer {
+  const serving = answers.filter(({ status }) => status === 'ready' || status === 'degraded');
+  const upstreams: Record<string, { healthy: number; total: number }> = {};
+  for (const [name, { healthy, total }] of answers.flatMap(({ checks }) => Object.entries(checks.upstreams))) {
+    const before = upstreams[name] ?? { healthy, total };
+    upstreams[name] = { healthy: Math.min(before.healthy, healthy), total: Math.max(before.total, total) };
+  }
+  const journal = answers.some(({ checks }) => checks.journal !== 'ok') ? 'not writable' : 'ok';
+  const store =
+    answers.find(({ checks }) => checks.store !== 'ok')?.checks.store ?? (answers.length > 0 ? 'ok' : 'down');
+  const allReady = serving.length === workers && serving.every(({ status }) => status === 'ready');
+  const status = uniteStatus(answers, { draining, isServing: serving.length > 0, allReady });
+  return {
+    status,
+    checks: { config: 'ok', store, journal, upstreams, workers: { serving: serving.length, total: workers } },
+  };
+}
+
+function uniteStatus(
+  answers: readonly ReadinessAnswer[],
+  { draining, isServing, allReady }: { draining: boolean; isServing: boolean; allReady: boolean },
+): ReadinessStatus {
+  if (draining) return 'draining';
+  if (answers.some(({ status }) => status === 'unready')) return 'unready';
+  if (!isServing) return 'starting';
+  return allReady ? 'ready' : 'degraded';
 }
 
 function statusOf(facts: ReadinessFacts, healthy: boolean): ReadinessStatus {

@@ -20,6 +20,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   reports: ['domain', 'config'],
   ledger: ['domain', 'attribution', 'accounting', 'config', 'reports'],
   admin: ['domain', 'config', 'reports', 'observe'],
+  workers: ['domain', 'config', 'reports', 'observe', 'top'],
   simulator: ['domain'],
   tokenizer: ['domain'],
   calibrate: ['domain', 'attribution'],

@@ -29,8 +29,8 @@ export interface AdminServerOptions {
   readonly metrics: Pick<Metrics, 'render' | 'contentType'>;
   readonly readiness: () => Readiness;
   readonly sources: Pick<MetricsSources, 'upstreamStatus' | 'profiles'>;
-  /** Finished records of this process that are not settled yet, in any order. */
-  readonly unsettled: () => readonly UsageRecord[];
+  /** Finished records of this gateway that are not settled yet, in any order. */
+  readonly unsettled: () => readonly UsageRecord[] | Promise<readonly UsageRecord[]>;
   readonly clock: Clock;
   readonly log: Log;
 }

@@ -1,4 +1,4 @@
-// GET /api/requests: single records, those settled from the books and those of this process that still wait for their money.
+// GET /api/requests: single records, those settled from the books and those of this gateway that still wait for their money.
 import type { BooksReader, RecordQuery } from '#domain/books.ts';
 import type { Outcome, UsageRecord } from '#domain/usage-record.ts';
 import { toSettledRecordJson, toUnsettledRecordJson } from '#reports/record-json.ts';
@@ -10,8 +10,8 @@ import { readQuery } from './read-query.ts';
 
 export interface RequestsRouteOptions {
   readonly books: BooksReader;
-  /** Finished records of this process that are not settled yet, in any order. */
-  readonly unsettled: () => readonly UsageRecord[];
+  /** Finished records of this gateway that are not settled yet, in any order. */
+  readonly unsettled: () => readonly UsageRecord[] | Promise<readonly UsageRecord[]>;
 }
 
 const PARAMETERS = [
@@ -52,7 +52,7 @@ export function createRequestsRoute({ books, unsettled }: RequestsRouteOptions):
     const query = readQuery(req, PARAMETERS);
     const filter = parseFilter(query);
     const cursor = parseCursor(query.cursor);
-    const waiting = readWaiting(unsettled(), filter, cursor);
+    const waiting = readWaiting(await unsettled(), filter, cursor);
     const page = waiting.slice(0, filter.limit);
     const last = page.at(-1);
     if (waiting.length > filter.limit && last !== undefined) {

@@ -5,7 +5,8 @@ import { formatProblem } from '#config/problem.ts';
 import { ConfigReloader } from '#config/watch-config.ts';
 import type { Log } from '#domain/log.ts';
 import { createLogging } from '#observe/logging.ts';
-import { composeGateway, type RunningGateway } from '../compose.ts';
+import { composeGateway } from '../compose.ts';
+import { composeWorkers, type RunningWorkers } from '../compose-workers.ts';
 import { readVersion } from './read-version.ts';
 import { waitForSignal } from './wait-for-signal.ts';
 
@@ -35,9 +36,10 @@ export async function runServe({ path, env }: ServeOptions): Promise<number> {
   for (const warning of warnings) log.warn({ event: 'config_warning', path: warning.path }, formatProblem(warning));
   let pricesRefused = false;
   const reloader = new ConfigReloader({ path, env, initial: config, files, log });
-  let running: RunningGateway;
+  let running: RunningWorkers;
   try {
-    running = await composeGateway({
+    const compose = config.server.workers > 1 ? composeWorkers : composeGateway;
+    running = await compose({
       config,
       log,
       version: readVersion(),
@@ -66,7 +68,7 @@ export async function runServe({ path, env }: ServeOptions): Promise<number> {
 
 function watchConfig(
   reloader: ConfigReloader,
-  running: RunningGateway,
+  running: RunningWorkers,
   log: Log,
   setRefused: (refused: boolean) => void,
 ): void {

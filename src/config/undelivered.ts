@@ -18,11 +18,6 @@ const inTeams =
 
 const UNDELIVERED: readonly UndeliveredKey[] = [
   {
-    key: 'server.workers',
-    effect: 'one process serves',
-    find: (config) => where(config.server.workers > 1, 'server', 'workers'),
-  },
-  {
     key: 'tenancy.authentication: jwt',
     effect: 'tokens of an issuer identify nobody',
     find: (config) => where(config.tenancy.authentication.includes('jwt'), 'tenancy', 'authentication'),

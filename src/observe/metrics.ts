@@ -20,6 +20,7 @@ import {
 } from './settlement-metrics.ts';
 import { registerStateGauges } from './state-gauges.ts';
 import type { MetricsSources } from './state-gauges.ts';
+import { type MetricJson, readMetrics } from './sum-metrics.ts';
 import { createTelemetryMetrics, type StatisticsPollers, type StatisticsTarget } from './telemetry-metrics.ts';
 import { createUpstreamMetrics, type RetryLabel } from './upstream-metrics.ts';
 
@@ -30,6 +31,8 @@ export interface Metrics extends RecordListener, SettlementListener {
   readonly contentType: string;
   /** The text of one scrape; waits at most about 1 s for the store. */
   render(): Promise<string>;
+  /** The same as plain data, for a scrape over several processes. */
+  readJson(): Promise<readonly MetricJson[]>;
   /** A request the gateway refused, by error code; `team` null without identity. */
   requestRejected(team: string | null, reason: string): void;
   /** An upstream was left out because requests to it failed; by its name in the config. */
@@ -90,6 +93,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   return {
     contentType: registry.contentType,
     render: () => registry.metrics(),
+    readJson: () => readMetrics(registry),
     recordFinished: (record) => guarded('record', () => countRecord(requests, labels, record)),
     claimApplied: (increments, records) =>
       guarded('claim', () => {

@@ -3,10 +3,10 @@ import type { Config } from '#config/config.ts';
 import { priceInForce } from '#config/price-book.ts';
 import type { Clock } from '#domain/clock.ts';
 import type { EngineProfile, ProfileSource } from '#domain/engine-profile.ts';
-import { Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
 import type { MetricLabels } from './metric-labels.ts';
 import type { MonthToDate } from './month-to-date.ts';
+import { registerGauge } from './register-gauge.ts';
 
 /** What the gauges ask at a scrape. Each must answer at once, from memory. */
 export interface MetricsSources {
@@ -62,37 +62,11 @@ export function registerStateGauges(options: StateGaugesOptions): void {
   registerMonthGauges(options);
 }
 
-interface GaugeSpec<T extends string> {
-  readonly name: string;
-  readonly help: string;
-  readonly labelNames: readonly T[];
-  /** Sets the current values; series not set again are gone. */
-  readonly collect: (set: (labels: Record<T, string>, value: number) => void) => void | Promise<void>;
-}
-
-function registerGauge<T extends string>(registry: Registry, { name, help, labelNames, collect }: GaugeSpec<T>): void {
-  const gauge = new Gauge<T>({
-    name: `inferometer_${name}`,
-    help,
-    labelNames,
-    registers: [registry],
-    collect: async () => {
-      const values: [Record<T, string>, number][] = [];
-      await collect((labels, value) => {
-        if (Number.isFinite(value)) values.push([labels, value]);
-      });
-      gauge.reset();
-      // reset() shows a gauge without labels at 0; what is not known must not be shown at all.
-      if (labelNames.length === 0) gauge.remove();
-      for (const [labels, value] of values) gauge.set(labels, value);
-    },
-  });
-}
-
 function registerUpstreamGauges({ registry, sources, labels }: StateGaugesOptions): void {
   const labelNames = ['deployment', 'upstream'] as const;
   registerGauge(registry, {
     name: 'requests_in_flight',
+    workers: 'sum',
     help: 'Requests this gateway has at an upstream now. Left out: requests of other gateways.',
     labelNames,
     collect: (set) => {
@@ -103,6 +77,7 @@ function registerUpstreamGauges({ registry, sources, labels }: StateGaugesOption
   });
   registerGauge(registry, {
     name: 'upstream_up',
+    workers: 'min',
     help: '1 if an upstream gets requests from this gateway, 0 if its health checks or several requests in a row fail. Left out: what other gateways see.',
     labelNames,
     collect: (set) => {
@@ -116,6 +91,7 @@ function registerUpstreamGauges({ registry, sources, labels }: StateGaugesOption
 function registerDeploymentGauges({ registry, sources, config, clock, version }: StateGaugesOptions): void {
   registerGauge(registry, {
     name: 'deployment_info',
+    workers: 'first',
     help: 'Always 1: names the model, engine and GPU of a deployment. Left out: further names of the model.',
     labelNames: ['deployment', 'model', 'engine', 'gpu'] as const,
     collect: (set) => {
@@ -126,6 +102,7 @@ function registerDeploymentGauges({ registry, sources, config, clock, version }:
   });
   registerGauge(registry, {
     name: 'price_usd_per_gpu_hour',
+    workers: 'first',
     help: 'Price in force for one GPU and hour, by the config of this gateway. Left out: prices of the past (see reports).',
     labelNames: ['deployment'] as const,
     collect: (set) => {
@@ -138,6 +115,7 @@ function registerDeploymentGauges({ registry, sources, config, clock, version }:
   });
   registerGauge(registry, {
     name: 'provisioned_gpus',
+    workers: 'first',
     help: 'GPUs of a deployment by the config; a pool that several deployments share counts at each. Left out: hours outside a schedule, when they cost nothing.',
     labelNames: ['deployment'] as const,
     collect: (set) => {
@@ -146,6 +124,7 @@ function registerDeploymentGauges({ registry, sources, config, clock, version }:
   });
   registerGauge(registry, {
     name: 'engine_profile_milliseconds',
+    workers: 'first',
     help: 'Terms of the work model in force and where they come from. Left out: their statistical error (see engine_profile_fit_error_ratio).',
     labelNames: ['deployment', 'term', 'source'] as const,
     collect: (set) => {
@@ -157,6 +136,7 @@ function registerDeploymentGauges({ registry, sources, config, clock, version }:
   registerProfileGauges(registry, sources);
   registerGauge(registry, {
     name: 'build_info',
+    workers: 'first',
     help: 'Always 1: names the version that runs. Left out: versions of engines and stores.',
     labelNames: ['version', 'node'] as const,
     collect: (set) => set({ version, node: process.version }, 1),
@@ -169,6 +149,7 @@ function registerProfileGauges(registry: Registry, sources: MetricsSources): voi
     registerGauge(registry, {
       name,
       help,
+      workers: 'first',
       labelNames: ['deployment', 'source'] as const,
       collect: (set) => {
         for (const { deployment, source, ...profile } of sources.profiles()) {
@@ -203,30 +184,35 @@ function countGpus({ gpuMillionths, upstreams }: Config['deployments'][number]):
 function registerAccountingGauges({ registry, sources, labels }: StateGaugesOptions): void {
   registerGauge(registry, {
     name: 'store_up',
+    workers: 'min',
     help: '1 if the store answered this gateway last time, 0 if not. Left out: why (see the log).',
     labelNames: [],
     collect: (set) => set({}, sources.accountingStatus().storeUp ? 1 : 0),
   });
   registerGauge(registry, {
     name: 'journal_pending',
+    workers: 'sum',
     help: 'Entries of the journal that the store has not acknowledged. Left out: requests still in flight.',
     labelNames: [],
     collect: (set) => set({}, sources.accountingStatus().journalPending),
   });
   registerGauge(registry, {
     name: 'journal_lines_at_risk',
+    workers: 'sum',
     help: 'Lines that the disk of the journal does not take: they are lost if this process dies now. Left out: requests still in flight.',
     labelNames: [],
     collect: (set) => set({}, sources.accountingStatus().journalLinesAtRisk),
   });
   registerGauge(registry, {
     name: 'settlement_lag_seconds',
+    workers: 'max',
     help: 'Seconds since the last settled window, as this gateway knows it. Left out: nothing; absent before the first.',
     labelNames: [],
     collect: (set) => set({}, sources.accountingStatus().settlementLagSeconds ?? Number.NaN),
   });
   registerGauge(registry, {
     name: 'attribution_residual_gpu_seconds',
+    workers: 'sum',
     help: 'Busy GPU seconds still waiting for work to divide them by. Left out: those of other gateways.',
     labelNames: ['deployment'] as const,
     collect: (set) => {
@@ -236,6 +222,7 @@ function registerAccountingGauges({ registry, sources, labels }: StateGaugesOpti
   });
   registerGauge(registry, {
     name: 'config_last_reload_successful',
+    workers: 'min',
     help: '1 if the config file in force is the last one that was read, 0 if the last one was refused. Left out: why (see the log).',
     labelNames: [],
     collect: (set) => set({}, sources.configReloadSuccessful() ? 1 : 0),
@@ -245,6 +232,7 @@ function registerAccountingGauges({ registry, sources, labels }: StateGaugesOpti
 function registerMonthGauges({ registry, monthToDate, labels }: StateGaugesOptions): void {
   registerGauge(registry, {
     name: 'month_to_date_cost_usd',
+    workers: 'max',
     help: 'Settled dollars of a team since the first of the UTC month, from the store: the same on every gateway. Left out: idle, and what is not settled yet.',
     labelNames: ['team'] as const,
     collect: async (set) => {
@@ -259,6 +247,7 @@ function registerMonthGauges({ registry, monthToDate, labels }: StateGaugesOptio
     registerGauge(registry, {
       name,
       help,
+      workers: 'max',
       labelNames: ['deployment'] as const,
       collect: async (set) => {
         const figures = await monthToDate.read();

@@ -18,8 +18,19 @@ export interface CallerBooksOptions {
   readonly clock: Clock;
   /** The config in force. */
   readonly config: () => Pick<Config, 'teams'>;
-  /** Finished records of this process that are not settled yet. */
-  readonly unsettled: (filter: (record: UsageRecord) => boolean) => readonly UsageRecord[];
+  /** Finished records of this gateway that are not settled yet. */
+  readonly unsettled: (sought: SoughtRequest) => readonly UsageRecord[] | Promise<readonly UsageRecord[]>;
+}
+
+/** Which request: one team's, by the gateway's or the client's id. */
+export interface SoughtRequest {
+  readonly team: string;
+  readonly id: string;
+}
+
+/** True for an attempt of that request. */
+export function isSought(record: UsageRecord, { team, id }: SoughtRequest): boolean {
+  return record.team === team && (record.requestId === id || record.clientRequestId === id);
 }
 
 /** An answer, or in words why there is none. */
@@ -49,9 +60,7 @@ export class CallerBooks {
   findRequests(team: string, id: string): Promise<OwnBooksAnswer<readonly OwnRecord[]>> {
     const { books, unsettled } = this.#options;
     return answer(async () => {
-      const waiting = unsettled(
-        (record) => record.team === team && (record.requestId === id || record.clientRequestId === id),
-      ).slice(-MAX_RECORDS);
+      const waiting = (await unsettled({ team, id })).slice(-MAX_RECORDS);
       // After the books: a record that settles in between is found in one of the two.
       const settled = await books.readRecords({ team, requestId: id, limit: MAX_RECORDS });
       const known = new Set(settled.records.map(({ recordId }) => recordId));

@@ -25,6 +25,8 @@ export interface TestStackOptions {
   /** Store URL; default a SQLite file in the data folder. */
   storeUrl?: string;
   teams?: string[];
+  /** Merged into the config's `server`. */
+  server?: Record<string, unknown>;
   /** Merged over the top level of the config. */
   config?: Record<string, unknown>;
 }
@@ -139,7 +141,7 @@ export async function startTestStack(options: TestStackOptions = {}): Promise<Te
     (options.teams ?? ['search']).map((team) => [team, `key-${team}-${randomBytes(12).toString('hex')}`]),
   );
   const config = {
-    server: { host: '127.0.0.1', port, drainDelay: '0s', drainTimeout: '5s' },
+    server: { host: '127.0.0.1', port, drainDelay: '0s', drainTimeout: '5s', ...options.server },
     admin: { host: '127.0.0.1', port: adminPort, token: adminToken },
     store: {
       url: options.storeUrl ?? `sqlite:${join(dataDir, 'inferometer.db')}`,

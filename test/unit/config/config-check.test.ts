@@ -24,13 +24,13 @@ function check(
 }
 
 test('a valid file answers ok with its warnings and exit code 0', () => {
-  const { code, out, err } = check(`${MINIMAL}server: { workers: 2 }\n`, true);
+  const { code, out, err } = check(`${MINIMAL}tenancy: { authentication: [keys, jwt] }\n`, true);
   expect(code).toBe(0);
   expect(err).toBe('');
   expect(JSON.parse(out)).toMatchObject({
     ok: true,
     problems: [],
-    warnings: [{ line: 12, path: 'server.workers' }],
+    warnings: [{ line: 12, path: 'tenancy.authentication' }],
   });
 });
 

@@ -7,7 +7,6 @@ const inUpstream = (keys: string): string => MINIMAL.replace('8000" }', `8000", 
 const inTeam = (keys: string): string => MINIMAL.replace('name: search', `name: search, ${keys}`);
 
 test.each([
-  ['server.workers', atRoot('server: { workers: 2 }')],
   ['tenancy.authentication: jwt', atRoot('tenancy: { authentication: [keys, jwt] }')],
   ['teams[].budget', inTeam('budget: { usd: 5 }')],
   ['teams[].limits', inTeam('limits: { concurrency: 5 }')],
@@ -17,6 +16,7 @@ test.each([
 });
 
 test.each([
+  ['several worker processes', atRoot('server: { workers: 2 }')],
   ['a default that is written out', atRoot('server: { workers: 1 }\nretention: { archive: data/archive }')],
   ['empty values', inDeployment('caps: {}\n    defaults: {}\n    dropFields: []\n    errors: passthrough')],
   ['a weight without a shared model name', inDeployment('weight: 3\n    priority: 2')],

@@ -3,7 +3,7 @@ import type { BudgetConfig, TeamConfig } from '#config/config.ts';
 import type { BooksReader } from '#domain/books.ts';
 import { StoreUnavailableError } from '#domain/settlement-store.ts';
 import type { UsageRecord } from '#domain/usage-record.ts';
-import { CallerBooks, findPeriod } from '#reports/caller-books.ts';
+import { CallerBooks, findPeriod, isSought } from '#reports/caller-books.ts';
 import { RECORD } from '../observe/sample-record.ts';
 import { createCell, createFixedBooks, createReportConfig, NOVEMBER } from './sample-books.ts';
 
@@ -26,7 +26,7 @@ function open(
     books: parts.books ?? createFixedBooks(),
     clock: { epochMs: () => nowMs, monotonicMs: () => 0, toEpochMs: (ms) => ms },
     config: () => ({ teams: withBudget }),
-    unsettled: (filter) => (parts.unsettled ?? []).filter(filter),
+    unsettled: (sought) => (parts.unsettled ?? []).filter((record) => isSought(record, sought)),
   });
 }
 
