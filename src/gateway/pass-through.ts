@@ -128,7 +128,14 @@ function chooseRule(plane: DataPlane, rules: readonly [PassRule, ...PassRule[]],
   return narrowPassRules(rules, { caller, model, deployment: undefined }, router)[0];
 }
 
-/** Reads the body for its model and relays it unchanged. */
+/** The engine's name of the model that a JSON body names by an alias; null leaves the body as it is, as a form is left. */
+function renameModel({ deployment }: PassRule, { req, meter }: Exchange): string | null {
+  const { requestedModel: model } = meter;
+  if (model === null || !isJsonType(req.headers['content-type'])) return null;
+  return model !== deployment.servedModel && deployment.models.includes(model) ? deployment.servedModel : null;
+}
+
+/** Reads the body for its model and relays it unchanged but for the model's name. */
 async function forwardByBody(
   plane: DataPlane,
   rules: readonly [PassRule, ...PassRule[]],
@@ -153,7 +160,7 @@ async function forwardByBody(
         deployment,
         req,
         res,
-        bodies: new SentBodies({ body, model: null, plan: 'leave', fields: null }),
+        bodies: new SentBodies({ body, model: renameModel(rule, exchange), plan: 'leave', fields: null }),
         answerHeaders,
       }),
     );

@@ -42,7 +42,7 @@ beforeAll(async () => {
     engines: [
       ...ALL_FLAVORS.map((flavor) => ({ flavor, name: flavor, models: [flavor] })),
       { flavor: 'trtllm', name: 'older', models: ['older'], noUsage: true, deployment: { passThrough: [] } },
-      { flavor: 'vllm', name: 'ranking', models: ['llama-3.1-8b'], deployment: { passThrough: ['/v1/score'] } },
+      { flavor: 'vllm', name: 'ranking', models: ['ranker'], deployment: { passThrough: ['/v1/score'] } },
     ],
   });
   books = new SdkBooks(stack);
@@ -209,7 +209,7 @@ describe('rerank and score through the gateway', () => {
   });
 
   it('score is forwarded where the deployment says so, and metered by its time', async () => {
-    const answer = await post('/v1/score', { model: 'llama-3.1-8b', text_1: 'water', text_2: ['the sea', 'a stone'] });
+    const answer = await post('/v1/score', { model: 'ranker', text_1: 'water', text_2: ['the sea', 'a stone'] });
     expect(await answer.json()).toMatchObject({ data: [{ object: 'score' }, { object: 'score' }] });
     const row = await books.recordOf(idOf(answer));
     expect(row).toMatchObject({ outcome: 'completed', route: '/v1/score', tokenSource: 'unknown' });

@@ -178,7 +178,7 @@ describe('what an engine gets and a client sees', () => {
     ]);
   });
 
-  it('where several deployments forward a path, a body that names its model is read for it and sent unchanged', async () => {
+  it('where several deployments forward a path, a body that names its model is read for it and sent under the name the engine knows, else unchanged', async () => {
     const json = '{ "model":"gemma-27b", "input":"x" }';
     const form =
       '--b1\r\ncontent-disposition: form-data; name="file"; filename="model"\r\n\r\nname="model"\r\n--b1\r\nContent-Disposition: form-data; name="model"\r\n\r\nllama-3.1-70b\r\n--b1--\r\n';
@@ -196,7 +196,7 @@ describe('what an engine gets and a client sees', () => {
       'trt-1',
     ]);
     expect(harness.engine.requests.map(({ path, body }) => [path, body.toString()])).toEqual([
-      ['/v1/audio/speech?x=1', json],
+      ['/v1/audio/speech?x=1', '{ "model":"served", "input":"x" }'],
       ['/base/v1/audio/transcriptions', form],
     ]);
     expect(harness.metering.starts).toMatchObject([{ work: 'duration' }, { work: 'duration' }]);
