@@ -3,7 +3,6 @@ import { createBuiltinProfile } from '#attribution/builtin-profile.ts';
 import { toProfileFemtos } from '#attribution/profile-femtos.ts';
 import type { Config, DeploymentConfig, PriceConfig } from '#config/config.ts';
 import { priceSchedule } from '#config/price-book.ts';
-import type { EngineProfile, ProfileSource } from '#domain/engine-profile.ts';
 import type { DeploymentFacts, PoolFacts, PriceEntry } from '#domain/pool-facts.ts';
 import type { DeploymentProfile, ProfileOf } from './profile-of.ts';
 
@@ -49,9 +48,13 @@ export function departedPoolFacts(
 
 /** The profile that prices a deployment's work: as declared in the config, else built in by GPU and the model's names. ms. */
 export function chooseProfile(
-  deployment: Pick<DeploymentConfig, 'engineProfile' | 'gpu' | 'gpuMillionths' | 'models' | 'servedModel' | 'name'>,
-): { readonly profile: EngineProfile; readonly source: ProfileSource } {
-  if (deployment.engineProfile !== undefined) return { profile: deployment.engineProfile, source: 'declared' };
+  deployment: Pick<
+    DeploymentConfig,
+    'engineProfile' | 'engineProfileOrigin' | 'gpu' | 'gpuMillionths' | 'models' | 'servedModel' | 'name'
+  >,
+): DeploymentProfile {
+  const { engineProfile, engineProfileOrigin } = deployment;
+  if (engineProfile !== undefined) return { profile: engineProfile, source: 'declared', ...engineProfileOrigin };
   const profile = createBuiltinProfile({
     gpu: deployment.gpu,
     gpus: deployment.gpuMillionths / 1_000_000,
@@ -79,12 +82,12 @@ export function createConfiguredProfiles(config: () => Pick<Config, 'deployments
 }
 
 function toDeploymentFacts(deployment: DeploymentConfig): DeploymentFacts {
-  const { profile, source } = chooseProfile(deployment);
+  const { profile, source, fitError = null } = chooseProfile(deployment);
   return {
     model: deployment.models[0] ?? deployment.name,
     profile: toProfileFemtos(profile),
     profileSource: source,
-    profileFitError: null,
+    profileFitError: fitError,
   };
 }
 

@@ -6,7 +6,12 @@ import type { Config, DeploymentConfig, UpstreamConfig } from '#config/config.ts
 import { probeEngine } from '#config/init/probe-engine.ts';
 import { loadConfig } from '#config/load-config.ts';
 import { formatProblem } from '#config/problem.ts';
-import { ProfileNotWrittenError, renderEngineProfile, writeEngineProfile } from '#config/write-engine-profile.ts';
+import {
+  ProfileNotWrittenError,
+  renderEngineProfile,
+  writeEngineProfile,
+  type WrittenProfile,
+} from '#config/write-engine-profile.ts';
 import type { EngineProfile } from '#domain/engine-profile.ts';
 import { ENGINE_TRAITS } from '#engines/engine-traits.ts';
 import { createDispatcher } from '#gateway/upstream-dispatcher.ts';
@@ -90,13 +95,17 @@ async function calibrate(target: Target, options: CalibrateOptions): Promise<Cal
   const calibration = withDoubts(await runProbes(target, options), target.doubts);
   const { result } = calibration;
   const accepted = result !== undefined && (calibration.reasons.length === 0 || options.force);
+  const written: WrittenProfile | undefined =
+    result === undefined
+      ? undefined
+      : { ...result.profile, source: 'calibrated', fitError: Number(result.fit.residual.toFixed(4)) };
   const isWritten = accepted && options.write && target.index !== undefined;
-  if (isWritten) {
+  if (isWritten && written !== undefined) {
     const error = (result.fit.residual * 100).toFixed(1);
     writeEngineProfile(options.path, {
       index: target.index,
       name: target.subject.deployment ?? '',
-      profile: result.profile,
+      profile: written,
       comment: `measured by inferometer calibrate on ${new Date().toISOString().slice(0, 10)}, fit error ${error} %`,
     });
   }
@@ -104,7 +113,7 @@ async function calibrate(target: Target, options: CalibrateOptions): Promise<Cal
     subject: target.subject,
     calibration,
     accepted,
-    configLine: result === undefined ? null : `engineProfile: ${renderEngineProfile(result.profile)}`,
+    configLine: written === undefined ? null : `engineProfile: ${renderEngineProfile(written)}`,
     written: isWritten ? options.path : null,
   };
 }

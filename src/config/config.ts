@@ -216,6 +216,12 @@ export interface DeploymentConfig {
   /** Absent: the less loaded of two. */
   readonly affinity?: AffinityConfig;
   readonly engineProfile?: EngineProfileConfig;
+  /** Where `engineProfile` is from, where the file says that it was measured; absent: declared. */
+  readonly engineProfileOrigin?: {
+    readonly source: 'calibrated';
+    /** Relative residual of the fit, 0 … 1; null where the file does not say. */
+    readonly fitError: number | null;
+  };
   readonly engineStatistics: boolean;
   readonly work: 'tokens' | 'duration';
   /** Globs over request paths that are forwarded unread and metered by duration. */

@@ -78,14 +78,17 @@ export function resolveDeployment(entry: Entry<DeploymentInput>, context: PriceC
 
 function resolveOptional(
   value: DeploymentInput,
-): Pick<DeploymentConfig, 'engineProfile' | 'tokenizer' | 'baseline' | 'queue' | 'affinity' | 'continuousUsage'> {
+): Pick<
+  DeploymentConfig,
+  'engineProfile' | 'engineProfileOrigin' | 'tokenizer' | 'baseline' | 'queue' | 'affinity' | 'continuousUsage'
+> {
   const { engineProfile, tokenizer, baseline, queue, affinity, continuousUsage } = value;
   return {
     ...(queue === undefined ? {} : { queue: { size: queue.size, timeoutMs: queue.timeout } }),
     ...(affinity === undefined ? {} : { affinity }),
     ...(continuousUsage ? { continuousUsage } : {}),
     ...(tokenizer === '' ? {} : { tokenizer }),
-    ...(engineProfile === undefined ? {} : { engineProfile }),
+    ...resolveProfile(engineProfile),
     ...(baseline === undefined
       ? {}
       : {
@@ -96,6 +99,14 @@ function resolveOptional(
           },
         }),
   };
+}
+
+function resolveProfile(
+  written: DeploymentInput['engineProfile'],
+): Pick<DeploymentConfig, 'engineProfile' | 'engineProfileOrigin'> {
+  if (written === undefined) return {};
+  const { source, fitError = null, ...engineProfile } = written;
+  return { engineProfile, ...(source === 'calibrated' ? { engineProfileOrigin: { source, fitError } } : {}) };
 }
 
 function resolveProvisioned(
@@ -143,7 +154,7 @@ function checkContinuousUsage(value: DeploymentInput, path: ConfigPath, findings
 }
 
 function checkProfile(value: DeploymentInput, path: ConfigPath, findings: ProblemList): void {
-  const { engineProfile } = value;
+  const { engineProfile } = resolveProfile(value.engineProfile);
   if (engineProfile !== undefined && Object.values(engineProfile).every((term) => term === 0)) {
     findings.add(
       [...path, 'engineProfile'],

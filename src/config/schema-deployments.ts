@@ -93,6 +93,9 @@ const engineProfile = section({
   prefillContextMs: decimal(0, 10_000, 'milliseconds').default(0),
   decodeStepMs: decimal(0, 10_000, 'milliseconds'),
   contextTokenMs: decimal(0, 10_000, 'milliseconds'),
+  // Where the terms are from, as `inferometer calibrate` writes it.
+  source: oneOf(['declared', 'calibrated']).default('declared'),
+  fitError: decimal(0, 1, 'parts of 1').optional(),
 });
 
 /** Contract §3 `passThrough`. */

@@ -5,13 +5,15 @@ import { isDeepStrictEqual } from 'node:util';
 import { isMap, isScalar, isSeq, parseDocument, type Pair, type YAMLMap } from 'yaml';
 import type { EngineProfileConfig } from './config.ts';
 
+/** The terms in ms, and what the loader makes `engineProfileOrigin` of. */
+export type WrittenProfile = EngineProfileConfig & { readonly source?: 'calibrated'; readonly fitError?: number };
+
 export interface ProfileEdit {
   /** Position of the deployment in the file. */
   readonly index: number;
   /** Its name as the loaded config has it, which the file must agree with. */
   readonly name: string;
-  /** ms. */
-  readonly profile: EngineProfileConfig;
+  readonly profile: WrittenProfile;
   /** One line without line breaks, written above a new entry where the layout has room for a comment. */
   readonly comment: string;
 }
@@ -52,7 +54,7 @@ export function insertEngineProfile(text: string, edit: ProfileEdit): string {
 }
 
 /** As one flow mapping, such as goes behind `engineProfile: `. */
-export function renderEngineProfile(profile: EngineProfileConfig): string {
+export function renderEngineProfile(profile: WrittenProfile): string {
   return `{ ${Object.entries(profile)
     .map(([name, value]) => `${name}: ${value}`)
     .join(', ')} }`;

@@ -95,6 +95,7 @@ describe('inferometer calibrate', () => {
       expect(text).toContain(kept);
     const loaded = loadConfig({ path, env: {} });
     expect(loaded.ok && loaded.config.deployments[0]?.engineProfile).toEqual(answer.profile);
+    expect(loaded.ok && loaded.config.deployments[0]?.engineProfileOrigin?.source).toBe('calibrated');
   }, 120_000);
 
   it('finds the coefficients of a TensorRT-LLM engine on four GPUs and prints the lines to paste', async () => {

@@ -99,3 +99,22 @@ test('a pool that is no more is as it was, but accrues nothing', () => {
     ['llama-70b/trt@10.0.0.1', { ...factsOf(gone).get('llama-70b/trt@10.0.0.1'), active: false }],
   ]);
 });
+
+test('a profile that calibrate wrote is told from a declared one, with its error', () => {
+  const engineProfile = {
+    iterationMs: 9,
+    prefillTokenMs: 0.1,
+    prefillContextMs: 0,
+    decodeStepMs: 0.1,
+    contextTokenMs: 0,
+  };
+  const declared = factsOf(deployment({ engineProfile })).get('llama-70b/trt-1')?.deployments['llama-70b'];
+  expect(declared).toMatchObject({ profileSource: 'declared', profileFitError: null });
+  const engineProfileOrigin = { source: 'calibrated', fitError: 0.012 } as const;
+  const measured = factsOf(deployment({ engineProfile, engineProfileOrigin })).get('llama-70b/trt-1');
+  expect(measured?.deployments['llama-70b']).toEqual({
+    ...declared,
+    profileSource: 'calibrated',
+    profileFitError: 0.012,
+  });
+});

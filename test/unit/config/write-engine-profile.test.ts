@@ -94,6 +94,17 @@ describe('insertEngineProfile', () => {
     expect(parse(twice).deployments[0].engineProfile).toEqual({ ...PROFILE, iterationMs: 8 });
   });
 
+  it('a measured profile is told from a declared one, in every layout, and the terms are the same', () => {
+    const measured = { ...PROFILE, source: 'calibrated' as const, fitError: 0.0125 };
+    for (const [index, name] of NAMES.entries()) {
+      const edited = insertEngineProfile(FILE, { ...edit(name, index), profile: measured });
+      const loaded = parse(edited).deployments[index].engineProfile;
+      expect(loaded, name).toEqual(measured);
+      const again = insertEngineProfile(edited, { ...edit(name, index), profile: { ...measured, fitError: 0.5 } });
+      expect(parse(again).deployments[index].engineProfile, name).toEqual({ ...measured, fitError: 0.5 });
+    }
+  });
+
   it('what stands elsewhere, has changed, or is shared is refused', () => {
     expect(() => insertEngineProfile(FILE, edit('second', 0))).toThrow(ProfileNotWrittenError);
     expect(() => insertEngineProfile(FILE, edit('sixth', 5))).toThrow(ProfileNotWrittenError);
