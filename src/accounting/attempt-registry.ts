@@ -73,8 +73,9 @@ export class AttemptRegistry {
 
   /** Takes the money of a claim that the store applied, and forgets the records that it settled. */
   applyClaim(claim: Claim, prices: ClaimPrices): void {
-    for (const line of claim.lines) this.#charge(line, prices);
+    // First what is settled goes: its money is in the record.
     for (const record of claim.records) this.#attempts.delete(record.recordId);
+    for (const line of claim.lines) this.#charge(line, prices);
   }
 
   /** Oldest journal segment that an unsettled attempt still needs; Infinity without any. */

@@ -7,6 +7,7 @@ import { hourOf } from '#domain/window.ts';
 import { type AttemptRegistry, hourPool } from './attempt-registry.ts';
 import { ClaimIncrements } from './claim-increments.ts';
 import type { SealedSlice, SealedSlices } from './sealed-slices.ts';
+import { eachInSteps, type SlicedWork } from './sliced-work.ts';
 import { addCharge, type HourCharge, settledRecord, type TrackedAttempt } from './tracked-attempt.ts';
 
 /** Record id and team of money whose slices are lost: a share must be claimed whole. */
@@ -35,7 +36,7 @@ export interface BuiltClaim {
  * Claims the shares of freezes (k0 … through.k]: line_i = split(share, W_i), its phases and GPU microseconds by the same function.
  * Throws RangeError when the lines do not add up to the shares. Source: settlement.md, Arithmetic.
  */
-export function buildClaim(input: ClaimInput): BuiltClaim {
+export function* buildClaim(input: ClaimInput): SlicedWork<BuiltClaim> {
   const shares = input.shares.filter((entry) => entry.k > input.k0 && entry.k <= input.through.k);
   const windows = shares.flatMap((entry) => entry.windows).filter(isWorthSplitting);
   const slices = indexSlices(input.slices, windows);
@@ -46,12 +47,12 @@ export function buildClaim(input: ClaimInput): BuiltClaim {
     const key = hourPool(hourOf(share.window), share.pool);
     prices.set(key, BigInt(share.nanoUsdPerGpuHour));
     pools.set(key, (pools.get(key) ?? 0n) + BigInt(share.nanoUsd));
-    splitShare(share, slices.get(share.window)?.get(share.pool) ?? [], { lines, registry: input.registry });
+    yield* splitShare(share, slices.get(share.window)?.get(share.pool) ?? [], { lines, registry: input.registry });
   }
-  const { chargeLines, lineSum, increments } = readLines(lines, input.registry);
+  const { chargeLines, lineSum, increments } = yield* readLines(lines, input.registry);
   const totalNanoUsd = shares.reduce((sum, entry) => sum + BigInt(entry.totalNanoUsd), 0n);
   if (lineSum !== totalNanoUsd) throw new RangeError(`claim lines sum to ${lineSum}, shares to ${totalNanoUsd}`);
-  const records = settleRecords(input, lines, increments);
+  const records = yield* settleRecords(input, lines, increments);
   const claim: Claim = {
     k0: input.k0,
     k: input.through.k,
@@ -101,15 +102,16 @@ function indexSlices(slices: SealedSlices, windows: readonly ShareWindow[]): Map
 }
 
 /** Adds one share's money and GPU time to the charges of the attempts that worked in its window. */
-function splitShare(
+function* splitShare(
   share: ShareWindow,
   slices: readonly SealedSlice[],
   target: { readonly lines: ChargesById; readonly registry: AttemptRegistry },
-): void {
+): SlicedWork<void> {
   const frozen = share.weights === null ? null : parseFrozenWeights(share.weights);
   const known = frozen === null ? [] : slices.filter((slice) => target.registry.get(slice.recordId) !== undefined);
   const ids = known.map((slice) => slice.recordId);
-  const weights = known.map((slice) => weightOf(slice.features, frozen?.get(slice.deployment)));
+  const weights: bigint[] = [];
+  yield* eachInSteps(known, (slice) => weights.push(weightOf(slice.features, frozen?.get(slice.deployment))));
   const nanoUsd = BigInt(share.nanoUsd);
   const gpuMicros = BigInt(share.gpuMicros);
   const place = { hour: hourOf(share.window), nanoUsdPerGpuHour: BigInt(share.nanoUsdPerGpuHour) };
@@ -119,12 +121,14 @@ function splitShare(
     return;
   }
   const nano = splitInOrder(nanoUsd, ids, weights);
+  yield;
   const gpu = splitInOrder(gpuMicros, ids, weights);
-  for (let index = 0; index < known.length; index += 1) {
-    const slice = known[index];
+  let index = -1;
+  yield* eachInSteps(known, (slice) => {
+    index += 1;
     const nanoPart = nano[index] ?? 0n;
     const gpuPart = gpu[index] ?? 0n;
-    if (slice === undefined || (nanoPart === 0n && gpuPart === 0n)) continue;
+    if (nanoPart === 0n && gpuPart === 0n) return;
     const { prefill, decode, other } = phaseWeights(slice.features, frozen?.get(slice.deployment));
     const phases = [prefill, decode, other];
     const parts = {
@@ -132,7 +136,7 @@ function splitShare(
       gpuMicros: splitInOrder(gpuPart, PHASES, phases),
     };
     chargeParts(target.lines, slice.recordId, parts, place);
-  }
+  });
 }
 
 /** Adds parts in the order of PHASES. */
@@ -155,14 +159,14 @@ function chargeParts(
 }
 
 /** The lines of a claim, their sum, and the increments of their money. */
-function readLines(
+function* readLines(
   lines: ChargesById,
   registry: AttemptRegistry,
-): { readonly chargeLines: ChargeLine[]; readonly lineSum: bigint; readonly increments: ClaimIncrements } {
+): SlicedWork<{ readonly chargeLines: ChargeLine[]; readonly lineSum: bigint; readonly increments: ClaimIncrements }> {
   const increments = new ClaimIncrements();
   const chargeLines: ChargeLine[] = [];
   let lineSum = 0n;
-  for (const [recordId, charges] of lines) {
+  yield* eachInSteps(lines, ([recordId, charges]) => {
     increments.addCost(registry.get(recordId) ?? null, charges);
     for (const [hour, charge] of charges) {
       for (const phase of PHASES) {
@@ -179,19 +183,23 @@ function readLines(
         });
       }
     }
-  }
+  });
   return { chargeLines, lineSum, increments };
 }
 
 /** Records whose money is complete with these lines. */
-function settleRecords(input: ClaimInput, lines: ChargesById, increments: ClaimIncrements): SettledRecordJson[] {
+function* settleRecords(
+  input: ClaimInput,
+  lines: ChargesById,
+  increments: ClaimIncrements,
+): SlicedWork<SettledRecordJson[]> {
   const records: SettledRecordJson[] = [];
-  for (const attempt of input.registry.all()) {
-    if (attempt.record === null || !settlesThrough(attempt, input.through.to)) continue;
+  yield* eachInSteps(input.registry.all(), (attempt) => {
+    if (attempt.record === null || !settlesThrough(attempt, input.through.to)) return;
     const charges = mergeCharges(attempt.charges, lines.get(attempt.recordId));
     increments.addSettled(attempt.record, charges);
     records.push(settledRecord(attempt.record, charges));
-  }
+  });
   return records;
 }
 

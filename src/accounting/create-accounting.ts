@@ -187,7 +187,7 @@ class RunningAccounting implements Accounting {
       await this.syncNow();
     }
     this.#stopped = true;
-    this.#loop.buildMessage({ leave: true });
+    await this.#loop.buildMessage({ leave: true });
     if (this.#joined) await this.#loop.sendPending();
     const left = { unsettledRecords: registry.size, unsentMessages: messages.pendingCount };
     if (left.unsettledRecords > 0 || left.unsentMessages > 0) {
@@ -238,12 +238,12 @@ class RunningAccounting implements Accounting {
     const loop = this.#loop;
     if (loop.isForeign && (await findBooksAgain(this.#joinOptions))) this.#joined = false;
     if (!this.#joined && !loop.isForeign) await this.#join();
-    loop.buildMessage();
+    await loop.buildMessage();
     if (!this.#joined || this.#stopped) return;
     if (await loop.sendPending()) {
       const frozen = await loop.advance();
       if (frozen > 0 && this.#parts.registry.size > 0) await loop.refresh();
-      if (loop.hasClaim()) loop.buildMessage();
+      if (loop.hasClaim()) await loop.buildMessage();
       await loop.sendPending();
       await this.#options.learner?.tick();
     }

@@ -8,6 +8,7 @@ import type { JournalEntry, JournalHead } from './journal-entry.ts';
 import type { JournalIdentity } from './journal-identity.ts';
 import { newHead, type ReplayedJournal } from './journal-replay.ts';
 import { fromSliceLine, type SealedSlice, toSliceLine } from './sealed-slices.ts';
+import { joinInSteps, type SlicedWork, stringifyInSteps } from './sliced-work.ts';
 
 /** What a message says, before it is numbered. */
 export type MessageDraft = Pick<
@@ -142,16 +143,18 @@ export class MessageLog {
    * Numbers, hashes and journals a message. One that the disk refuses is kept in memory and sent all the same, but without its claim: a death
    * would bring back the records that it settled, and settle them again. `claims` tells whether it has one.
    */
-  append(draft: MessageDraft): { readonly seq: number; readonly journaled: boolean; readonly claims: boolean } {
+  *append(
+    draft: MessageDraft,
+  ): SlicedWork<{ readonly seq: number; readonly journaled: boolean; readonly claims: boolean }> {
     const { claim, slices } = draft;
-    const { message, text } = this.#number(draft);
+    const { message, text } = yield* this.#number(draft);
     const prices = [...(claim?.prices ?? [])].map(([key, price]) => [key, price.toString()] as const);
     const entry: LoggedMessage = { t: 'message', message, slices: slices.map(toSliceLine), prices };
-    const rest = JSON.stringify({ slices: entry.slices, prices });
+    const rest = yield* joinInSteps(stringifyInSteps({ slices: entry.slices, prices }));
     const line = `{"t":"message","message":${text},${rest.slice(1)}`;
     const claims = claim !== null;
     const location = claims ? this.#journal.appendJsonOrForget(line) : this.#journal.appendJson(line);
-    if (location === null && claims) return this.append({ ...draft, claim: null });
+    if (location === null && claims) return yield* this.append({ ...draft, claim: null });
     const { journal, seq, hash, sealedThrough, epoch } = message;
     this.#head = { journal, seq, hash, sealedThrough, epoch };
     if (message.leave) this.#leftAt = seq;
@@ -162,23 +165,25 @@ export class MessageLog {
   }
 
   /** The next message and its JSON. A claim is large: it is made into text once, for the hash, the journal and the store alike. */
-  #number({ claim, ...said }: MessageDraft): { readonly message: SyncMessage; readonly text: string } {
+  *#number({ claim, ...said }: MessageDraft): SlicedWork<{ readonly message: SyncMessage; readonly text: string }> {
     const { journal, incarnation } = this.#journal.identity;
     const address = { journal, epoch: said.epoch, seq: this.#head.seq + 1 };
     const prevHash = this.#head.hash;
-    const content = {
+    const facts = {
       sealedThrough: said.sealedThrough,
       publications: said.publications,
       healthChanges: said.healthChanges,
       blind: said.blind,
-      claim: claim?.claim ?? null,
-      leave: said.leave,
     };
     const opening = JSON.stringify(address).slice(0, -1);
-    const inside = JSON.stringify(content).slice(1, -1);
+    const claimText = claim === null ? 'null' : yield* joinInSteps(stringifyInSteps({ ...claim.claim }));
+    const inside = `${JSON.stringify(facts).slice(1, -1)},"claim":${claimText},"leave":${said.leave}`;
+    yield;
     const hash = hashBody(prevHash, `${opening},${inside}}`);
+    yield;
     const closing = JSON.stringify({ incarnation, hash }).slice(1);
     const text = `${opening},"prevHash":${JSON.stringify(prevHash)},${inside},${closing}`;
+    const content = { ...facts, claim: claim?.claim ?? null, leave: said.leave };
     return { message: { ...address, prevHash, ...content, incarnation, hash }, text };
   }
 

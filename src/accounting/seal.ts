@@ -9,6 +9,7 @@ import type { ToldWindow } from './device-activity.ts';
 import { addSealed, placeLateFacts } from './late-facts.ts';
 import type { ProfileOf } from './profile-of.ts';
 import type { SealedSlice } from './sealed-slices.ts';
+import { eachInSteps, type SlicedWork } from './sliced-work.ts';
 import type { AttemptIdentity, TrackedAttempt } from './tracked-attempt.ts';
 import { addBusyBits, addSequenceMs, sliceOf, totalsOf, windowsOf } from './window-slices.ts';
 import { assumedStepsPerSecond, CAUTION, type WorkEstimates } from './work-estimates.ts';
@@ -57,8 +58,11 @@ export function sealableThrough(
   return Math.max(state.sealedThrough, Math.min(latest, Math.max(oldest - 1, forced)));
 }
 
-/** Seals windows (sealedThrough … to] of every attempt: slices are fixed by this, verbatim and for good. */
-export function sealWindows(options: SealOptions): Sealing {
+/**
+ * Seals windows (sealedThrough … to] of every attempt: slices are fixed by this, verbatim and for good. Attempts may begin and end between
+ * two steps: one that begins lies behind `to`, one that ends is sealed as what it was when its turn came.
+ */
+export function* sealWindows(options: SealOptions): SlicedWork<Sealing> {
   const drafts = new Map<string, Draft>();
   const slices: SealedSlice[] = [];
   let overEstimates = 0;
@@ -68,10 +72,14 @@ export function sealWindows(options: SealOptions): Sealing {
   options.estimates.stepClocks.observe(attempts, options);
   options.estimates.firstTokens.observe(attempts);
   const estimated = new RateCache(attempts, options);
-  const plans = attempts.map((attempt) => ({ attempt, plan: planAttempt(attempt, options, estimated) }));
-  for (const { attempt, plan } of plans) {
+  yield;
+  const plans: { readonly attempt: TrackedAttempt; readonly plan: Plan }[] = [];
+  yield* eachInSteps(attempts, (attempt) => {
+    plans.push({ attempt, plan: planAttempt(attempt, options, estimated) });
+  });
+  yield* eachInSteps(plans, ({ attempt, plan }) => {
     const { start } = attempt;
-    if (start === null) continue;
+    if (start === null) return;
     if (plan.over) overEstimates += 1;
     if (plan.under) underEstimates += 1;
     for (const { window, timeline, features } of plan.parts) {
@@ -81,7 +89,7 @@ export function sealWindows(options: SealOptions): Sealing {
     }
     if (attempt.lastWindow !== null && attempt.lastWindow <= options.to) options.registry.markSealed(attempt);
     else attempt.features?.dropBefore((options.to + 1) * 1000);
-  }
+  });
   for (const told of options.told ?? []) addTold(drafts, told, options.sealedThrough);
   return {
     sealedThrough: options.to,

@@ -14,6 +14,7 @@ import type { LoggedMessage, MessageLog } from './message-log.ts';
 import type { ProfileOf } from './profile-of.ts';
 import { sealableThrough, type Sealing, sealWindows } from './seal.ts';
 import type { SealedSlices } from './sealed-slices.ts';
+import { runSliced, type SlicedWork } from './sliced-work.ts';
 import type { StoreSession } from './store-session.ts';
 import type { WatchReport } from './watch-report.ts';
 import type { WindowClock } from './window-clock.ts';
@@ -122,8 +123,15 @@ export class SyncLoop {
     this.#parts.log.info({}, 'the store has the books of this journal again; posting goes on');
   }
 
-  /** Seals and journals what is due; needs no store, only that one was joined some day. `leave` says goodbye. */
-  buildMessage(how: { readonly leave: boolean } = { leave: false }): void {
+  /**
+   * Seals and journals what is due, in slices between which requests go on; needs no store, only that one was joined some day. `leave` says
+   * goodbye.
+   */
+  buildMessage(how: { readonly leave: boolean } = { leave: false }): Promise<void> {
+    return runSliced(this.#buildMessage(how), this.#parts.clock);
+  }
+
+  *#buildMessage(how: { readonly leave: boolean }): SlicedWork<void> {
     const { messages, registry, watch, slices, clock, horizonMs } = this.#parts;
     const { epoch, sealedThrough } = messages.head;
     // Books that are not there may be rebuilt: what happens meanwhile waits in the journal, as with a store that is down.
@@ -134,12 +142,12 @@ export class SyncLoop {
     if (backlog && !how.leave) return;
     const sealNowMs = Math.min(clock.epochMs(), clock.storeEpochMs());
     const to = sealableThrough(registry, { sealedThrough, nowMs: sealNowMs, horizonMs });
-    const claim = this.#tryClaim(how.leave);
+    const claim = yield* this.#tryClaim(how.leave);
     if (to === sealedThrough && claim === null && !watch.pending && !how.leave) return;
-    const sealing = this.#seal(sealedThrough, to);
+    const sealing = yield* this.#seal(sealedThrough, to);
     const before = messages.head;
     const draft = { epoch, ...sealing, ...watch.take(), claim, leave: how.leave };
-    const { seq, journaled, claims } = messages.append(draft);
+    const { seq, journaled, claims } = yield* messages.append(draft);
     if (!journaled) this.counters.unjournaled += 1;
     slices.add({ seq, ...windowRange(sealing, before), slices: sealing.slices, evictable: journaled });
     this.#builtAtMs = nowMs;
@@ -203,10 +211,10 @@ export class SyncLoop {
     return this.#claimableThrough(false) !== null;
   }
 
-  #seal(sealedThrough: number, to: number): Sealing {
+  *#seal(sealedThrough: number, to: number): SlicedWork<Sealing> {
     const { registry, estimates, profileOf, activity } = this.#parts;
     const told = activity?.take(to) ?? [];
-    const sealing = sealWindows({ registry, estimates, profileOf, sealedThrough, to, told });
+    const sealing = yield* sealWindows({ registry, estimates, profileOf, sealedThrough, to, told });
     this.counters.overEstimates += sealing.overEstimates;
     this.counters.underEstimates += sealing.underEstimates;
     return sealing;
@@ -226,13 +234,13 @@ export class SyncLoop {
     return null;
   }
 
-  #tryClaim(always: boolean): BuiltClaim | null {
+  *#tryClaim(always: boolean): SlicedWork<BuiltClaim | null> {
     const { session, slices, registry, log } = this.#parts;
     const through = this.#claimableThrough(always);
     if (through === null || session.reply === null) return null;
     const { claimed, shares } = session.reply;
     try {
-      return buildClaim({ k0: claimed, through, shares, slices, registry });
+      return yield* buildClaim({ k0: claimed, through, shares, slices, registry });
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       log.error({ err: error, k0: claimed, k: through.k }, 'a claim could not be priced and waits');

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { AttemptFeatures } from '#accounting/attempt-features.ts';
 import { AttemptRegistry } from '#accounting/attempt-registry.ts';
 import { buildClaim, UNATTRIBUTED } from '#accounting/claim.ts';
+import { runWhole } from '#accounting/sliced-work.ts';
 import { SealedSlices } from '#accounting/sealed-slices.ts';
 import { type TrackedAttempt, trackAttempt } from '#accounting/tracked-attempt.ts';
 import { createSliceFeatures } from '#attribution/work-model.ts';
@@ -50,7 +51,7 @@ function setUp() {
   const registry = new AttemptRegistry();
   const slices = new SealedSlices(1000, () => []);
   const build = (share: ShareEntry) =>
-    buildClaim({ k0: 0, through: { k: 1, to: WINDOW, hash: 'h1' }, shares: [share], slices, registry }).claim;
+    runWhole(buildClaim({ k0: 0, through: { k: 1, to: WINDOW, hash: 'h1' }, shares: [share], slices, registry })).claim;
   return { registry, slices, build };
 }
 

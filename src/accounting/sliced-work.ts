@@ -1,0 +1,76 @@
+// Long work in short slices: a round of settlement looks at every request of a second, and no request shall wait for it longer than a
+// millisecond. Work is a generator that yields where others may have their turn. Not here: what is done (seal.ts, claim.ts, message-log.ts).
+import type { Clock } from '#domain/clock.ts';
+
+/** Work that returns T; between two of its steps the event loop may turn. */
+export type SlicedWork<T> = Generator<undefined, T, undefined>;
+
+/** Length of a slice, as far as the steps of the work are shorter. */
+const SLICE_MS = 1;
+/** Items of a loop that make one step: about a tenth of a slice. */
+const STEP_ITEMS = 16;
+
+/** Does the work, letting the event loop turn after each slice. */
+export async function runSliced<T>(work: SlicedWork<T>, clock: Pick<Clock, 'monotonicMs'>): Promise<T> {
+  let untilMs = clock.monotonicMs() + SLICE_MS;
+  for (;;) {
+    const step = work.next();
+    if (step.done === true) return step.value;
+    if (clock.monotonicMs() < untilMs) continue;
+    await new Promise<void>((resolve) => {
+      setImmediate(resolve);
+    });
+    untilMs = clock.monotonicMs() + SLICE_MS;
+  }
+}
+
+/** Does the work at once. */
+export function runWhole<T>(work: SlicedWork<T>): T {
+  for (;;) {
+    const step = work.next();
+    if (step.done === true) return step.value;
+  }
+}
+
+/** Calls `visit` for each item, a step for every few of them. */
+export function* eachInSteps<T>(items: Iterable<T>, visit: (item: T) => void): SlicedWork<void> {
+  let left = STEP_ITEMS;
+  for (const item of items) {
+    visit(item);
+    left -= 1;
+    if (left > 0) continue;
+    left = STEP_ITEMS;
+    yield;
+  }
+}
+
+/** The JSON of an object in parts that join to it exactly: each property's value is one, of a long list a few items are. */
+export function* stringifyInSteps(object: Readonly<Record<string, unknown>>): Generator<string, void, undefined> {
+  let opening = '{';
+  for (const [key, value] of Object.entries(object)) {
+    if (value === undefined) continue;
+    yield `${opening}${JSON.stringify(key)}:`;
+    opening = ',';
+    if (Array.isArray(value) && value.length > STEP_ITEMS) yield* stringifyList(value);
+    else yield JSON.stringify(value);
+  }
+  yield opening === '{' ? '{}' : '}';
+}
+
+function* stringifyList(items: readonly unknown[]): Generator<string, void, undefined> {
+  for (let from = 0; from < items.length; from += STEP_ITEMS) {
+    const part = JSON.stringify(items.slice(from, from + STEP_ITEMS)).slice(1, -1);
+    yield from === 0 ? `[${part}` : `,${part}`;
+  }
+  yield ']';
+}
+
+/** The parts in one string, a step for each. */
+export function* joinInSteps(parts: Iterable<string>): SlicedWork<string> {
+  const collected: string[] = [];
+  for (const part of parts) {
+    collected.push(part);
+    yield;
+  }
+  return collected.join('');
+}
