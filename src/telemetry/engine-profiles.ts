@@ -24,6 +24,8 @@ export interface EngineProfilesOptions {
 /** Fits are cheap, but the store is asked for the profile in force at each. */
 const JUDGE_INTERVAL_MS = 10_000;
 const ENGINES_MAX = 1000;
+/** Half a minute of iterations: less shows one load only. */
+const SAMPLES_MIN = 200;
 
 interface Learning {
   readonly profile: IterationProfile;
@@ -53,6 +55,7 @@ export class EngineProfiles {
     }
     learning.profile.take(rows);
     if (this.#isJudging || nowMs - learning.judgedAtMs < JUDGE_INTERVAL_MS) return;
+    if (learning.profile.samplesEver < SAMPLES_MIN) return;
     learning.judgedAtMs = nowMs;
     this.#isJudging = true;
     try {

@@ -6,8 +6,11 @@ import { addSample, createGrid, type LearningGrid } from '#attribution/learn-sta
 import type { EngineProfile } from '#domain/engine-profile.ts';
 import type { IterationRow } from './iteration-rows.ts';
 
-/** Rows that count as one window of the learner: iterations next to each other resemble each other, and 15 minutes of them are remembered. */
-const ROWS_PER_WINDOW = 50;
+/**
+ * Iteration time of one sample, ms. Short enough to tell loads apart, long enough that prefill and decode are in it together: single iterations
+ * would show only by how much a prefill lengthens a batch that reads its weights anyway, which is less than its fair share.
+ */
+const SAMPLE_MS = 150;
 /** A chunk this near to the largest ever seen was cut by the engine's token budget: the prompt goes on in the next iteration. */
 const FULL_CHUNK = 0.95;
 
@@ -54,11 +57,14 @@ export class RowReader {
 export class IterationProfile {
   readonly grid: LearningGrid = createGrid();
   readonly #reader = new RowReader();
-  #rows = 0;
+  #work: number[] = [];
+  #busyMs = 0;
+  #sequenceMs = 0;
+  #samples = 0;
 
-  /** Windows' worth of rows ever seen. */
+  /** Samples ever taken. */
   get samplesEver(): number {
-    return this.#rows / ROWS_PER_WINDOW;
+    return this.#samples;
   }
 
   /** Takes the rows of one answer; those without GPU time or without a batch say nothing. */
@@ -66,14 +72,22 @@ export class IterationProfile {
     for (const row of rows) {
       const read = this.#reader.read(row);
       if (read === null || row.gpuMs === null || !(row.gpuMs > 0)) continue;
-      const sample = { work: read.work, busyMs: row.gpuMs, sequenceMs: row.gpuMs * read.members };
-      addSample(this.grid, sample, 1 / ROWS_PER_WINDOW);
-      this.#rows += 1;
+      for (const [index, count] of read.work.entries()) this.#work[index] = (this.#work[index] ?? 0) + count;
+      this.#busyMs += row.gpuMs;
+      this.#sequenceMs += row.gpuMs * read.members;
+      if (this.#busyMs < SAMPLE_MS) continue;
+      const [iterations = 0, p = 0, q = 0, d = 0, k = 0] = this.#work;
+      const sums = { busyMs: this.#busyMs, sequenceMs: this.#sequenceMs };
+      addSample(this.grid, { work: [iterations, p, q, d, k], ...sums });
+      this.#work = [];
+      this.#busyMs = 0;
+      this.#sequenceMs = 0;
+      this.#samples += 1;
     }
   }
 
   /** Null while there are no rows; `starting` is believed where the traffic does not tell terms apart. */
   fit(starting: EngineProfile): LearnedFit | null {
-    return this.#rows === 0 ? null : fitProfile(this.grid, starting);
+    return this.#samples === 0 ? null : fitProfile(this.grid, starting);
   }
 }

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Accounting, createAccounting } from '#accounting/create-accounting.ts';
 import type { WantedFacts } from '#accounting/pool-facts-from-config.ts';
+import { DeviceActivity } from '#accounting/device-activity.ts';
 import { createWindowClock, type WindowClock } from '#accounting/window-clock.ts';
 import { silentLog } from '#domain/log.ts';
 import type { AttemptMeter } from '#domain/metering.ts';
@@ -13,6 +14,8 @@ import { ProfileBook } from '#accounting/profile-of.ts';
 import type { EngineProfile, ProfileSource } from '#domain/engine-profile.ts';
 import type { MemorySettlementStore } from '#test/support/memory-settlement-store.ts';
 import type { TokenCounts } from '#domain/tokens.ts';
+import { IterationCoverage } from '#telemetry/iteration-coverage.ts';
+import type { IterationRow } from '#telemetry/iteration-rows.ts';
 import type { TracedRequest } from './run-engine.ts';
 
 /** Names of the one pool and deployment that is measured. */
@@ -35,6 +38,8 @@ export interface ProcessOptions {
   readonly facts: WantedFacts;
   readonly profile: { readonly profile: EngineProfile; readonly source: ProfileSource };
   readonly cachedKnown: boolean;
+  /** True: this is the process that drains the engine's iteration rows. */
+  readonly readsEngine: boolean;
   /** False: what the profile is at the start it stays. */
   readonly learns: boolean;
 }
@@ -53,6 +58,8 @@ export class GatewayProcess {
   readonly #meters = new Map<number, AttemptMeter>();
   #clock: WindowClock;
   #accounting: Accounting;
+  #activity = new DeviceActivity();
+  #coverage = new IterationCoverage();
   #counted: ProcessCounters = { late: 0, overEstimates: 0, underEstimates: 0 };
 
   constructor(options: ProcessOptions) {
@@ -84,6 +91,15 @@ export class GatewayProcess {
   async tick(): Promise<void> {
     await this.#accounting.syncNow();
     this.#accounting.writeProgress();
+  }
+
+  /** An answer of the engine with these rows was read now. */
+  readRows(rows: readonly IterationRow[]): void {
+    if (rows.length === 0) return;
+    for (const { fromMs, toMs, busyMs } of this.#coverage.take(rows, this.#clock.monotonicMs())) {
+      const span = { fromMs: this.#clock.toEpochMs(fromMs), toMs: this.#clock.toEpochMs(toMs) };
+      this.#activity.cover({ pool: POOL, source: 'engine', ...span, busyMs });
+    }
   }
 
   /** The request goes out to the engine now. */
@@ -221,7 +237,7 @@ export class GatewayProcess {
   }
 
   #create(): Accounting {
-    const { store, facts, profile, learns, time } = this.#options;
+    const { store, facts, profile, learns, readsEngine, time } = this.#options;
     const profiles = new ProfileBook(() => profile);
     const clock = this.#clock;
     return createAccounting({
@@ -235,6 +251,7 @@ export class GatewayProcess {
       wantedFacts: () => new Map([[facts.pool, facts]]),
       listener: { claimApplied: () => {}, booksCommitted: () => {} },
       profileOf: profiles.of,
+      ...(readsEngine ? { activity: this.#activity } : {}),
       syncIntervalMs: Number.POSITIVE_INFINITY,
       ...(learns
         ? {

@@ -4,6 +4,7 @@ import { createBuiltinProfile } from '#attribution/builtin-profile.ts';
 import { calibrateVirtually } from './calibrate-virtual.ts';
 import type { EngineShape } from './engine-shapes.ts';
 import { learnFromTraffic } from './learn-from-traffic.ts';
+import { readEngineProfile } from './read-engine.ts';
 import type { NamedProfile, ProfileSourceName } from './run-facts.ts';
 
 type Found = Omit<NamedProfile, 'name'>;
@@ -14,6 +15,8 @@ const SOURCES: Readonly<Record<ProfileSourceName, (shape: EngineShape) => Found 
     profile: calibrateVirtually(shape, createBuiltinProfile(readNames(shape))),
     source: 'calibrated',
   }),
+  // Fitted to iterations from the same start; busy time is the engine's as well.
+  'engine statistics': async (shape) => readEngineProfile(shape, await SOURCES['declared 2x off'](shape)),
   // Learned from a start that is 2× off: what the start knew is not what is measured.
   learned: async (shape) => learnFromTraffic(shape, await SOURCES['declared 2x off'](shape)),
   // A gateway's first minutes: the built-in profile, until something is learned.

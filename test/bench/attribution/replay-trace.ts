@@ -3,7 +3,8 @@
 import { readAllRecords } from './read-all-records.ts';
 import { createRunFacts, type NamedProfile } from './run-facts.ts';
 import { GatewayProcess, type ProcessCounters, RUN_START_MS, type RunTime } from './gateway-process.ts';
-import type { EngineTrace, TracedRequest } from './run-engine.ts';
+import { ENGINE_CLOCK_MS, type EngineTrace, type TracedRequest } from './run-engine.ts';
+import type { IterationRow } from '#telemetry/iteration-rows.ts';
 import { MemorySettlementStore } from '#test/support/memory-settlement-store.ts';
 import type { BookCell, RollupCell } from '#domain/books.ts';
 import type { FactBook } from '#domain/pool-facts.ts';
@@ -69,6 +70,7 @@ export async function replayTrace(trace: EngineTrace, options: ReplayOptions): P
         profile: options.profile,
         cachedKnown: options.cachedKnown,
         learns: options.learns ?? false,
+        readsEngine: number === 0 && options.profile.readsEngine === true,
       }),
   );
   try {
@@ -104,6 +106,7 @@ interface Stage {
 async function playSeconds(trace: EngineTrace, stage: Stage): Promise<void> {
   const { processes, time, options } = stage;
   const bySecond = groupBySecond(trace);
+  const rowsBySecond = groupRows(trace);
   const endMs = Math.ceil((trace.endAtMs + SETTLING_MS) / 1000) * 1000;
   let down = false;
   for (let second = 0; second * 1000 < endMs; second += 1) {
@@ -118,6 +121,7 @@ async function playSeconds(trace: EngineTrace, stage: Stage): Promise<void> {
       await playEvent(event, processes[processOf(event.request.plan, options)]);
     }
     time.nowMs = (second + 1) * 1000;
+    if (options.profile.readsEngine === true) processes[0]?.readRows(rowsBySecond[second] ?? []);
     if (down && time.nowMs >= backAtMs) {
       await processes[1]?.restart();
       down = false;
@@ -138,6 +142,15 @@ async function playEvent(event: WireEvent, process: GatewayProcess | undefined):
   if (event.kind === 'begin') process?.begin(event.request);
   else if (event.kind === 'chunk') process?.chunk(event.request);
   else await process?.end(event.request);
+}
+
+/** Rows by the second in which they were written: what a read at its end drains. */
+function groupRows(trace: EngineTrace): readonly (readonly IterationRow[])[] {
+  const seconds: IterationRow[][] = [];
+  for (const row of trace.rows) {
+    (seconds[Math.floor(((row.writtenMs ?? 0) - ENGINE_CLOCK_MS) / 1000)] ??= []).push(row);
+  }
+  return seconds;
 }
 
 /** The wire in order: within a second by time; equal times keep begin, chunks, end of one request in that order. */

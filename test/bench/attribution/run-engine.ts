@@ -1,8 +1,10 @@
 // Runs a real EngineCore over planned traffic on virtual time: the truth of each request, and what a gateway would see of it on the wire.
 // Not here: what a gateway makes of it (replay-trace.ts).
-import { EngineCore } from '#simulator/engine-core.ts';
+import { EngineCore, type Iteration } from '#simulator/engine-core.ts';
 import { createRequestAccount, type RequestAccount, type Sequence } from '#simulator/engine-sequence.ts';
+import { blockTokens } from '#simulator/pseudo-text.ts';
 import { createSeededRandom, mixSeed, type SeededRandom } from '#simulator/seeded-random.ts';
+import type { IterationRow } from '#telemetry/iteration-rows.ts';
 import type { EngineShape } from './engine-shapes.ts';
 import type { PlannedRequest } from './plan-traffic.ts';
 
@@ -30,7 +32,14 @@ export interface EngineTrace {
   readonly endAtMs: number;
   readonly iterations: number;
   readonly preemptions: number;
+  /** The engine's iteration rows in order, `writtenMs` by its own clock, which is ENGINE_CLOCK_MS ahead of the run's. */
+  readonly rows: readonly IterationRow[];
 }
+
+/** An engine in another time zone, and a bit off. */
+export const ENGINE_CLOCK_MS = 9 * 3_600_000 + 137;
+/** From the end of an iteration to the row's timestamp. */
+const ROW_DELAY_MS = 0.4;
 
 /** A gateway that dies takes its connections with it: the engine stops those requests, the client asks no more. */
 export interface Death {
@@ -74,13 +83,14 @@ class VirtualWire {
   readonly #random: SeededRandom;
   readonly #flights: Flight[];
   readonly #death: Death | null;
+  readonly #rows: IterationRow[] = [];
   /** Hang-ups on their way to the engine, ascending. */
   #aborts: { readonly atMs: number; readonly flight: Flight }[] = [];
 
   constructor(shape: EngineShape, traffic: readonly PlannedRequest[], death: Death | null) {
     this.#shape = shape;
     this.#death = death;
-    this.#core = new EngineCore(shape.settings);
+    this.#core = new EngineCore(shape.settings, (iteration) => this.#rows.push(this.#toRow(iteration)));
     this.#random = createSeededRandom(mixSeed(shape.settings.seed, 5));
     this.#flights = traffic
       .toSorted((a, b) => a.sentAtMs + a.uplinkMs - (b.sentAtMs + b.uplinkMs))
@@ -203,6 +213,21 @@ class VirtualWire {
       endAtMs: requests.reduce((latest, request) => Math.max(latest, request.endAtMs), 0),
       iterations: this.#core.iterations,
       preemptions: this.#core.preemptions,
+      rows: this.#rows,
+    };
+  }
+
+  #toRow({ number, endMs, durationMs, members }: Iteration): IterationRow {
+    const prefills = members.filter(({ prefillTokens }) => prefillTokens > 0);
+    return {
+      iteration: number,
+      writtenMs: endMs + ROW_DELAY_MS + ENGINE_CLOCK_MS,
+      gpuMs: durationMs,
+      prefillTokens: prefills.reduce((sum, { prefillTokens }) => sum + prefillTokens, 0),
+      prefilling: prefills.length,
+      decoding: members.length - prefills.length,
+      cachedTokens: this.#core.kvBlocks.used * blockTokens,
+      blockTokens,
     };
   }
 }

@@ -12,9 +12,18 @@ export interface NamedProfile {
   readonly source: ProfileSource;
   /** True: the processes go on learning in the run. Default false. */
   readonly learns?: boolean;
+  /** True: one process drains the engine's iteration rows for busy time. Default false. */
+  readonly readsEngine?: boolean;
 }
 
-export type ProfileSourceName = 'declared' | 'calibrated' | 'learned' | 'learning' | 'builtin' | 'declared 2x off';
+export type ProfileSourceName =
+  | 'declared'
+  | 'calibrated'
+  | 'engine statistics'
+  | 'learned'
+  | 'learning'
+  | 'builtin'
+  | 'declared 2x off';
 
 /** 2.50 dollars for an hour of one GPU. */
 export const PRICE_NANO_USD = '2500000000';

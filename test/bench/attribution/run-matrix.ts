@@ -46,6 +46,8 @@ export interface CellBooks extends BookCheck {
   readonly overEstimates: number;
   readonly underEstimates: number;
   readonly unsettled: number;
+  /** Seconds whose busy time was read from the engine. */
+  readonly engineWindows: number;
 }
 
 export interface MatrixOptions {
@@ -127,6 +129,7 @@ function scoreCell(
       idleError: compareIdle(trace, books),
       ...result.counters,
       unsettled: result.unsettled,
+      engineWindows: result.books.reduce((sum, book) => sum + Number(book.metrics.engineWindows), 0),
     },
   };
 }

@@ -56,6 +56,21 @@ describe('a small run of the matrix', () => {
     }
   });
 
+  test('busy time and profile from the engine keep the books exact, with three processes and one killed, and idle near the truth', async () => {
+    const [cell] = await runMatrix({
+      shape,
+      loads: ['60% of time'],
+      durationScale: 0.15,
+      sources: ['engine statistics'],
+      watchers: watcherKinds.filter(({ name }) => name === '3, one killed'),
+    });
+    expect(cell?.books?.differences).toEqual({ capacity: 0n, idle: 0n, records: 0n, rollups: 0n });
+    expect(cell?.books?.unsettled).toBe(0);
+    expect(cell?.books?.engineWindows).toBeGreaterThan(60);
+    expect(cell?.charges.median).toBeLessThan(0.05);
+    expect(Math.abs(cell?.books?.idleError ?? 1)).toBeLessThan(0.01);
+  }, 60_000);
+
   test('every naive method is further from the truth than the work model', () => {
     const naive = cells.filter((cell) => cell.watchers === 'naive');
     expect(naive).toHaveLength(4);

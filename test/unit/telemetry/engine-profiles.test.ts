@@ -14,7 +14,7 @@ import { createSampleConfig, LLAMA } from '#test/unit/observe/sample-config.ts';
 /** Decode iterations of `batch` sequences at context 1000: 5 ms and 0.1 ms each; every tenth prefills 500 tokens at 0.02 ms. */
 const rowsOf = (first: number, count: number): IterationRow[] =>
   Array.from({ length: count }, (_, index) => {
-    const batch = 1 + ((first + index) % 40);
+    const batch = 1 + (Math.floor((first + index) / 60) % 40);
     const prefills = (first + index) % 10 === 0;
     return {
       iteration: first + index,
@@ -63,9 +63,9 @@ async function setUp(overrides: Partial<DeploymentConfig> = {}) {
 
 test('some thousand iterations make a profile, and the same engine goes on without another version', async () => {
   const { feed, versions } = await setUp();
-  await feed(800);
+  await feed(2000);
   expect(await versions()).toHaveLength(1);
-  await feed(4200);
+  await feed(6000);
   const [, engine] = await versions();
   const facts = engine?.deployments['llama-70b'];
   expect(facts?.profileSource).toBe('engine');
@@ -91,7 +91,7 @@ test('a declared profile is not touched, nor that of an engine that shares its G
   );
   for (const overrides of [{ engineProfile }, { upstreams: shared }]) {
     const { feed, versions } = await setUp(overrides);
-    await feed(5000);
+    await feed(8000);
     expect(await versions()).toHaveLength(1);
   }
 });
@@ -99,7 +99,7 @@ test('a declared profile is not touched, nor that of an engine that shares its G
 test('a store that does not answer is asked again later', async () => {
   const { feed, versions, setStore } = await setUp();
   setStore(false);
-  await feed(5000);
+  await feed(8000);
   setStore(true);
   await feed(1500);
   expect(await versions()).toHaveLength(2);
