@@ -1,6 +1,7 @@
 // What reports read from a store: rollup cells, capacity books, settled records, facts. Read only.
 import type { FactBook } from './pool-facts.ts';
 import type { BookMetric, CellKey, CellMetric, Member, SettledRecordJson } from './settlement.ts';
+import type { LateClaim, Voucher } from './voucher.ts';
 import type { Outcome } from './usage-record.ts';
 
 /** `start` replaces the hour by the first second of the cell's hour, UTC day or UTC month. */
@@ -65,6 +66,10 @@ export interface BooksReader {
    */
   readRollups(period: Period, granularity: Granularity): Promise<readonly RollupCell[]>;
   readBooks(period: Period): Promise<readonly BookCell[]>;
+  /** All, ascending by number: adjustments and closes are few. */
+  readVouchers(): Promise<readonly Voucher[]>;
+  /** Those whose hour lies in the period, in no particular order. */
+  readLateClaims(period: Period): Promise<readonly LateClaim[]>;
   /** Newest first by the end of the attempt; `next` is null on the last page. */
   readRecords(
     query: RecordQuery,

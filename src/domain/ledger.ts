@@ -32,6 +32,8 @@ export interface LedgerEntry {
   readonly message: SyncMessage;
   /** The journal's entry before this one as the store linked it; null for the first. */
   readonly previous: EntryLink | null;
+  /** Epoch second before which everything was closed when it was applied; 0 for nothing (domain/relabel-claim.ts). */
+  readonly closedThrough: number;
   readonly records: readonly KeptRecord[];
 }
 
@@ -44,6 +46,8 @@ export interface LedgerHeads {
   readonly freezeHash: string;
   /** Claims of windows from this epoch second on are kept as entries: 0 unless an older program wrote the store before. */
   readonly entriesFrom: number;
+  /** Everything before this epoch second is closed; 0 for nothing. */
+  readonly closedThrough: number;
   /** Last entry of each journal the store knows; null where it has none. */
   readonly journals: Readonly<Record<string, EntryLink | null>>;
 }

@@ -16,6 +16,8 @@ export interface RestoredCell extends Omit<CellKey, 'hour'> {
 export interface RestoredClaim {
   readonly message: SyncMessage;
   readonly previous: EntryLink | null;
+  /** See LedgerEntry. */
+  readonly closedThrough: number;
 }
 
 /** Freezes whose last window lies in one UTC hour, as LedgerReader.readFreezeHour returns them. */

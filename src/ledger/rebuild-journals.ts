@@ -152,7 +152,7 @@ export class JournalReplay {
     // An entry before that is not restored is of a day long gone, as far as a reader can tell.
     const previous = this.#entries.get(journal) ?? (isWhole ? null : { day: 0, seq: seq - 1, hash: '' });
     this.#entries.set(journal, { day, seq, hash });
-    this.#waiting.push({ message, previous });
+    this.#waiting.push({ message, previous, closedThrough: 0 });
     this.#records += claim.records.length;
     if (this.#waiting.length >= CLAIMS_AT_ONCE) await this.#flush();
   }

@@ -23,6 +23,8 @@ interface EntryBody {
   readonly batches: readonly BatchPlace[];
   /** In the order of the message: number of the part, digest. */
   readonly records: readonly (readonly [part: number, digest: string])[];
+  /** See LedgerEntry; absent for 0. */
+  readonly closedThrough?: number;
 }
 
 /** False for a claim that moved no cell, no money and no record: it leaves no entry. */
@@ -31,11 +33,17 @@ export function leavesEntry(claim: Claim): boolean {
 }
 
 /** The entry of a message with a claim. The message's text can be restored from it and the batches byte by byte, so its hash can be recomputed. */
-export function packEntry(message: SyncMessage, claim: Claim, { batches, places }: PackedRecords): PackedEntry {
+export function packEntry(
+  message: SyncMessage,
+  claim: Claim,
+  { batches, places }: PackedRecords,
+  closedThrough: number,
+): PackedEntry {
   const body: EntryBody = {
     message: { ...message, claim: { ...claim, records: [] } },
     batches: batches.map((batch) => ({ day: dayOfMs(batch.lastEndedMs), firstEndedMs: batch.firstEndedMs })),
     records: places.map(({ part, digest }) => [part, digest]),
+    ...(closedThrough === 0 ? {} : { closedThrough }),
   };
   return { day: cellStart('day', message.sealedThrough), body: deflateRawSync(JSON.stringify(body), QUICK) };
 }
@@ -55,7 +63,7 @@ export function readEntryBody(body: Uint8Array): EntryBody {
 
 /** Puts an entry together; `bodies` by the number of the part, undefined where a batch is not there. */
 export function restoreEntry(
-  { message, batches, records }: EntryBody,
+  { message, batches, records, closedThrough = 0 }: EntryBody,
   previous: EntryLink | null,
   bodies: readonly (Uint8Array | undefined)[],
 ): LedgerEntry {
@@ -64,6 +72,7 @@ export function restoreEntry(
   return {
     message,
     previous,
+    closedThrough,
     records: records.map(([part, digest]): KeptRecord => {
       const at = taken[part] ?? 0;
       taken[part] = at + 1;

@@ -5,6 +5,7 @@ import type { LedgerReader } from '#domain/ledger.ts';
 import type { LeaseStore } from '#domain/lease-store.ts';
 import type { LearnerStore } from '#domain/learner-store.ts';
 import type { StoreRestorer } from '#domain/restore-store.ts';
+import type { VoucherStore } from '#domain/voucher.ts';
 import type { Log } from '#domain/log.ts';
 import { describeRedisUrl, parseRedisUrl } from './redis/redis-url.ts';
 import { RedisConnection } from './redis/redis-connection.ts';
@@ -14,6 +15,7 @@ import { RedisLearnerStore } from './redis/redis-learner-store.ts';
 import { RedisLedgerReader } from './redis/redis-ledger-reader.ts';
 import { RedisRestorer } from './redis/redis-restorer.ts';
 import { RedisSettlementStore } from './redis/redis-settlement-store.ts';
+import { RedisVouchers } from './redis/redis-vouchers.ts';
 import { SqliteStore } from './sqlite/sqlite-store.ts';
 import type { StoreRetention, StoreTls } from './store-options.ts';
 
@@ -39,6 +41,7 @@ export interface OpenedStore {
   readonly books: BooksReader;
   readonly ledger: LedgerReader;
   readonly leases: LeaseStore;
+  readonly vouchers: VoucherStore;
   /** For one rebuild. */
   restorer(): StoreRestorer;
   readonly learner: LearnerStore;
@@ -61,6 +64,7 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
       ledger: store,
       leases: store,
       learner: store,
+      vouchers: store,
       restorer: () => store.restorer(),
       describe: () => `sqlite:${path}`,
     };
@@ -77,6 +81,7 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
     books: new RedisBooksReader(connection),
     ledger: new RedisLedgerReader(connection),
     leases: new RedisLeases(connection),
+    vouchers: new RedisVouchers(connection),
     restorer: () => new RedisRestorer(connection),
     learner: new RedisLearnerStore(connection),
     describe: () => describeRedisUrl(address),

@@ -2,7 +2,7 @@
 import type { Log } from '#domain/log.ts';
 
 /** Number of the layout both stores write. Older is migrated at open, newer refused with StoreSchemaError. */
-export const STORE_SCHEMA = 4;
+export const STORE_SCHEMA = 5;
 
 /** How long rows stay; hour cells always stay HOUR_CELLS_KEPT_MS. */
 export interface StoreRetention {

@@ -134,6 +134,14 @@ export class MemorySettlementStore implements SettlementStore, BooksReader, Lear
     return { epoch, schema };
   }
 
+  async readVouchers(): Promise<readonly never[]> {
+    return [];
+  }
+
+  async readLateClaims(): Promise<readonly never[]> {
+    return [];
+  }
+
   async readEpoch(): Promise<string | null> {
     return this.#state().epoch;
   }

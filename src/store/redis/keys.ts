@@ -45,6 +45,14 @@ export class RedisKeys {
   get learned(): string {
     return `${this.#start}learned`;
   }
+  /** List: JSON of the vouchers in order of their number. */
+  get vouchers(): string {
+    return `${this.#start}vouchers`;
+  }
+  /** Hash `<journal>.<seq>` → JSON of the late claim; by the first second of the UTC month of its hour. */
+  lateClaims(month: number): string {
+    return `${this.#start}late:${month}`;
+  }
   /** Hash: JSON of a cell's dimensions → its id. */
   get dims(): string {
     return `${this.#start}dims`;

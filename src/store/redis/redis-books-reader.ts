@@ -10,6 +10,7 @@ import type {
 } from '#domain/books.ts';
 import type { FactBook } from '#domain/pool-facts.ts';
 import { BOOK_METRICS, CELL_METRICS, type BookMetric, type SettledRecordJson } from '#domain/settlement.ts';
+import type { LateClaim, Voucher } from '#domain/voucher.ts';
 import { StoreUnavailableError } from '#domain/settlement-store.ts';
 import { readRecordPage, type BatchHead } from '../read-record-page.ts';
 import { cellStart, parseDims, toCellMetrics } from '../rollup-cells.ts';
@@ -73,6 +74,19 @@ export class RedisBooksReader implements BooksReader {
     const hours = listStarts(period, 'hour');
     const hashes = await this.#runAll(hours.map((hour): Command => ['hgetall', keys.books(hour)]));
     return hours.flatMap((hour, i) => toBookCells(hour, toHash(hashes[i])));
+  }
+
+  async readVouchers(): Promise<readonly Voucher[]> {
+    const [list] = await this.#runAll([['lrange', this.#connection.keys.vouchers, 0, -1]]);
+    return toStrings(list).map((text) => JSON.parse(text) as Voucher);
+  }
+
+  async readLateClaims({ from, to }: Period): Promise<readonly LateClaim[]> {
+    const { keys } = this.#connection;
+    const months = listStarts({ from: cellStart('month', from), to }, 'month');
+    const hashes = await this.#runAll(months.map((month): Command => ['hvals', keys.lateClaims(month)]));
+    const claims = hashes.flatMap((values) => toStrings(values).map((text) => JSON.parse(text) as LateClaim));
+    return claims.filter(({ hour }) => hour >= from && hour < to);
   }
 
   readRecords(query: RecordQuery): Promise<{ records: readonly SettledRecordJson[]; next: string | null }> {

@@ -33,6 +33,7 @@ export class RedisLedgerReader implements LedgerReader {
       k: Number(meta.get('k') ?? 0),
       freezeHash: meta.get('freezeHash') ?? '',
       entriesFrom: Number(meta.get('entriesFrom') ?? 0),
+      closedThrough: Number(meta.get('closedThrough') ?? 0),
       journals: Object.fromEntries(
         journals.toSorted().map((journal) => [journal, parseLink(links.get(`${journal}|entry`) ?? '')]),
       ),

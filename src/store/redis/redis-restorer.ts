@@ -78,12 +78,12 @@ export class RedisRestorer implements StoreRestorer {
     return this.#write(claims.flatMap((claim) => this.#claimWrites(claim)));
   }
 
-  #claimWrites({ message, previous }: RestoredClaim): Write[] {
+  #claimWrites({ message, previous, closedThrough }: RestoredClaim): Write[] {
     if (message.claim === null) return [];
     const { keys, options } = this.#connection;
     const { journal, seq, claim } = message;
     const packed = packRecords(claim.records);
-    const { day, body } = packEntry(message, claim, packed);
+    const { day, body } = packEntry(message, claim, packed, closedThrough);
     const value = Buffer.concat([Buffer.from(`${formatLink(previous)}\n`), body]);
     const key = keys.entries(day);
     return [

@@ -21,6 +21,7 @@ const JOURNAL = /^[\w.-]{1,64}$/;
 /** Several processes share one store through scripts that run alone on the server; every call may be repeated. */
 export class RedisSettlementStore implements SettlementStore {
   readonly #connection: RedisConnection;
+  #closedThrough = 0;
 
   constructor(connection: RedisConnection) {
     this.#connection = connection;
@@ -76,8 +77,19 @@ export class RedisSettlementStore implements SettlementStore {
 
   async sync(message: SyncMessage): Promise<SyncReply> {
     checkJournal(message.journal);
-    const { keys, args } = layOutSync(message, this.#layout());
-    return toSyncReply(await this.#connection.runScript('syncMessage', keys, args));
+    for (;;) {
+      const { keys, args } = layOutSync(message, this.#layout());
+      const reply = toList(await this.#connection.runScript('syncMessage', keys, args));
+      if (reply[0] !== 'reopen') return toSyncReply(reply);
+      await this.#readClosedThrough();
+    }
+  }
+
+  /** Months are closed rarely: what was read last holds until a script says otherwise. */
+  async #readClosedThrough(): Promise<void> {
+    const { keys, options } = this.#connection;
+    const read = (client: Redis | Cluster) => client.hget(keys.meta, 'closedThrough');
+    this.#closedThrough = Number((await this.#connection.call('readClosed', read, options.timeoutMs)) ?? 0);
   }
 
   async readFreezeInput(): Promise<FreezeInput> {
@@ -121,7 +133,7 @@ export class RedisSettlementStore implements SettlementStore {
 
   #layout(): Parameters<typeof layOutSync>[1] {
     const { keys, runId, options } = this.#connection;
-    return { keys, runId, retention: options.retention };
+    return { keys, runId, retention: options.retention, closedThrough: this.#closedThrough };
   }
 }
 

@@ -18,6 +18,7 @@ export const SCRIPTS = {
   syncMessage: { file: 'sync-message', keyCount: 10, moreKeys: true, argCount: 12, moreArgs: true },
   readFreezeInput: { file: 'read-freeze-input', keyCount: 6, moreKeys: false, argCount: 0, moreArgs: false },
   commitFreeze: { file: 'commit-freeze', keyCount: 8, moreKeys: true, argCount: 9, moreArgs: false },
+  addVoucher: { file: 'add-voucher', keyCount: 4, moreKeys: true, argCount: 5, moreArgs: false },
   beginRestore: { file: 'begin-restore', keyCount: 8, moreKeys: false, argCount: 1, moreArgs: false },
   putFacts: { file: 'put-facts', keyCount: 2, moreKeys: false, argCount: 2, moreArgs: false },
   acquireLeases: { file: 'acquire-leases', keyCount: 0, moreKeys: true, argCount: 2, moreArgs: false },

@@ -1,5 +1,7 @@
 // Lays out the keys and arguments of sync-message.lua and commit-freeze.lua. Pure: no connection.
 import { BOOK_METRICS, type Claim, type FreezeCommit, type SyncMessage } from '#domain/settlement.ts';
+import { relabelClaim } from '#domain/relabel-claim.ts';
+import type { LateClaim } from '#domain/voucher.ts';
 import { hourOf } from '#domain/window.ts';
 import { claimBalances } from '../check-claim.ts';
 import { formatLink, leavesEntry, packEntry } from '../claim-entries.ts';
@@ -19,12 +21,14 @@ interface Layout {
   readonly keys: RedisKeys;
   readonly retention: StoreRetention;
   readonly runId: string;
+  /** Epoch second before which everything is closed, as this client last read it. */
+  readonly closedThrough: number;
 }
 
 const CLAIMED = BOOK_METRICS.indexOf('claimedNanoUsd');
 
 /** Numbers keys after the fixed ones, each once; Lua counts from 1. */
-class KeyNumbers {
+export class KeyNumbers {
   readonly keys: string[];
   readonly #numbers = new Map<string, number>();
 
@@ -42,7 +46,7 @@ class KeyNumbers {
 }
 
 /** Keys and arguments of sync-message.lua for one message. */
-export function layOutSync(message: SyncMessage, { keys, retention, runId }: Layout): ScriptInput {
+export function layOutSync(message: SyncMessage, { keys, retention, runId, closedThrough }: Layout): ScriptInput {
   const { journal } = message;
   const numbers = new KeyNumbers([
     keys.meta,
@@ -60,7 +64,7 @@ export function layOutSync(message: SyncMessage, { keys, retention, runId }: Lay
   const claim =
     message.claim === null
       ? ''
-      : JSON.stringify(layOutClaim(message, message.claim, { keys, retention, numbers, bodies }));
+      : JSON.stringify(layOutClaim(message, message.claim, { keys, retention, closedThrough, numbers, bodies }));
   const touched = [
     ...message.publications.map(({ window }) => window),
     ...message.healthChanges.map(({ window }) => window),
@@ -100,14 +104,22 @@ export function layOutSync(message: SyncMessage, { keys, retention, runId }: Lay
 interface ClaimLayout {
   readonly keys: RedisKeys;
   readonly retention: StoreRetention;
+  readonly closedThrough: number;
   readonly numbers: KeyNumbers;
   readonly bodies: Buffer[];
 }
 
-function layOutClaim(message: SyncMessage, claim: Claim, { keys, retention, numbers, bodies }: ClaimLayout): unknown {
-  const head = { k0: claim.k0, k: claim.k, hash: claim.hash, total: claim.totalNanoUsd };
+function layOutClaim(message: SyncMessage, claim: Claim, layout: ClaimLayout): unknown {
+  const { keys, retention, closedThrough, numbers, bodies } = layout;
+  const head = {
+    k0: claim.k0,
+    k: claim.k,
+    hash: claim.hash,
+    total: claim.totalNanoUsd,
+    closedThrough: String(closedThrough),
+  };
   if (!claimBalances(claim)) {
-    return { ...head, negated: '0', balances: false, books: [], cells: [], batches: [], entry: [] };
+    return { ...head, negated: '0', balances: false, books: [], cells: [], batches: [], entry: [], late: [] };
   }
   const bodyNumber = (body: Buffer) => SCRIPTS.syncMessage.argCount + bodies.push(body);
   const packed = packRecords(claim.records);
@@ -117,9 +129,10 @@ function layOutClaim(message: SyncMessage, claim: Claim, { keys, retention, numb
     const [index, store] = [numbers.numberOf(keys.batchIndex(day)), numbers.numberOf(keys.batchBodies(day))];
     return [index, store, recordsExpiry(day, retention), String(batch.lastEndedMs), name, bodyNumber(batch.body)];
   });
+  const effects = relabelClaim(message, claim, closedThrough);
   const entry: unknown[] = [];
   if (leavesEntry(claim)) {
-    const { day, body } = packEntry(message, claim, packed);
+    const { day, body } = packEntry(message, claim, packed, closedThrough);
     const { journal, seq, hash } = message;
     const key = numbers.numberOf(keys.entries(day));
     entry.push(
@@ -134,13 +147,13 @@ function layOutClaim(message: SyncMessage, claim: Claim, { keys, retention, numb
     ...head,
     negated: String(-BigInt(claim.totalNanoUsd)),
     balances: true,
-    books: claim.pools.map(({ hour, pool, nanoUsd }) => [
+    books: effects.pools.map(({ hour, pool, nanoUsd }) => [
       numbers.numberOf(keys.books(hour)),
       booksExpiry(hour, retention),
       `${CLAIMED}:${pool}`,
       nanoUsd,
     ]),
-    cells: spreadIncrements(claim.increments).map(({ granularity, start, dims, values }) => {
+    cells: spreadIncrements(effects.increments).map(({ granularity, start, dims, values }) => {
       // A cell exists through its first metric, so a row of zeros does too.
       const amounts = values.flatMap((value, metric) =>
         value === 0n && metric > 0 ? [] : [String(metric), String(value)],
@@ -154,11 +167,22 @@ function layOutClaim(message: SyncMessage, claim: Claim, { keys, retention, numb
     }),
     batches,
     entry,
+    late: layOutLate(effects.late, layout),
   };
 }
 
+function layOutLate(late: LateClaim | null, { keys, retention, numbers }: ClaimLayout): unknown[] {
+  if (late === null) return [];
+  const month = cellStart('month', late.hour);
+  const key = numbers.numberOf(keys.lateClaims(month));
+  return [key, cellsExpiry('month', month, retention), `${late.journal}.${late.seq}`, JSON.stringify(late)];
+}
+
 /** Keys and arguments of commit-freeze.lua for one freeze. */
-export function layOutCommit(commit: FreezeCommit, { keys, retention, runId }: Layout): ScriptInput {
+export function layOutCommit(
+  commit: FreezeCommit,
+  { keys, retention, runId }: Omit<Layout, 'closedThrough'>,
+): ScriptInput {
   const numbers = new KeyNumbers([
     keys.meta,
     keys.journals,

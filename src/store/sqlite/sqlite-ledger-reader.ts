@@ -6,7 +6,7 @@ import { SHARES_PER_REPLY } from '../store-options.ts';
 import { readStore } from './sqlite-members.ts';
 import type { Statements } from './statements.ts';
 
-const READ_ENTRIES_FROM = 'SELECT entries_from FROM store WHERE id = 1';
+const READ_ENTRIES_FROM = 'SELECT entries_from, closed_through FROM store WHERE id = 1';
 const READ_LINKS = 'SELECT journal, entry FROM members';
 const LIST_ENTRIES = 'SELECT journal, seq FROM claim_entries WHERE day = ? ORDER BY journal, seq';
 const READ_ENTRY = 'SELECT previous, body FROM claim_entries WHERE journal = ? AND seq = ? AND day = ?';
@@ -27,6 +27,7 @@ export function readHeads(statements: Statements, nowMs: number): LedgerHeads {
       k,
       freezeHash,
       entriesFrom: Number(statements.get(READ_ENTRIES_FROM)?.['entries_from']),
+      closedThrough: Number(statements.get(READ_ENTRIES_FROM)?.['closed_through']),
       journals: Object.fromEntries(links.map((row) => [String(row['journal']), parseLink(String(row['entry']))])),
     };
   });

@@ -1,11 +1,13 @@
 // A claim's effects in SQLite: books, rollups, records, charge lines; and their expiry. The caller holds the transaction.
 import type { EntryLink } from '#domain/ledger.ts';
 import { BOOK_METRICS, type BookIncrement, type Claim, type SyncMessage } from '#domain/settlement.ts';
+import { relabelClaim } from '#domain/relabel-claim.ts';
 import { formatLink, leavesEntry, packEntry } from '../claim-entries.ts';
 import { packRecords } from '../record-batches.ts';
 import { cellStart, spreadIncrements } from '../rollup-cells.ts';
 import { FREEZE_DIGESTS_KEPT_MS, HOUR_CELLS_KEPT_MS, type StoreRetention } from '../store-options.ts';
 import { ADD_CLAIMED, ADD_TO_BOOKS, ADD_TO_CELL } from './sql-columns.ts';
+import { addLateClaim, readClosedThrough } from './sqlite-vouchers.ts';
 import type { Statements } from './statements.ts';
 
 const ADD_DIMS = 'INSERT OR IGNORE INTO dims (dims) VALUES (?)';
@@ -32,20 +34,23 @@ export function applyClaim(
   statements: Statements,
   { message, claim, previous }: { message: SyncMessage; claim: Claim; previous: EntryLink | null },
 ): EntryLink | null {
-  for (const part of claim.pools) statements.run(ADD_CLAIMED, part.hour, part.pool, BigInt(part.nanoUsd));
+  const closedThrough = readClosedThrough(statements);
+  const { pools, increments, late } = relabelClaim(message, claim, closedThrough);
+  for (const part of pools) statements.run(ADD_CLAIMED, part.hour, part.pool, BigInt(part.nanoUsd));
   const ids = new Map<string, number>();
-  for (const sum of spreadIncrements(claim.increments)) {
+  for (const sum of spreadIncrements(increments)) {
     const id = ids.get(sum.dims) ?? internDims(statements, sum.dims);
     ids.set(sum.dims, id);
     statements.run(ADD_TO_CELL, sum.granularity, sum.start, id, ...sum.values);
   }
+  if (late !== null) addLateClaim(statements, late);
   const { journal, seq, hash } = message;
   const packed = packRecords(claim.records);
   for (const [part, batch] of packed.batches.entries()) {
     statements.run(ADD_BATCH, batch.firstEndedMs, batch.lastEndedMs, journal, seq, part, batch.body);
   }
   if (!leavesEntry(claim)) return previous;
-  const { day, body } = packEntry(message, claim, packed);
+  const { day, body } = packEntry(message, claim, packed, closedThrough);
   statements.run(ADD_ENTRY, journal, seq, day, formatLink(previous), body);
   return { day, seq, hash };
 }

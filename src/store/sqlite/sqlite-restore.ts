@@ -81,11 +81,11 @@ export class SqliteRestore {
 
   restoreClaims(claims: readonly RestoredClaim[]): void {
     this.#statements.transact(() => {
-      for (const { message, previous } of claims) {
+      for (const { message, previous, closedThrough } of claims) {
         const { journal, seq, claim } = message;
         if (claim === null) continue;
         const packed = this.#addBatches(journal, seq, claim.records);
-        const { day, body } = packEntry(message, claim, packed);
+        const { day, body } = packEntry(message, claim, packed, closedThrough);
         this.#statements.run(DROP_ENTRY, journal, seq);
         this.#statements.run(ADD_ENTRY, journal, seq, day, formatLink(previous), body);
       }

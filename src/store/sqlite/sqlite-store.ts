@@ -30,6 +30,7 @@ import {
   type SettlementStore,
   type StoreIdentity,
 } from '#domain/settlement-store.ts';
+import type { CloseEffect, LateClaim, Voucher, VoucherStore } from '#domain/voucher.ts';
 import { limitTime } from '../limit-time.ts';
 import type { StoreOptions } from '../store-options.ts';
 import type { CallName, WorkerRequest, WorkerResponse, WorkerSettings } from './worker-protocol.ts';
@@ -53,7 +54,7 @@ interface WaitingCall {
 }
 
 /** Settlement and reports on one SQLite file (WAL, synchronous=FULL). Several processes may open the same file. */
-export class SqliteStore implements SettlementStore, BooksReader, LedgerReader, LeaseStore, LearnerStore {
+export class SqliteStore implements SettlementStore, BooksReader, LedgerReader, LeaseStore, LearnerStore, VoucherStore {
   readonly #options: SqliteStoreOptions;
   readonly #waiting = new Map<number, WaitingCall>();
   #worker: Worker | null = null;
@@ -120,6 +121,18 @@ export class SqliteStore implements SettlementStore, BooksReader, LedgerReader, 
 
   readBooks(period: Period): Promise<readonly BookCell[]> {
     return this.#call('readBooks', [period], this.#options.readTimeoutMs);
+  }
+
+  readVouchers(): Promise<readonly Voucher[]> {
+    return this.#call('readVouchers', [], this.#options.readTimeoutMs);
+  }
+
+  readLateClaims(period: Period): Promise<readonly LateClaim[]> {
+    return this.#call('readLateClaims', [period], this.#options.readTimeoutMs);
+  }
+
+  addVoucher(voucher: Voucher, effect: CloseEffect | null): Promise<'added' | 'stale'> {
+    return this.#call('addVoucher', [voucher, effect], this.#options.readTimeoutMs);
   }
 
   readRecords(query: RecordQuery): Promise<{ records: readonly SettledRecordJson[]; next: string | null }> {

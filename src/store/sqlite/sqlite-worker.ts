@@ -7,6 +7,7 @@ import type { EntryName } from '#domain/ledger.ts';
 import type { FactBook } from '#domain/pool-facts.ts';
 import type { RestoredCell, RestoredClaim, RestoredFreezes, RestoredState } from '#domain/restore-store.ts';
 import type { FreezeCommit, SettledRecordJson, SyncMessage } from '#domain/settlement.ts';
+import type { CloseEffect, Voucher } from '#domain/voucher.ts';
 import { StoreSchemaError } from '#domain/settlement-store.ts';
 import { openDatabase, readSchema } from './open-database.ts';
 import { readBooks, readRecords, readRollups, readStatus } from './sqlite-books.ts';
@@ -16,6 +17,7 @@ import { putLearned, readLearned } from './sqlite-learner.ts';
 import { readStore } from './sqlite-members.ts';
 import { SqliteRestore } from './sqlite-restore.ts';
 import { SqliteSettlement } from './sqlite-settlement.ts';
+import { addVoucher, readLateClaims, readVouchers } from './sqlite-vouchers.ts';
 import { Statements } from './statements.ts';
 import type { CallName, WorkerRequest, WorkerResponse, WorkerSettings } from './worker-protocol.ts';
 
@@ -77,6 +79,10 @@ const CALLS: Record<CallName, Call> = {
   acquireLeases: (nowMs, [request]) =>
     acquireLeases(useStore().statements, request as LeaseRequest & { ttlMs: number }, nowMs),
   releaseLeases: (_, [request]) => releaseLeases(useStore().statements, request as LeaseRequest),
+  readVouchers: () => readVouchers(useStore().statements),
+  readLateClaims: (_, [period]) => readLateClaims(useStore().statements, period as Period),
+  addVoucher: (_, [voucher, effect]) =>
+    addVoucher(useStore().statements, voucher as Voucher, effect as CloseEffect | null),
   beginRestore: () => useStore().restore.beginRestore(),
   restoreCells: (_, [cells]) => useStore().restore.restoreCells(cells as readonly RestoredCell[]),
   restoreBooks: (_, [books]) => useStore().restore.restoreBooks(books as readonly BookCell[]),

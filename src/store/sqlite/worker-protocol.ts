@@ -5,10 +5,17 @@ import type { LedgerReader } from '#domain/ledger.ts';
 import type { LearnerStore } from '#domain/learner-store.ts';
 import type { StoreRestorer } from '#domain/restore-store.ts';
 import type { SettlementStore } from '#domain/settlement-store.ts';
+import type { VoucherStore } from '#domain/voucher.ts';
 import type { StoreRetention } from '../store-options.ts';
 
 /** What the worker answers, by the names of the ports' methods. */
-export type StoreCalls = SettlementStore & BooksReader & LedgerReader & LeaseStore & LearnerStore & StoreRestorer;
+export type StoreCalls = SettlementStore &
+  BooksReader &
+  LedgerReader &
+  LeaseStore &
+  LearnerStore &
+  StoreRestorer &
+  VoucherStore;
 export type CallName = keyof StoreCalls;
 
 export interface WorkerSettings {

@@ -32,7 +32,8 @@ function open(
 
 const unreachable = (): BooksReader => {
   const fail = () => Promise.reject(new StoreUnavailableError('gone'));
-  return { readStatus: fail, readFacts: fail, readRollups: fail, readBooks: fail, readRecords: fail };
+  const vouchers = { readVouchers: fail, readLateClaims: fail };
+  return { readStatus: fail, readFacts: fail, readRollups: fail, readBooks: fail, readRecords: fail, ...vouchers };
 };
 
 describe('caller-books', () => {

@@ -1,5 +1,6 @@
 // Cells, books and facts for report tests: small builders, and the numbers of the contract's example.
 import type { BookCell, BooksReader, BooksStatus, RollupCell } from '#domain/books.ts';
+import type { LateClaim, Voucher } from '#domain/voucher.ts';
 import type { FactBook } from '#domain/pool-facts.ts';
 import { BOOK_METRICS, CELL_METRICS } from '#domain/settlement.ts';
 import type { BookMetric, CellMetric, SettledRecordJson } from '#domain/settlement.ts';
@@ -135,6 +136,8 @@ export function createFixedBooks(
     records?: readonly SettledRecordJson[];
     status?: Partial<BooksStatus>;
     facts?: FactBook;
+    vouchers?: readonly Voucher[];
+    lateClaims?: readonly LateClaim[];
   } = {},
 ): BooksReader {
   const inside = (start: number, { from, to }: { from: number; to: number }) => start >= from && start < to;
@@ -143,6 +146,8 @@ export function createFixedBooks(
     readFacts: async () => parts.facts ?? EXAMPLE_FACTS,
     readRollups: async (period) => (parts.cells ?? [EXAMPLE_CELL]).filter(({ start }) => inside(start, period)),
     readBooks: async (period) => (parts.books ?? [EXAMPLE_BOOK]).filter(({ hour }) => inside(hour, period)),
+    readVouchers: async () => parts.vouchers ?? [],
+    readLateClaims: async (period) => (parts.lateClaims ?? []).filter(({ hour }) => inside(hour, period)),
     readRecords: async (query) => {
       const start = Number(query.cursor ?? 0);
       const found = (parts.records ?? []).filter(

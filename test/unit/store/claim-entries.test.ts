@@ -31,7 +31,7 @@ describe('claim entries', () => {
         const message = messageOf(endings.map((ending) => recordAt(BASE_MS + ending)));
         const claim = message.claim as NonNullable<SyncMessage['claim']>;
         const packed = packRecords(claim.records);
-        const { body } = packEntry(message, claim, packed);
+        const { body } = packEntry(message, claim, packed, 0);
         const entry = restoreEntry(
           readEntryBody(body),
           null,
@@ -51,7 +51,7 @@ describe('claim entries', () => {
     const message = messageOf([recordAt(BASE_MS), recordAt(BASE_MS + 1_200_000)]);
     const claim = message.claim as NonNullable<SyncMessage['claim']>;
     const packed = packRecords(claim.records);
-    const { body } = packEntry(message, claim, packed);
+    const { body } = packEntry(message, claim, packed, 0);
     for (const broken of [undefined, Buffer.from('rubbish')]) {
       const entry = restoreEntry(readEntryBody(body), null, [broken, packed.batches[1]?.body]);
       expect(entry.records.map(({ record }) => record?.recordId ?? null)).toEqual([null, claim.records[1]?.recordId]);

@@ -24,4 +24,8 @@ end
 if stored and stored < 4 and tonumber(ARGV[1]) >= 4 then
   redis.call('HSET', KEYS[1], 'schema', '4')
 end
+-- Schema 5 adds vouchers and closed months; there are none yet.
+if stored and stored < 5 and tonumber(ARGV[1]) >= 5 then
+  redis.call('HSET', KEYS[1], 'schema', '5')
+end
 return redis.call('HMGET', KEYS[1], 'schema', 'epoch', 'restoring')

@@ -25,9 +25,10 @@
 -- ARGV[12] JSON of the claim, or empty: { k0, k, hash, balances, total, negated: nanodollars as strings,
 --   books: [[key number, expiry, field, nanodollars]], cells: [[key number, expiry, dims, metric number, amount, …]],
 --   batches: [[index key number, body key number, expiry, score in epoch ms, member, ARGV number]],
---   entry: [key number, expiry, field, ARGV number, link] or []}; expiries in epoch seconds, amounts as strings
+--   entry: [key number, expiry, field, ARGV number, link] or [], late: [key number, expiry, field, JSON] or [],
+--   closedThrough: what it was laid out for}; expiries in epoch seconds, amounts as strings
 -- ARGV[13..] deflated records and the claim itself
--- Returns: the reply of `buildReply`; status ok, already, behind, fenced or foreign
+-- Returns: the reply of `buildReply`; status ok, already, behind, fenced, foreign, or reopen: months were closed since it was laid out
 -- Atomic because: number, publications, money, records and cursor move together or a replay would bill twice.
 
 local meta, journals, live, pending = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -62,6 +63,11 @@ if seq ~= member.seq + 1 then
   writeBoardVersion(store, meta)
   local status = seq <= member.seq and 'already' or 'behind'
   return buildReply(status, store, member, live, pending, usedClaim or '', usedLate or 0)
+end
+
+local claim = ARGV[12] ~= '' and cjson.decode(ARGV[12]) or nil
+if claim and claim.closedThrough ~= (redis.call('HGET', meta, 'closedThrough') or '0') then
+  return buildReply('reopen', store, member, live, pending, '', 0)
 end
 
 local parts = cjson.decode(ARGV[11])
@@ -166,6 +172,11 @@ local function applyClaim(claim)
     redis.call('HSET', journals, journal .. '|entry', entry[5])
     expire(KEYS[entry[1]], entry[2])
   end
+  local late = claim.late
+  if late[1] then
+    redis.call('HSET', KEYS[late[1]], late[3], late[4])
+    expire(KEYS[late[1]], late[2])
+  end
   redis.call('ZREMRANGEBYSCORE', pending, '-inf', text(claim.k))
   member.claimed = claim.k
 end
@@ -183,8 +194,7 @@ member.sealed = math.max(member.sealed, math.min(tonumber(ARGV[7]), farthest))
 member.seq = seq
 member.hash = hash
 local claimApplied = ''
-if ARGV[12] ~= '' then
-  local claim = cjson.decode(ARGV[12])
+if claim then
   claimApplied = '0'
   if isDue(claim) then
     applyClaim(claim)
