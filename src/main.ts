@@ -1,10 +1,10 @@
 // The command line: which commands there are and their options. What a command does lives in commands, demo and config.
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { addLedger, addMonth } from './commands/add-ledger.ts';
+import { configOption } from './commands/config-option.ts';
 import { readVersion } from './commands/read-version.ts';
 import { REPORT_OPTIONS } from './commands/report-options.ts';
 import { UNDELIVERED_COMMANDS } from './commands/undelivered.ts';
-
-const DEFAULT_CONFIG = 'config/inferometer.yaml';
 
 /** Exit codes of contract §2. */
 const EXIT = { done: 0, failed: 1, usage: 2 } as const;
@@ -31,9 +31,6 @@ function parseDurationMs(text: string): number {
     throw new InvalidArgumentError('expected a duration from 5s to 60m.');
   return durationMs;
 }
-
-const configOption = () =>
-  new Option('--config <file>', 'configuration file').env('INFEROMETER_CONFIG').default(DEFAULT_CONFIG);
 
 function addServe(program: Command): void {
   program
@@ -175,49 +172,6 @@ function addCalibrate(program: Command): void {
     });
 }
 
-function addLedger(program: Command): void {
-  const ledger = program.command('ledger').description('prove the books, archive the records');
-  ledger
-    .command('verify')
-    .description('recompute the books from every claim; names the first thing that does not add up')
-    .addOption(configOption())
-    .option('--from <instant>', 'first UTC day or hour, inclusive (default: all that is kept)')
-    .option('--to <instant>', 'last UTC day or hour, exclusive')
-    .option('--json', 'print JSON')
-    .action(async (options) => {
-      const { runLedgerVerify } = await import('./commands/ledger.ts');
-      process.exitCode = await runLedgerVerify({ path: options.config, env: process.env, options });
-    });
-  ledger
-    .command('export')
-    .description('write settled records to the archive, one file per UTC day, with a manifest')
-    .addOption(configOption())
-    .option('--day <day>', 'a UTC day, such as 2026-11-22')
-    .option('--from <day>', 'first UTC day, inclusive')
-    .option('--to <day>', 'last UTC day, exclusive')
-    .option('--format <format>', 'ndjson | parquet (default ndjson)')
-    .option('--out <dir>', 'folder (default: retention.archive)')
-    .option('--gzip', 'compress ndjson')
-    .option('--partial', 'also a day that is not settled, marked as such')
-    .option('--json', 'print the manifests as JSON')
-    .action(async (options) => {
-      const { runLedgerExport } = await import('./commands/ledger.ts');
-      process.exitCode = await runLedgerExport({ path: options.config, env: process.env, options });
-    });
-  ledger
-    .command('rebuild')
-    .description('refill a store that lost its books from the journals of its gateways, then verify them')
-    .addOption(configOption())
-    .option('--journal <dir...>', 'journal.dir of each gateway, copied here (default: that of the config)')
-    .option('--json', 'print JSON')
-    .action(async (options) => {
-      const { runLedgerRebuild } = await import('./commands/ledger.ts');
-      process.exitCode = await runLedgerRebuild({ path: options.config, env: process.env, options });
-    });
-  for (const [name, what] of [['adjust', 'corrections with a reason and an author']] as const)
-    addAbsent(ledger, `ledger ${name}`, what);
-}
-
 /** A command of the contract that answers with a clear error. */
 function addAbsent(parent: Command, name: string, what: string): void {
   parent
@@ -248,6 +202,7 @@ async function main(): Promise<void> {
   addReport(program);
   addCalibrate(program);
   addLedger(program);
+  addMonth(program);
   addUndelivered(program);
   for (const command of [program, ...program.commands, ...program.commands.flatMap((child) => child.commands)]) {
     command.exitOverride();

@@ -1,5 +1,6 @@
 // `inferometer ledger`: its subcommands on the configured store, with a progress bar.
 import type { Config } from '#config/config.ts';
+import { type AdjustArguments, runAdjustCommand } from '#ledger/adjust-command.ts';
 import { type ExportArguments, runExportCommand } from '#ledger/export-command.ts';
 import { LedgerFlagError } from '#ledger/ledger-period.ts';
 import { type RebuildArguments, runRebuildCommand } from '#ledger/rebuild-command.ts';
@@ -57,6 +58,20 @@ export function runLedgerRebuild(command: LedgerCommand<RebuildArguments>): Prom
       args: command.options,
       write: (text) => void process.stdout.write(text),
       onProgress,
+    }),
+  );
+}
+
+/** Exit code 0 booked, or booked before under the same id; 1 refused or the store cannot be read, 2 bad usage or config. */
+export function runLedgerAdjust(command: LedgerCommand<AdjustArguments>): Promise<number> {
+  return runOnStore('adjust', command, ({ vouchers, books, ledger }, config) =>
+    runAdjustCommand({
+      vouchers,
+      books,
+      ledger,
+      teams: config.teams.map(({ name }) => name),
+      args: command.options,
+      write: (text) => void process.stdout.write(text),
     }),
   );
 }

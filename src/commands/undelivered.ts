@@ -4,6 +4,5 @@ export const UNDELIVERED_COMMANDS: readonly { readonly name: string; readonly wh
   { name: 'keys', what: 'virtual keys' },
   { name: 'compare', what: 'comparing two engines' },
   { name: 'what-if', what: 'what-if pricing' },
-  { name: 'month', what: 'closing a month' },
   { name: 'store', what: 'copying and migrating stores' },
 ];

@@ -3,9 +3,20 @@ import { formatSecond } from '#domain/window.ts';
 
 /**
  * `entry` an applied claim is missing, altered or out of line; `record`, `line`, `increment` name the part of it; `freeze` the chain of freezes;
- * `book` capacity books of an hour and pool; `cell` a rollup cell.
+ * `book` capacity books of an hour and pool; `cell` a rollup cell; `voucher` an adjustment or close; `close` figures of a closed month;
+ * `manifest` a day of the archive.
  */
-export type BreakageKind = 'entry' | 'record' | 'line' | 'increment' | 'freeze' | 'book' | 'cell';
+export type BreakageKind =
+  | 'entry'
+  | 'record'
+  | 'line'
+  | 'increment'
+  | 'freeze'
+  | 'book'
+  | 'cell'
+  | 'voucher'
+  | 'close'
+  | 'manifest';
 
 export interface Breakage {
   readonly kind: BreakageKind;

@@ -13,6 +13,8 @@ export interface HourFacts {
   readonly claimed: HourSums | null;
   /** Nanodollars of unclaimed shares by pool; null while the hour is being frozen. */
   readonly unclaimed: ReadonlyMap<string, bigint> | null;
+  /** Nanodollars by pool that a close gave to nobody: their shares may be claimed later, as corrections of another month. */
+  readonly writtenOff: ReadonlyMap<string, bigint>;
 }
 
 /** First identity of settlement.md that does not hold, or null. */
@@ -28,7 +30,7 @@ export function checkHour(facts: HourFacts): Breakage | null {
   return checkCells(facts);
 }
 
-function checkBook({ pool, metrics }: BookCell, { hour, claimed, unclaimed }: HourFacts): Breakage | null {
+function checkBook({ pool, metrics }: BookCell, { hour, claimed, unclaimed, writtenOff }: HourFacts): Breakage | null {
   const { capacityNanoUsd, chargedNanoUsd, idleNanoUsd, unmeteredNanoUsd, claimedNanoUsd } = metrics;
   const sum = chargedNanoUsd + idleNanoUsd + unmeteredNanoUsd;
   if (sum !== capacityNanoUsd) {
@@ -45,7 +47,9 @@ function checkBook({ pool, metrics }: BookCell, { hour, claimed, unclaimed }: Ho
     const expected = `claimedNanoUsd ${claimed.claimed.get(pool) ?? 0n}`;
     return tell(hour, pool, `${expected} by the claims`, `claimedNanoUsd ${claimedNanoUsd}`);
   }
-  if (unclaimed !== null && (unclaimed.get(pool) ?? 0n) !== pending) {
+  const isLate = (open: bigint) => open > pending && open <= pending + (writtenOff.get(pool) ?? 0n);
+  const open = unclaimed?.get(pool) ?? 0n;
+  if (unclaimed !== null && open !== pending && !isLate(open)) {
     const expected = `chargedNanoUsd ${claimedNanoUsd + (unclaimed.get(pool) ?? 0n)}`;
     return tell(hour, pool, `${expected} = claimed + unclaimed shares`, `chargedNanoUsd ${chargedNanoUsd}`);
   }

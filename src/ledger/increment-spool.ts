@@ -30,7 +30,8 @@ export class IncrementSpool {
     this.#period = period;
   }
 
-  async add(claim: Claim): Promise<void> {
+  /** What a claim, or a write-off, moved. */
+  async add(claim: Pick<Claim, 'increments' | 'pools'>): Promise<void> {
     for (const increment of claim.increments) {
       const metrics = parseMetrics(increment);
       const values = CELL_METRICS.map((metric) => String(metrics[metric] ?? 0n));

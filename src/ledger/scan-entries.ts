@@ -1,5 +1,7 @@
 // Reads the ledger's entries in the order of each journal, audits them and puts their increments aside. Not here: cells and books.
 import type { EntryLink, EntryName, LedgerEntry, LedgerHeads, LedgerReader } from '#domain/ledger.ts';
+import { relabelClaim } from '#domain/relabel-claim.ts';
+import type { LateClaim } from '#domain/voucher.ts';
 import { JournalAudit } from './audit-journal.ts';
 import type { Breakage } from './breakage.ts';
 import type { IncrementSpool } from './increment-spool.ts';
@@ -20,6 +22,8 @@ export interface ScanOptions {
 export class EntryScan {
   readonly #options: ScanOptions;
   readonly #audits = new Map<string, JournalAudit>();
+  /** What claims of closed months became, in the order in which they were read. */
+  readonly late: LateClaim[] = [];
   #records = 0;
 
   constructor(options: ScanOptions) {
@@ -80,9 +84,11 @@ export class EntryScan {
     const { claim, records, breakage } = this.#auditOf(name.journal).take(name, entry);
     this.#records += records.length;
     if (breakage !== null) this.#options.onBreakage(breakage);
-    if (claim === null) return;
+    if (claim === null || entry === null) return;
     try {
-      await this.#options.spool.add(claim);
+      const effects = relabelClaim(entry.message, claim, entry.closedThrough);
+      await this.#options.spool.add(effects);
+      if (effects.late !== null) this.late.push(effects.late);
     } catch (err) {
       // An amount that is no integer: the entry was told above, and its cells will not add up.
       if (!(err instanceof SyntaxError)) throw err;

@@ -7,6 +7,7 @@ import { checkSpan } from './check-cells.ts';
 import { FreezeAudit } from './check-freezes.ts';
 import { checkHour, differenceOf, type HourFacts } from './check-hour.ts';
 import { IncrementSpool } from './increment-spool.ts';
+import { VoucherAudit } from './audit-vouchers.ts';
 import { dayOf, EntryScan } from './scan-entries.ts';
 
 const DAY_SECONDS = 86_400;
@@ -41,7 +42,7 @@ export interface VerifyResult {
 
 /**
  * Checks, in this order: every kept entry (link, records, lines, increments, hash), the chain of freezes, then hour by hour books against frozen and
- * claimed money and cells against claims, days against hours, months against days. Works beside running gateways. Memory: one hour of cells.
+ * claimed money and cells against claims, days against hours, months against days, vouchers and closed months. Works beside running gateways. Memory: one hour of cells.
  * Rejects with StoreUnavailableError, or an Error when a live store never stands still long enough.
  */
 export async function verifyLedger(request: VerifyRequest): Promise<VerifyResult> {
@@ -60,7 +61,7 @@ interface Plan {
   readonly hours: Period;
   /** First day whose entries are read. */
   readonly scanFrom: number;
-  /** Today: entries of later days do not exist. */
+  /** After today, or the last entry where a gateway's clock is ahead: entries of later days do not exist. */
   readonly scanTo: number;
   /** From here on all claims of an hour are kept. */
   readonly claimsFrom: number;
@@ -82,7 +83,8 @@ function planPeriod({ period, recordsMs }: VerifyRequest, heads: LedgerHeads): P
       to: Math.max(from, Math.min(period.to ?? Number.MAX_SAFE_INTEGER, frontierHour + SECONDS_PER_HOUR)),
     },
     scanFrom,
-    scanTo: dayOf(now) + DAY_SECONDS,
+    scanTo:
+      Object.values(heads.journals).reduce((last, head) => Math.max(last, head?.day ?? 0), dayOf(now)) + DAY_SECONDS,
     claimsFrom: Math.max(heads.entriesFrom, scanFrom + SECONDS_PER_HOUR),
     cellsFrom,
   };
@@ -93,6 +95,7 @@ class Verification {
   readonly #plan: Plan;
   readonly #spool: IncrementSpool;
   readonly #scan: EntryScan;
+  readonly #vouchers: VoucherAudit;
   #first: Breakage | null = null;
   #hours = 0;
   #difference = 0n;
@@ -102,13 +105,16 @@ class Verification {
     this.#request = request;
     this.#plan = plan;
     this.#spool = spool;
-    const { ledger } = request;
+    const { ledger, books } = request;
+    this.#vouchers = new VoucherAudit(ledger, books);
     const onBreakage = (breakage: Breakage) => void (this.#first ??= breakage);
     this.#scan = new EntryScan({ ledger, spool, oldestDay: plan.scanFrom, onBreakage });
   }
 
   async run(heads: LedgerHeads): Promise<VerifyResult> {
     const { scanFrom, scanTo, hours } = this.#plan;
+    this.#first ??= await this.#vouchers.read();
+    for (const writeOff of this.#vouchers.listWriteOffs()) await this.#spool.add(writeOff);
     const { onProgress } = this.#request;
     const days = (scanTo - scanFrom) / DAY_SECONDS;
     for (let day = scanFrom; day < scanTo; day += DAY_SECONDS) {
@@ -128,6 +134,8 @@ class Verification {
     for (const span of listSpans(hours, 'month')) {
       await this.#checkSteadily(() => this.#checkSpan(span, ['month', 'day']));
     }
+    this.#first ??= await this.#vouchers.checkLate(this.#scan.late);
+    this.#first ??= await this.#vouchers.checkCloses();
     onProgress(1, `${this.#scan.records} records, ${this.#hours} hours`);
     return {
       ok: this.#first === null && this.#difference === 0n,
@@ -162,6 +170,7 @@ class Verification {
       cells: hasCells ? await books.readRollups(period, 'hour') : [],
       claimed: hasCells && hour >= this.#plan.claimsFrom ? await this.#spool.sum(hour) : null,
       unclaimed: isFrozen ? await this.#sumUnclaimed(hour, heads) : null,
+      writtenOff: this.#vouchers.writtenOff(hour),
     };
   }
 

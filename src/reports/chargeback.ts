@@ -1,7 +1,9 @@
 // The chargeback report of a period, computed from what the books hold (contract §6). Pure: reading is read-report.ts's, text render-*.ts's.
 import type { Period } from '#domain/books.ts';
 import type { Config, FinanceConfig } from '#config/config.ts';
-import type { DimensionContext, Dimension } from './dimensions.ts';
+import { readDimensions, type Dimension, type DimensionContext } from './dimensions.ts';
+import { restoreConfig } from './config-snapshot.ts';
+import { findClose, listCorrections } from './corrections.ts';
 import { shareIdle } from './idle-policy.ts';
 import type { ReportSource } from './read-report.ts';
 import { toRecordSources } from './record-sources.ts';
@@ -32,23 +34,31 @@ const RECORDS_NOTE =
   'Users and tags are known to single records only: rows with a user or tag hold the records whose end lies in the period; the rest of the cost stands in rows without.';
 
 /** In every idle policy Σ rows.total + other teams + pending + unshared + unmetered = capacity, if the books are right. */
-export function computeChargeback(request: ChargebackRequest): ChargebackReport {
-  const { period, groupBy, idlePolicy, team, source, config } = request;
+export function computeChargeback(asked: ChargebackRequest): ChargebackReport {
+  const { period, groupBy, idlePolicy, team, source } = asked;
   const hours = { from: period.from, to: ceilHour(period.to) };
+  const close = findClose(source.vouchers, period);
+  // A closed month knows its teams and deployments as they were.
+  const config = close === null ? asked.config : restoreConfig(close.content.config);
+  const request = { ...asked, config };
+  const context = createContext(period, config);
+  const corrections = listCorrections(source, hours, (line) => readDimensions(line, groupBy, context));
   const shares = shareIdle({ policy: idlePolicy, cells: source.cells, books: source.books, ...config });
   const { sources, standard } = priceSources(request, hours);
   const rows = sumRows({
     groupBy,
-    context: createContext(period, config),
+    context,
     sources,
     idleShares: shares,
+    corrections,
     idleShared: idlePolicy !== 'separate',
     varianceNanoUsd: standard?.varianceNanoUsd ?? 0n,
   });
   const pooled = new Set(config.deployments.filter(isPooled).map(({ name }) => name));
   const pools = sumPools(source.books, source.facts, { ...hours, pooled });
   const kept = team === null ? rows : keepTeam(request, rows);
-  const settledThrough = source.status.frontier === null ? null : source.status.frontier + 1;
+  const { frontier, k, freezeHash } = source.status;
+  const settledThrough = close?.content.settledThrough ?? (frontier === null ? null : frontier + 1);
   return {
     from: period.from,
     to: period.to,
@@ -58,15 +68,17 @@ export function computeChargeback(request: ChargebackRequest): ChargebackReport 
     standard,
     groupBy,
     team,
-    generatedAt: Math.floor(request.nowMs / 1000),
+    generatedAt: Math.floor((close?.atMs ?? request.nowMs) / 1000),
     settledThrough,
     complete: settledThrough !== null && period.to <= settledThrough,
+    periodStatus: close === null ? 'open' : 'closed',
     priceSet: hashPrices(pools),
-    ledgerHash: source.status.k === 0 ? null : source.status.freezeHash,
+    ledgerHash: close?.hash ?? (k === 0 ? null : freezeHash),
     notes: [...(source.records === null ? [] : [RECORDS_NOTE]), ...pools.flatMap(noteDrift)],
     rows: kept,
     pools,
     savings: computeSavings({ cells: source.cells, books: source.books, deployments: config.deployments }),
+    corrections: corrections.filter((line) => team === null || line.team === team),
     totals: sumTotals({
       pools,
       rows,

@@ -73,6 +73,22 @@ export function readDimension(name: Dimension, cell: Dimensioned, context: Dimen
   }
 }
 
+/** The values of a row in the order asked; `costCenter` follows `team` where only the team was asked for. */
+export function readDimensions(
+  source: Dimensioned,
+  groupBy: readonly Dimension[],
+  context: DimensionContext,
+): DimensionValues {
+  const dimensions: Record<string, string | null> = {};
+  for (const name of groupBy) {
+    dimensions[name] = readDimension(name, source, context);
+    if (name === 'team' && !groupBy.includes('costCenter')) {
+      dimensions['costCenter'] = readDimension('costCenter', source, context);
+    }
+  }
+  return dimensions;
+}
+
 function isDimension(name: string): name is Dimension {
   return CELL_DIMENSIONS.some((known) => known === name) || name === 'user' || /^tag:[a-z0-9_.-]{1,32}$/.test(name);
 }

@@ -2,6 +2,7 @@
 import type { BookCell, BooksReader, BooksStatus, Granularity, Period, RollupCell } from '#domain/books.ts';
 import type { FactBook } from '#domain/pool-facts.ts';
 import type { SettledRecordJson } from '#domain/settlement.ts';
+import type { CorrectionSource } from './corrections.ts';
 import { coverPeriod } from './cover-period.ts';
 import type { Dimension } from './dimensions.ts';
 import { needsRecords } from './dimensions.ts';
@@ -10,7 +11,7 @@ import { ceilHour } from './report-period.ts';
 import type { ReportPeriod } from './report-period.ts';
 
 /** What the books hold of a period. `cells` are of mixed granularity and cover it once. */
-export interface ReportSource {
+export interface ReportSource extends CorrectionSource {
   readonly cells: readonly RollupCell[];
   readonly books: readonly BookCell[];
   readonly facts: FactBook;
@@ -41,7 +42,10 @@ export async function readReportSource(
     picture = await readPicture(books, hours, coarsest);
   }
   const records = needsRecords(groupBy) ? await readAllRecords(books, hours) : null;
-  return { cells: picture.cells, books: picture.books, facts: picture.facts, status: picture.status, records };
+  // After the cells: a close that comes in between leaves them as they are.
+  const [vouchers, lateClaims] = await Promise.all([books.readVouchers(), books.readLateClaims(hours)]);
+  const { cells, facts, status } = picture;
+  return { cells, books: picture.books, facts, status, records, vouchers, lateClaims };
 }
 
 /** Cells of a period at most as coarse as `coarsest`; used by the usage API too. */
@@ -54,7 +58,7 @@ export async function readCells(
   return cells.flat();
 }
 
-interface Picture extends Omit<ReportSource, 'records'> {
+interface Picture extends Omit<ReportSource, 'records' | keyof CorrectionSource> {
   readonly claimedBefore: bigint;
 }
 

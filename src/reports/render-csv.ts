@@ -19,12 +19,17 @@ const FIGURE_COLUMNS = [
 ] as const;
 
 /**
- * Lines end in CRLF. `line` is `usage`, `variance` (the standard basis: actual − standard), `idle` (what the policy gave to nobody, where it arose), `unmetered`, or `pending` (charged but in
+ * Lines end in CRLF. `line` is `usage`, `correction`, `variance` (the standard basis: actual − standard), `idle` (what the policy gave to nobody, where it arose), `unmetered`, or `pending` (charged but in
  * no row yet; only where there is any). With a team filter only that team's usage lines: the bill is not theirs.
  */
 export function renderCsv(report: ChargebackReport): string {
   const header = ['line', ...report.groupBy, ...FIGURE_COLUMNS];
-  const lines = [header, ...report.rows.map((row) => toUsageLine(row, report)), ...toPoolLines(report)];
+  const lines = [
+    header,
+    ...report.rows.map((row) => toUsageLine(row, report)),
+    ...toCorrectionLines(report),
+    ...toPoolLines(report),
+  ];
   return stringify(
     lines.map((line) => line.map(defuse)),
     { record_delimiter: 'windows' },
@@ -45,8 +50,17 @@ function toUsageLine({ dimensions, metrics, ...row }: ReportRow, { groupBy }: Ch
     formatScaled(metrics.gpuMicros, 6),
     formatUsd(metrics.costNanoUsd),
     formatUsd(row.idleShareNanoUsd),
-    formatUsd(row.totalNanoUsd),
+    formatUsd(row.totalNanoUsd - row.correctionNanoUsd),
   ];
+}
+
+/** Usage lines hold what was measured; what corrections moved stands beside them and sums to 0. */
+function toCorrectionLines({ corrections, groupBy }: ChargebackReport): string[][] {
+  return corrections.map((line) => [
+    'correction',
+    ...groupBy.map((name) => line.dimensions[name] ?? ''),
+    ...FIGURE_COLUMNS.map((column) => (column === 'totalUsd' ? formatUsd(line.nanoUsd) : '')),
+  ]);
 }
 
 function toPoolLines(report: ChargebackReport): string[][] {

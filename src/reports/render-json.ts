@@ -2,7 +2,14 @@
 import { formatScaled, formatUsd, formatUsdShortest } from '#domain/nano-usd.ts';
 import { formatSecond } from '#domain/window.ts';
 import { sumTokens } from './metric-sums.ts';
-import type { ChargebackReport, ReportPool, ReportRow, ReportSaving, UnitPrices } from './report-shape.ts';
+import type {
+  ChargebackReport,
+  ReportCorrection,
+  ReportPool,
+  ReportRow,
+  ReportSaving,
+  UnitPrices,
+} from './report-shape.ts';
 
 /** JSON text with two spaces of indentation and a final newline. */
 export function renderJson(report: ChargebackReport): string {
@@ -25,7 +32,7 @@ export function toReportJson(report: ChargebackReport): Readonly<Record<string, 
     generatedAt: formatSecond(report.generatedAt),
     settledThrough: report.settledThrough === null ? null : formatSecond(report.settledThrough),
     complete: report.complete,
-    periodStatus: 'open',
+    periodStatus: report.periodStatus,
     priceSet: report.priceSet,
     method: 'work-model/1',
     ledgerHash: report.ledgerHash,
@@ -34,7 +41,7 @@ export function toReportJson(report: ChargebackReport): Readonly<Record<string, 
     ...(report.standard === null ? {} : { rateCard: toRateCardJson(report.standard) }),
     pools: report.pools.map(toPoolJson),
     savings: report.savings.map(toSavingJson),
-    corrections: [],
+    corrections: report.corrections.map(toCorrectionJson),
     totals: {
       capacityNanoUsd: String(totals.capacityNanoUsd),
       chargedNanoUsd: String(totals.chargedNanoUsd),
@@ -91,9 +98,28 @@ export function toRowJson({ dimensions, metrics, ...row }: ReportRow): Readonly<
     otherNanoUsd: String(metrics.otherNanoUsd),
     wastedNanoUsd: String(metrics.wastedNanoUsd),
     idleShareNanoUsd: String(row.idleShareNanoUsd),
+    ...(row.correctionNanoUsd === 0n ? {} : { correctionNanoUsd: String(row.correctionNanoUsd) }),
     totalNanoUsd: String(row.totalNanoUsd),
     amountUsd: formatScaled(row.amountCents, 2),
     usdPerMillionTokens: toUnitPricesJson(row.unitPrices),
+  };
+}
+
+function toCorrectionJson(line: ReportCorrection): Readonly<Record<string, unknown>> {
+  const orNull = (text: string) => (text === '' ? null : text);
+  return {
+    id: line.id,
+    kind: line.kind,
+    at: formatSecond(line.at),
+    hour: formatSecond(line.hour),
+    corrects: line.corrects,
+    team: line.team,
+    project: orNull(line.project),
+    model: orNull(line.model),
+    deployment: orNull(line.deployment),
+    amountNanoUsd: String(line.nanoUsd),
+    reason: line.reason,
+    author: line.author,
   };
 }
 

@@ -25,6 +25,7 @@ export function renderTable(report: ChargebackReport, options: TableOptions): st
     renderRows(report, options),
     renderBill(report, options),
     ...renderRateCard(report.standard),
+    ...report.corrections.map(renderCorrection),
     ...report.savings.map(renderSaving),
     renderDifference(report, paint),
     renderSettled(report, paint),
@@ -89,6 +90,7 @@ function figureColumns({ rows, idlePolicy }: ChargebackReport): readonly Column<
     read: (row) => format(figure(row)),
     total: format(rows.reduce((sum, row) => sum + figure(row), 0n)),
   });
+  const corrected = rows.some(({ correctionNanoUsd }) => correctionNanoUsd !== 0n);
   const failed = rows.some(({ metrics }) => metrics.failedRequests > 0n);
   return [
     column('requests', ({ metrics }) => metrics.requests, formatCount),
@@ -96,6 +98,7 @@ function figureColumns({ rows, idlePolicy }: ChargebackReport): readonly Column<
     column('tokens', ({ metrics }) => sumTokens(metrics), formatCount),
     column('GPU s', ({ metrics }) => metrics.gpuMicros, formatMillis),
     column('cost $', ({ metrics }) => metrics.costNanoUsd, formatFine),
+    ...(corrected ? [column('corrections $', ({ correctionNanoUsd }) => correctionNanoUsd, formatFine)] : []),
     ...(idlePolicy === 'separate' ? [] : [column('idle $', ({ idleShareNanoUsd }) => idleShareNanoUsd, formatFine)]),
     column(
       'amount $',
@@ -163,6 +166,13 @@ function renderRateCard(standard: ChargebackReport['standard']): readonly string
   ];
 }
 
+function renderCorrection(line: ChargebackReport['corrections'][number]): string {
+  const amount = `${line.nanoUsd > 0n ? '+' : ''}${formatFine(line.nanoUsd)}`;
+  const where = [line.team, line.project, line.model, line.deployment].filter((name) => name !== '').join(', ');
+  const who = `${line.reason} (${line.author}, for ${line.corrects})`;
+  return `Correction ${formatSecond(line.at).slice(0, 10)}: ${amount} $ ${clean(where)}: ${clean(who)}`;
+}
+
 function renderSaving({ model, baseline, ...saving }: ChargebackReport['savings'][number]): string {
   const baselineUsd = formatUsdShortest(saving.baselineNanoUsd);
   if (saving.measuredNanoUsd === null || saving.avoidedNanoUsd === null) {
@@ -181,7 +191,8 @@ function renderDifference({ totals }: ChargebackReport, paint: Paint): string {
   return paint(balanced ? 'green' : 'red', `Books: ${parts}${unmetered}; difference ${differenceNanoUsd} nanodollars.`);
 }
 
-function renderSettled({ settledThrough, complete }: ChargebackReport, paint: Paint): string {
+function renderSettled({ settledThrough, complete, periodStatus, ledgerHash }: ChargebackReport, paint: Paint): string {
+  if (periodStatus === 'closed') return paint('green', `Closed: final, ledger hash ${ledgerHash ?? ''}.`);
   if (settledThrough === null) return paint('yellow', 'Nothing is settled yet: no gateway has joined these books.');
   const text = `Settled through ${formatSecond(settledThrough)}`;
   return complete ? paint('green', `${text}: complete.`) : paint('yellow', `${text}: later figures are still to come.`);

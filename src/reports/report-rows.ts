@@ -1,13 +1,13 @@
 // Sums cells into the rows of a report and prices them. Which idle belongs to which cell is idle-policy.ts's.
 import type { RollupCell } from '#domain/books.ts';
 import type { CellMetric } from '#domain/settlement.ts';
-import { readDimension } from './dimensions.ts';
+import { readDimensions } from './dimensions.ts';
 import type { Dimension, DimensionContext, Dimensioned, DimensionValues } from './dimensions.ts';
 import type { IdleShare } from './idle-policy.ts';
 import { divideHalfUp, roundToCents } from './largest-remainder.ts';
 import { addSums, createSums, sumTokens } from './metric-sums.ts';
 import type { MetricSums } from './metric-sums.ts';
-import type { ReportRow, UnitPrices } from './report-shape.ts';
+import type { ReportCorrection, ReportRow, UnitPrices } from './report-shape.ts';
 
 /** Something to be summed: a cell, or a settled record with its user and tags. */
 export type RowSource = Dimensioned & Pick<RollupCell, 'metrics'>;
@@ -17,6 +17,7 @@ export interface RowsRequest {
   readonly context: DimensionContext;
   readonly sources: readonly RowSource[];
   readonly idleShares: readonly IdleShare[];
+  readonly corrections?: readonly ReportCorrection[];
   /** False: idle is not shared, and `blendedWithIdle` is null. */
   readonly idleShared: boolean;
   /** Nanodollars of the variance row of the standard basis; 0 or absent: there is none. */
@@ -31,19 +32,30 @@ export function sumRows(request: RowsRequest): readonly ReportRow[] {
   const drafts = new Map<string, Draft>();
   for (const source of request.sources) addSums(draftOf(drafts, source, request).sums, source.metrics);
   for (const { target, nanoUsd } of request.idleShares) draftOf(drafts, target, request).idleShareNanoUsd += nanoUsd;
+  for (const line of request.corrections ?? []) {
+    draftOf(drafts, { ...line, start: line.hour }, request).correctionNanoUsd += line.nanoUsd;
+  }
   const sorted = [...drafts.values()].filter(isUsed).sort((a, b) => compareValues(a.dimensions, b.dimensions));
   const { varianceNanoUsd = 0n } = request;
   if (varianceNanoUsd !== 0n) sorted.push(draftVariance(request, varianceNanoUsd));
-  const cents = roundToCents(sorted.map(({ sums, idleShareNanoUsd }) => sums.costNanoUsd + idleShareNanoUsd));
-  return sorted.map(({ dimensions, sums, idleShareNanoUsd, isVariance }, index) => ({
-    dimensions,
-    metrics: sums,
-    idleShareNanoUsd,
-    totalNanoUsd: sums.costNanoUsd + idleShareNanoUsd,
-    amountCents: cents[index] ?? 0n,
-    unitPrices: priceRow(sums, request.idleShared ? sums.costNanoUsd + idleShareNanoUsd : null),
-    ...(isVariance === true ? { isVariance } : {}),
-  }));
+  const cents = roundToCents(sorted.map(totalOf));
+  return sorted.map((draft, index) => {
+    const { dimensions, sums, idleShareNanoUsd, correctionNanoUsd, isVariance } = draft;
+    return {
+      dimensions,
+      metrics: sums,
+      idleShareNanoUsd,
+      correctionNanoUsd,
+      totalNanoUsd: totalOf(draft),
+      amountCents: cents[index] ?? 0n,
+      unitPrices: priceRow(sums, request.idleShared ? sums.costNanoUsd + idleShareNanoUsd : null),
+      ...(isVariance === true ? { isVariance } : {}),
+    };
+  });
+}
+
+function totalOf({ sums, idleShareNanoUsd, correctionNanoUsd }: Draft): bigint {
+  return sums.costNanoUsd + idleShareNanoUsd + correctionNanoUsd;
 }
 
 /**
@@ -69,6 +81,7 @@ interface Draft {
   readonly dimensions: DimensionValues;
   readonly sums: MetricSums;
   idleShareNanoUsd: bigint;
+  correctionNanoUsd: bigint;
   readonly isVariance?: true;
 }
 
@@ -78,21 +91,21 @@ function draftVariance({ groupBy }: RowsRequest, nanoUsd: bigint): Draft {
   sums.otherNanoUsd = nanoUsd;
   const dimensions = Object.fromEntries(groupBy.map((name, index) => [name, index === 0 ? VARIANCE : null]));
   const costCentre = groupBy.includes('team') && !groupBy.includes('costCenter') ? { costCenter: null } : {};
-  return { dimensions: { ...dimensions, ...costCentre }, sums, idleShareNanoUsd: 0n, isVariance: true };
+  return {
+    dimensions: { ...dimensions, ...costCentre },
+    sums,
+    idleShareNanoUsd: 0n,
+    correctionNanoUsd: 0n,
+    isVariance: true,
+  };
 }
 
 function draftOf(drafts: Map<string, Draft>, source: Dimensioned, { groupBy, context }: RowsRequest): Draft {
-  const dimensions: Record<string, string | null> = {};
-  for (const name of groupBy) {
-    dimensions[name] = readDimension(name, source, context);
-    if (name === 'team' && !groupBy.includes('costCenter')) {
-      dimensions['costCenter'] = readDimension('costCenter', source, context);
-    }
-  }
+  const dimensions = readDimensions(source, groupBy, context);
   const key = formatKey(dimensions);
   const known = drafts.get(key);
   if (known !== undefined) return known;
-  const draft = { dimensions, sums: createSums(), idleShareNanoUsd: 0n };
+  const draft = { dimensions, sums: createSums(), idleShareNanoUsd: 0n, correctionNanoUsd: 0n };
   drafts.set(key, draft);
   return draft;
 }
@@ -108,8 +121,8 @@ function formatKey(dimensions: DimensionValues): string {
 }
 
 /** A row of nothing but zeros says nothing: it is left over where records explain all of a cell. */
-function isUsed({ sums, idleShareNanoUsd }: Draft): boolean {
-  return idleShareNanoUsd !== 0n || Object.values(sums).some((value) => value !== 0n);
+function isUsed({ sums, idleShareNanoUsd, correctionNanoUsd }: Draft): boolean {
+  return idleShareNanoUsd !== 0n || correctionNanoUsd !== 0n || Object.values(sums).some((value) => value !== 0n);
 }
 
 function compareValues(a: DimensionValues, b: DimensionValues): number {

@@ -1,6 +1,6 @@
 // The report as the inside knows it: contract §6 with money as bigint. render-json.ts turns it into the wire's shape.
 import type { BusySource } from '#domain/busy-source.ts';
-import type { CellMetric } from '#domain/settlement.ts';
+import type { CellKey, CellMetric } from '#domain/settlement.ts';
 import type { Dimension, DimensionValues } from './dimensions.ts';
 import type { PlannedLoad, StandardRate } from './standard-rates.ts';
 
@@ -24,12 +24,32 @@ export interface ReportRow {
   readonly dimensions: DimensionValues;
   readonly metrics: Readonly<Record<CellMetric, bigint>>;
   readonly idleShareNanoUsd: bigint;
-  /** cost + idle share. */
+  /** What corrections added or took; not part of `metrics`, so that unit prices stay those of the work. */
+  readonly correctionNanoUsd: bigint;
+  /** cost + idle share + corrections. */
   readonly totalNanoUsd: bigint;
   readonly amountCents: bigint;
   readonly unitPrices: UnitPrices;
   /** The one row of the standard basis that holds Σ actual − Σ standard; may be negative. */
   readonly isVariance?: true;
+}
+
+/** One side of a correction. */
+export interface ReportCorrection extends Omit<CellKey, 'hour'> {
+  /** `adjustment`: by a person; `late`: money of a closed month that was claimed later. */
+  readonly kind: 'adjustment' | 'late';
+  readonly id: string;
+  /** Epoch seconds: when it was made, and the hour it stands in. */
+  readonly at: number;
+  readonly hour: number;
+  /** UTC month that it corrects, such as `2026-10`. */
+  readonly corrects: string;
+  readonly author: string;
+  readonly reason: string;
+  /** Of the row it belongs to, as ReportRow has them. */
+  readonly dimensions: DimensionValues;
+  /** Added to the row; the lines of one correction sum to 0. */
+  readonly nanoUsd: bigint;
 }
 
 export interface ReportPrice {
@@ -115,6 +135,8 @@ export interface ChargebackReport {
   /** First epoch second not settled yet; null before the first gateway joined the books. */
   readonly settledThrough: number | null;
   readonly complete: boolean;
+  /** `closed`: nothing of the period changes any more, and the report reproduces byte for byte. */
+  readonly periodStatus: 'open' | 'closed';
   /** Hash over name, start and amount of every price of the period. */
   readonly priceSet: string;
   /** Null before the first freeze. */
@@ -123,5 +145,6 @@ export interface ChargebackReport {
   readonly rows: readonly ReportRow[];
   readonly pools: readonly ReportPool[];
   readonly savings: readonly ReportSaving[];
+  readonly corrections: readonly ReportCorrection[];
   readonly totals: ReportTotals;
 }

@@ -107,7 +107,8 @@ describe('inferometer ledger', () => {
     [['export', '--day', 'today'], '--day'],
     [['export', '--day', '2026-01-01', '--format', 'xml'], '--format'],
     [['verify', '--from', '2026-02-01', '--to', '2026-01-01'], '--from'],
-    [['adjust', '--reason', 'x'], 'not part of this version'],
+    [['adjust', '--reason', 'x'], '--team'],
+    [['adjust', '--team', 'search', '--amount', 'much', '--reason', 'x', '--author', 'a'], '--amount'],
   ])('%j is bad usage and says what', async (args, said) => {
     stack ??= await startTestStack();
     const { code, err } = await runCli(['ledger', ...args], { env: { INFEROMETER_CONFIG: stack.configPath } });

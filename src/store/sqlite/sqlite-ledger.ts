@@ -6,12 +6,11 @@ import { formatLink, leavesEntry, packEntry } from '../claim-entries.ts';
 import { packRecords } from '../record-batches.ts';
 import { cellStart, spreadIncrements } from '../rollup-cells.ts';
 import { FREEZE_DIGESTS_KEPT_MS, HOUR_CELLS_KEPT_MS, type StoreRetention } from '../store-options.ts';
+import { internDims } from './intern-dims.ts';
 import { ADD_CLAIMED, ADD_TO_BOOKS, ADD_TO_CELL } from './sql-columns.ts';
 import { addLateClaim, readClosedThrough } from './sqlite-vouchers.ts';
 import type { Statements } from './statements.ts';
 
-const ADD_DIMS = 'INSERT OR IGNORE INTO dims (dims) VALUES (?)';
-const READ_DIMS_ID = 'SELECT id FROM dims WHERE dims = ?';
 export const ADD_BATCH = `INSERT INTO record_batches (first_ended_ms, last_ended_ms, journal, seq, part, body)
   VALUES (?, ?, ?, ?, ?, ?)`;
 export const ADD_ENTRY = 'INSERT INTO claim_entries (journal, seq, day, previous, body) VALUES (?, ?, ?, ?, ?)';
@@ -53,12 +52,6 @@ export function applyClaim(
   const { day, body } = packEntry(message, claim, packed, closedThrough);
   statements.run(ADD_ENTRY, journal, seq, day, formatLink(previous), body);
   return { day, seq, hash };
-}
-
-/** Id of a cell's dimensions as `formatDims` spells them. */
-export function internDims(statements: Statements, dims: string): number {
-  statements.run(ADD_DIMS, dims);
-  return Number(statements.get(READ_DIMS_ID, dims)?.['id']);
 }
 
 /** Adds one freeze's increments to the capacity books. */

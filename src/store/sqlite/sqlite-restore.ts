@@ -13,7 +13,8 @@ import { formatLink, packEntry } from '../claim-entries.ts';
 import { packRecords } from '../record-batches.ts';
 import { formatDims } from '../rollup-cells.ts';
 import { BOOK_COLUMNS, CELL_COLUMNS } from './sql-columns.ts';
-import { ADD_BATCH, ADD_ENTRY, internDims } from './sqlite-ledger.ts';
+import { internDims } from './intern-dims.ts';
+import { ADD_BATCH, ADD_ENTRY } from './sqlite-ledger.ts';
 import { writeMember } from './sqlite-members.ts';
 import type { Statements } from './statements.ts';
 

@@ -4,7 +4,7 @@ import type { CloseEffect, LateClaim, Voucher } from '#domain/voucher.ts';
 import { formatLink } from '../claim-entries.ts';
 import { spreadIncrements } from '../rollup-cells.ts';
 import { ADD_CLAIMED, ADD_TO_CELL } from './sql-columns.ts';
-import { internDims } from './sqlite-ledger.ts';
+import { internDims } from './intern-dims.ts';
 import type { Statements } from './statements.ts';
 
 const READ_ALL = 'SELECT body FROM vouchers ORDER BY n';

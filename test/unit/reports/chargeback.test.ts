@@ -32,7 +32,7 @@ function compute(
     groupBy: ['team', 'model'],
     idlePolicy: 'separate',
     team: null,
-    source: { cells, books, facts: EXAMPLE_FACTS, status: EXAMPLE_STATUS, records: null },
+    source: { cells, books, facts: EXAMPLE_FACTS, status: EXAMPLE_STATUS, records: null, vouchers: [], lateClaims: [] },
     config: createReportConfig(),
     nowMs: DECEMBER * 1000,
     ...request,
@@ -387,6 +387,8 @@ describe('settlement', () => {
       facts: EXAMPLE_FACTS,
       status: { ...EXAMPLE_STATUS, frontier },
       records: null,
+      vouchers: [],
+      lateClaims: [],
     };
     expect(compute({ source }).complete).toBe(complete);
   });
@@ -394,7 +396,17 @@ describe('settlement', () => {
   test('before the first gateway nothing is settled and no hash exists', () => {
     const status = { ...EXAMPLE_STATUS, frontier: null, k: 0, freezeHash: '' };
     const report = toReportJson(
-      compute({ source: { cells: [], books: [], facts: { version: 0, pools: {} }, status, records: null } }),
+      compute({
+        source: {
+          cells: [],
+          books: [],
+          facts: { version: 0, pools: {} },
+          status,
+          records: null,
+          vouchers: [],
+          lateClaims: [],
+        },
+      }),
     );
     expect(report).toMatchObject({ settledThrough: null, complete: false, ledgerHash: null, rows: [], pools: [] });
   });
@@ -455,6 +467,8 @@ describe('grouping by user and tag', () => {
     books: [EXAMPLE_BOOK],
     facts: EXAMPLE_FACTS,
     status: EXAMPLE_STATUS,
+    vouchers: [],
+    lateClaims: [],
     records: [record],
   };
 

@@ -32,6 +32,8 @@ function compute(
       facts: EXAMPLE_FACTS,
       status: EXAMPLE_STATUS,
       records: null,
+      vouchers: [],
+      lateClaims: [],
     },
     config: createReportConfig(),
     nowMs: DECEMBER * 1000,

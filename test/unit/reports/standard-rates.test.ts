@@ -55,7 +55,7 @@ function compute(
     idlePolicy: 'separate',
     basis: 'standard',
     team: null,
-    source: { cells, books, facts: factsWith({}), status: EXAMPLE_STATUS, records: null },
+    source: { cells, books, facts: factsWith({}), status: EXAMPLE_STATUS, records: null, vouchers: [], lateClaims: [] },
     config: createReportConfig(),
     nowMs: DECEMBER * 1000,
     ...request,
