@@ -110,8 +110,8 @@ class ReplayState {
       case 'head':
         // Another UUID counts from 1 again.
         if (entry.head.journal !== this.head.journal) this.messages.length = 0;
+        // Its time is no sign of life: the first of a run is written before the store's clock is known.
         if (entry.head.journal !== this.head.journal || entry.head.seq >= this.head.seq) this.head = entry.head;
-        this.#alive(entry.atMs);
         break;
       case 'dispatch':
         this.#dispatch(entry.start, segment);

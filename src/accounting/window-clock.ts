@@ -17,8 +17,8 @@ export const machineClock: ClockSource = {
 
 export interface WindowClock extends Clock {
   /**
-   * Takes the store's time (epoch ms) from a reply; `sentAtMs` and `receivedAtMs` are monotonic. The first call may jump, never behind
-   * what was already handed out; later ones slew by at most 1 ms per 20 ms. Differences below half the round trip are noise and ignored.
+   * Takes the store's time (epoch ms) from a reply; `sentAtMs` and `receivedAtMs` are monotonic. The first call may jump: anywhere while
+   * `toEpochMs` was not asked, since no work has its place in time yet, else never behind what was already handed out. Later ones slew by at most 1 ms per 20 ms. Differences below half the round trip are noise and ignored.
    */
   adjust(storeNowMs: number, sentAtMs: number, receivedAtMs: number): void;
   /** The store's time by the last reply, epoch ms, without slewing: what the store would accept now. May step. */
@@ -39,6 +39,7 @@ class SlewedClock implements WindowClock {
   #targetMs: number;
   #slewedAtMs: number;
   #adjusted = false;
+  #hasPlaced = false;
   #lastEpochMs = Number.NEGATIVE_INFINITY;
 
   constructor(source: ClockSource) {
@@ -60,6 +61,7 @@ class SlewedClock implements WindowClock {
   }
 
   toEpochMs(monotonicMs: number): number {
+    this.#hasPlaced = true;
     return monotonicMs + this.#offsetMs;
   }
 
@@ -74,8 +76,8 @@ class SlewedClock implements WindowClock {
     if (Math.abs(measuredMs - this.#targetMs) > noiseMs) this.#targetMs = measuredMs;
     if (this.#adjusted) return;
     this.#adjusted = true;
-    const floorMs = this.#lastEpochMs - this.#source.monotonicMs();
-    this.#offsetMs = Math.max(this.#targetMs, floorMs);
+    if (!this.#hasPlaced) this.#lastEpochMs = Number.NEGATIVE_INFINITY;
+    this.#offsetMs = Math.max(this.#targetMs, this.#lastEpochMs - this.#source.monotonicMs());
   }
 
   #slew(nowMs: number): void {
