@@ -13,6 +13,8 @@ import { SdkBooks } from '#test/support/sdk-books.ts';
 import { ALL_FLAVORS, listLacking, listServing } from '#test/support/sdk-flavors.ts';
 
 const CHAT = '/v1/chat/completions';
+/** A deployment that drops what its engine does not know. */
+const LENIENT = 'lenient';
 
 let stack: TestStack;
 let books: SdkBooks;
@@ -40,7 +42,17 @@ async function errorOf(call: Promise<unknown>): Promise<APIError> {
 const idOfError = (error: APIError): string | null | undefined => error.headers?.get('x-inferometer-request-id');
 
 beforeAll(async () => {
-  stack = await startTestStack({ engines: ALL_FLAVORS.map((flavor) => ({ flavor, name: flavor, models: [flavor] })) });
+  stack = await startTestStack({
+    engines: [
+      ...ALL_FLAVORS.map((flavor) => ({ flavor, name: flavor, models: [flavor] })),
+      {
+        flavor: 'transformers',
+        name: LENIENT,
+        models: [LENIENT],
+        deployment: { dropFields: ['stream_options', 'tool_choice'] },
+      },
+    ],
+  });
   books = new SdkBooks(stack);
   client = new OpenAI({ baseURL: `${stack.gatewayUrl}/v1`, apiKey: stack.keys['search'] as string, maxRetries: 0 });
 });
@@ -217,8 +229,24 @@ describe('openai SDK through the gateway', () => {
   it('the model list holds every name the caller may use, and one can be asked for', async () => {
     const names = [];
     for await (const model of client.models.list()) names.push(model.id);
-    expect(names.toSorted()).toEqual([...ALL_FLAVORS].toSorted());
+    expect(names.toSorted()).toEqual([...ALL_FLAVORS, LENIENT].toSorted());
     expect((await client.models.retrieve('vllm')).owned_by).toBe('vllm');
+  });
+
+  it('where the deployment drops what its engine does not know, a stream on transformers says its usage too', async () => {
+    const { data: stream, response } = await client.chat.completions
+      .create({
+        model: LENIENT,
+        messages: ask('Hi'),
+        max_tokens: 5,
+        stream: true,
+        stream_options: { include_usage: true },
+      })
+      .withResponse();
+    let usage: OpenAI.CompletionUsage | null | undefined;
+    for await (const chunk of stream) usage = chunk.usage ?? usage;
+    expect(usage?.completion_tokens).toBe(5);
+    await books.expectReported(idOf(response), CHAT);
   });
 
   it('errors reach the SDK as its own error classes', async () => {
