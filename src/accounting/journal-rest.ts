@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Log } from '#domain/log.ts';
+import { syncDirectory } from './journal-identity.ts';
 import { lockJournal } from './journal-lock.ts';
 
 /** Marks a journal whose lock is held; `atMs` (epoch ms) is when it left. Without the mark it is only looked at again: an error is logged. */
@@ -26,9 +27,11 @@ export function readRest(dir: string): number | null {
   }
 }
 
-/** The journal is written again. */
+/** The journal is written again. Durably: a mark that came back after a power cut would have it deleted with what it owes. */
 export function endRest(dir: string): void {
+  if (!existsSync(markPath(dir))) return;
   rmSync(markPath(dir), { force: true });
+  syncDirectory(dir);
 }
 
 /** Removes a journal at rest that nobody holds; false where somebody does, or has taken it up meanwhile. Throws the system's error. */

@@ -1,6 +1,16 @@
 // The journal's closed segment files: which are still replayed, how long the others are retained, how large all may grow.
 // Not here: their content (journal.ts).
-import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync, truncateSync, unlinkSync } from 'node:fs';
+import {
+  closeSync,
+  fdatasyncSync,
+  ftruncateSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  statSync,
+  unlinkSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '#domain/clock.ts';
 import type { Log } from '#domain/log.ts';
@@ -41,13 +51,23 @@ export function openSegment(dir: string, number: number): number {
   }
 }
 
-/** Cuts what follows the last whole line of a segment; a torn line was never acknowledged to anybody. */
-export function cutTornTail(path: string, log: Log): void {
-  const bytes = readFileSync(path);
-  const end = bytes.lastIndexOf(0x0a) + 1;
-  if (end === bytes.length) return;
-  log.warn({ bytes: bytes.length - end }, 'the torn last line of the journal was cut');
-  truncateSync(path, end);
+/**
+ * Makes durable what an earlier run wrote into its last segment, before anything is done about it: a process that was killed had not synced all
+ * of it. What follows the last whole line is cut; a torn line was never acknowledged to anybody.
+ */
+export function settleLastSegment(path: string, log: Log): void {
+  const fd = openSync(path, 'r+');
+  try {
+    const bytes = readFileSync(path);
+    const end = bytes.lastIndexOf(0x0a) + 1;
+    if (end < bytes.length) {
+      log.warn({ bytes: bytes.length - end }, 'the torn last line of the journal was cut');
+      ftruncateSync(fd, end);
+    }
+    fdatasyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 export interface SegmentLimits {

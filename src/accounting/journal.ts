@@ -7,7 +7,7 @@ import type { Log } from '#domain/log.ts';
 import { decodeEntry, type JournalEntry, type JournalHead, LineEncoder } from './journal-entry.ts';
 import { type JournalIdentity, readJournalIdentity, renewJournalIdentity } from './journal-identity.ts';
 import { type JournalLock, lockJournal } from './journal-lock.ts';
-import { cutTornTail, JournalSegments, openSegment, segmentPath } from './journal-segments.ts';
+import { settleLastSegment, JournalSegments, openSegment, segmentPath } from './journal-segments.ts';
 import { UnwrittenLines } from './unwritten-lines.ts';
 
 /** `grouped`: made durable within 50 ms; `strict`: before a record is released; `off`: when the system likes. */
@@ -84,7 +84,7 @@ export class Journal {
     const { retentionMs = 0, maxBytes = Number.MAX_SAFE_INTEGER } = options;
     this.#closed = new JournalSegments({ ...options, retentionMs, maxBytes });
     const { last } = this.#closed;
-    if (last > 0) cutTornTail(segmentPath(options.dir, last), options.log);
+    if (last > 0) settleLastSegment(segmentPath(options.dir, last), options.log);
     this.#segment = last + 1;
     this.#fd = openSegment(options.dir, this.#segment);
     this.#openedAtMs = nowMs;
