@@ -9,7 +9,8 @@ import type { SettlementListener } from '#domain/settlement-listener.ts';
 import { Registry } from 'prom-client';
 import { createMetricLabels, NONE, OTHER } from './metric-labels.ts';
 import { MonthToDate } from './month-to-date.ts';
-import { countRecord, createRequestMetrics, observe, prepareRequestMetrics } from './request-metrics.ts';
+import { RecordTally } from './record-tally.ts';
+import { countRecord, createRequestMetrics, observe, prepareRequestMetrics, takeTally } from './request-metrics.ts';
 import {
   countBooks,
   countClaim,
@@ -67,10 +68,11 @@ export interface MetricsOptions {
 export function createMetrics(options: MetricsOptions): Metrics {
   const { books, clock, log } = options;
   const registry = new Registry();
-  const requests = createRequestMetrics(registry);
+  const requests = createRequestMetrics(registry, () => takeTally(requests, tally));
   const settlement = createSettlementMetrics(registry);
   let config = options.config;
   let labels = createMetricLabels(config);
+  let tally = new RecordTally(labels);
   const { queueLengths } = options.sources;
   const upstreams = createUpstreamMetrics(registry, { queueLengths, labels: () => labels });
   const pollers = options.statisticsPollers ?? (() => []);
@@ -94,7 +96,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
     contentType: registry.contentType,
     render: () => registry.metrics(),
     readJson: () => readMetrics(registry),
-    recordFinished: (record) => guarded('record', () => countRecord(requests, labels, record)),
+    recordFinished: (record) => guarded('record', () => countRecord(requests, tally, record)),
     claimApplied: (increments, records) =>
       guarded('claim', () => {
         countClaim(settlement, labels, increments);
@@ -118,7 +120,9 @@ export function createMetrics(options: MetricsOptions): Metrics {
       }),
     reload: (next) => {
       config = next;
+      takeTally(requests, tally);
       labels = createMetricLabels(next);
+      tally = new RecordTally(labels);
       guarded('reload', prepare);
     },
   };

@@ -1,18 +1,10 @@
 // Metrics of finished requests: counts, tokens, latencies. Money comes with settlement (settlement-metrics.ts).
-import { totalTokens } from '#domain/tokens.ts';
 import type { UsageRecord } from '#domain/usage-record.ts';
 import { Counter, Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
 import { NONE } from './metric-labels.ts';
 import type { MetricLabels } from './metric-labels.ts';
-
-/** Metric label value → bucket of TokenCounts; disjoint, so that their sum means something. */
-const TOKEN_TYPES = [
-  ['input', 'input'],
-  ['cached_input', 'cachedInput'],
-  ['output', 'output'],
-  ['reasoning', 'reasoning'],
-] as const;
+import { type RecordTally, TOKEN_TYPES } from './record-tally.ts';
 
 const TOKEN_SOURCES = ['reported', 'counted', 'estimated'] as const;
 
@@ -30,26 +22,30 @@ const BUCKETS = {
 const TEAM_REJECTIONS = ['model_not_found', 'model_not_allowed', 'no_healthy_upstream', 'invalid_json'] as const;
 const NAMELESS_REJECTIONS = ['invalid_api_key', 'unknown_team'] as const;
 
-/** The metrics and how to feed them; `prepare` shows the series of a config at 0. */
-export function createRequestMetrics(registry: Registry) {
+/** The metrics; `beforeRead` is called before counters of records are read, so that they can be brought up to date. */
+export function createRequestMetrics(registry: Registry, beforeRead: () => void) {
   const registers = [registry];
+  const collect = beforeRead;
   const perModel = ['model', 'deployment'] as const;
   const requests = new Counter({
     name: 'inferometer_requests_total',
     help: 'Requests that passed authentication, a retried request once. Status is the code sent to the client, 499 if it left before headers. Left out: 401s (see inferometer_rejections_total).',
     labelNames: ['team', ...perModel, 'route', 'status'] as const,
+    collect,
     registers,
   });
   const tokens = new Counter({
     name: 'inferometer_tokens_total',
     help: 'Tokens in disjoint types: input is without cached_input, output without reasoning. Left out: requests whose tokens are unknown.',
     labelNames: ['team', ...perModel, 'type'] as const,
+    collect,
     registers,
   });
   const tokensBySource = new Counter({
     name: 'inferometer_tokens_by_source_total',
     help: 'Tokens of all types by where the count came from: reported by the engine, counted from the stream, or estimated from bytes. Left out: unknown counts.',
     labelNames: [...perModel, 'source'] as const,
+    collect,
     registers,
   });
   const rejections = new Counter({
@@ -110,19 +106,25 @@ export function prepareRequestMetrics(metrics: RequestMetrics, labels: MetricLab
   }
 }
 
-/** Counts one finished attempt. */
-export function countRecord(metrics: RequestMetrics, labels: MetricLabels, record: UsageRecord): void {
-  const target = { model: labels.model(record.model), deployment: labels.deployment(record.deployment) };
-  const team = labels.team(record.team);
-  if (record.lastAttempt) {
-    const status = Number.isInteger(record.status) && record.status >= 100 && record.status <= 599 ? record.status : 0;
-    metrics.requests.inc({ team, ...target, route: labels.route(record.route), status: String(status) });
-  }
-  for (const [type, bucket] of TOKEN_TYPES) add(metrics.tokens, { team, ...target, type }, record.tokens[bucket]);
-  if (record.tokenSource !== 'unknown') {
-    add(metrics.tokensBySource, { ...target, source: record.tokenSource }, totalTokens(record.tokens));
-  }
+/** Counts one finished attempt; counters get it with the next `takeTally`. */
+export function countRecord(metrics: RequestMetrics, tally: RecordTally, record: UsageRecord): void {
+  const { target } = tally.add(record);
   if (record.pool !== null) observeLatencies(metrics, target, record);
+}
+
+/** Moves the sums of a tally into the counters. */
+export function takeTally(metrics: RequestMetrics, tally: RecordTally): void {
+  for (const { team, target, requests, tokens, tokensBySource } of tally.rows()) {
+    for (const [route, statuses] of requests) {
+      for (const [status, count] of statuses)
+        metrics.requests.inc({ team, ...target, route, status: String(status) }, count);
+    }
+    for (const [type, count] of tokens) metrics.tokens.inc({ team, ...target, type }, count);
+    for (const [source, count] of tokensBySource) metrics.tokensBySource.inc({ ...target, source }, count);
+    requests.clear();
+    tokens.clear();
+    tokensBySource.clear();
+  }
 }
 
 function observeLatencies(
@@ -136,11 +138,6 @@ function observeLatencies(
   const output = (record.tokens.output ?? 0) + (record.tokens.reasoning ?? 0);
   if (!record.stream || record.outcome !== 'completed' || output < 2) return;
   observe(metrics.timePerOutputToken, target, (record.durationMs - record.timeToFirstTokenMs) / 1000 / (output - 1));
-}
-
-/** prom-client accepts NaN in a counter, which is then NaN for ever: only positive numbers get in. */
-function add<T extends string>(counter: Counter<T>, labels: Record<T, string>, value: number | null): void {
-  if (value !== null && Number.isFinite(value) && value > 0) counter.inc(labels, value);
 }
 
 /** Observes seconds that are a number and not negative; anything else is a fault of the sender and left out. */
