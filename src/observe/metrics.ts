@@ -9,8 +9,7 @@ import type { SettlementListener } from '#domain/settlement-listener.ts';
 import { Registry } from 'prom-client';
 import { createMetricLabels, NONE, OTHER } from './metric-labels.ts';
 import { MonthToDate } from './month-to-date.ts';
-import { RecordTally } from './record-tally.ts';
-import { countRecord, createRequestMetrics, observe, prepareRequestMetrics, takeTally } from './request-metrics.ts';
+import { observe, RequestCounting } from './request-metrics.ts';
 import {
   countBooks,
   countClaim,
@@ -68,11 +67,11 @@ export interface MetricsOptions {
 export function createMetrics(options: MetricsOptions): Metrics {
   const { books, clock, log } = options;
   const registry = new Registry();
-  const requests = createRequestMetrics(registry, () => takeTally(requests, tally));
   const settlement = createSettlementMetrics(registry);
   let config = options.config;
   let labels = createMetricLabels(config);
-  let tally = new RecordTally(labels);
+  const counting = new RequestCounting(registry, labels);
+  const requests = counting.metrics;
   const { queueLengths } = options.sources;
   const upstreams = createUpstreamMetrics(registry, { queueLengths, labels: () => labels });
   const pollers = options.statisticsPollers ?? (() => []);
@@ -80,7 +79,6 @@ export function createMetrics(options: MetricsOptions): Metrics {
   const prepare = () => {
     upstreams.prepare();
     telemetry.prepare();
-    prepareRequestMetrics(requests, labels);
     prepareSettlementMetrics(settlement, labels);
   };
   prepare();
@@ -96,7 +94,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
     contentType: registry.contentType,
     render: () => registry.metrics(),
     readJson: () => readMetrics(registry),
-    recordFinished: (record) => guarded('record', () => countRecord(requests, tally, record)),
+    recordFinished: (record) => guarded('record', () => counting.count(record)),
     claimApplied: (increments, records) =>
       guarded('claim', () => {
         countClaim(settlement, labels, increments);
@@ -120,9 +118,8 @@ export function createMetrics(options: MetricsOptions): Metrics {
       }),
     reload: (next) => {
       config = next;
-      takeTally(requests, tally);
       labels = createMetricLabels(next);
-      tally = new RecordTally(labels);
+      counting.reload(labels);
       guarded('reload', prepare);
     },
   };

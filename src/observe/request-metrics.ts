@@ -4,7 +4,7 @@ import { Counter, Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
 import { NONE } from './metric-labels.ts';
 import type { MetricLabels } from './metric-labels.ts';
-import { type RecordTally, TOKEN_TYPES } from './record-tally.ts';
+import { RecordTally, TOKEN_TYPES } from './record-tally.ts';
 
 const TOKEN_SOURCES = ['reported', 'counted', 'estimated'] as const;
 
@@ -23,7 +23,7 @@ const TEAM_REJECTIONS = ['model_not_found', 'model_not_allowed', 'no_healthy_ups
 const NAMELESS_REJECTIONS = ['invalid_api_key', 'unknown_team'] as const;
 
 /** The metrics; `beforeRead` is called before counters of records are read, so that they can be brought up to date. */
-export function createRequestMetrics(registry: Registry, beforeRead: () => void) {
+function createRequestMetrics(registry: Registry, beforeRead: () => void) {
   const registers = [registry];
   const collect = beforeRead;
   const perModel = ['model', 'deployment'] as const;
@@ -87,7 +87,7 @@ export function createRequestMetrics(registry: Registry, beforeRead: () => void)
 export type RequestMetrics = ReturnType<typeof createRequestMetrics>;
 
 /** Shows the known series at 0, so that rates have a beginning. */
-export function prepareRequestMetrics(metrics: RequestMetrics, labels: MetricLabels): void {
+function prepareRequestMetrics(metrics: RequestMetrics, labels: MetricLabels): void {
   for (const reason of NAMELESS_REJECTIONS) metrics.rejections.inc({ team: NONE, reason }, 0);
   for (const team of labels.teams) {
     for (const reason of TEAM_REJECTIONS) metrics.rejections.inc({ team, reason }, 0);
@@ -106,14 +106,33 @@ export function prepareRequestMetrics(metrics: RequestMetrics, labels: MetricLab
   }
 }
 
-/** Counts one finished attempt; counters get it with the next `takeTally`. */
-export function countRecord(metrics: RequestMetrics, tally: RecordTally, record: UsageRecord): void {
-  const { target } = tally.add(record);
-  if (record.pool !== null) observeLatencies(metrics, target, record);
+/** The metrics of finished requests with the tally in front of their counters. */
+export class RequestCounting {
+  readonly metrics: RequestMetrics;
+  #tally: RecordTally;
+
+  constructor(registry: Registry, labels: MetricLabels) {
+    this.#tally = new RecordTally(labels);
+    this.metrics = createRequestMetrics(registry, () => takeTally(this.metrics, this.#tally));
+    prepareRequestMetrics(this.metrics, labels);
+  }
+
+  /** Counts one finished attempt; counters show it when they are read. */
+  count(record: UsageRecord): void {
+    const { target } = this.#tally.add(record);
+    if (record.pool !== null) observeLatencies(this.metrics, target, record);
+  }
+
+  /** Goes on with the words of another config. */
+  reload(labels: MetricLabels): void {
+    takeTally(this.metrics, this.#tally);
+    this.#tally = new RecordTally(labels);
+    prepareRequestMetrics(this.metrics, labels);
+  }
 }
 
 /** Moves the sums of a tally into the counters. */
-export function takeTally(metrics: RequestMetrics, tally: RecordTally): void {
+function takeTally(metrics: RequestMetrics, tally: RecordTally): void {
   for (const { team, target, requests, tokens, tokensBySource } of tally.rows()) {
     for (const [route, statuses] of requests) {
       for (const [status, count] of statuses)
