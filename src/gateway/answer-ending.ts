@@ -54,7 +54,7 @@ export function renderBreak(
   },
 ): Buffer {
   const { outcome, error, route, rest } = broken;
-  const text = outcome === 'timed_out' ? error.message : 'The engine broke off its answer.';
+  const text = outcome === 'upstream_error' ? 'The engine broke off its answer.' : error.message;
   const told = new GatewayError(error.code, { text });
   const held = observer.isTorn === true ? null : rest;
   const close = observer.atBoundary && held === null ? '' : '\n\n';

@@ -8,6 +8,8 @@ import { ESTIMATED_BYTES_MAX } from './estimate-answer.ts';
 import type { ExchangeOptions } from './exchange-options.ts';
 import { type HeldAnswer, HeldWriter } from './held-writer.ts';
 import { ERROR_BYTES_MAX, normalizeError } from './normalize-error.ts';
+import type { ReportedUsage } from './read-usage.ts';
+import { BYTES_PER_TOKEN } from './resolve-tokens.ts';
 
 export interface AnswerFacts {
   readonly status: number;
@@ -30,7 +32,9 @@ export function holdAnswer(writer: ClientWriter, facts: AnswerFacts): HeldWriter
   // Tokens are read in plain JSON alone; time can be read off any answer.
   const isReadable = (route.work ?? upstream.deployment.work) === 'duration' || (isPlain(headers) && isJson(headers));
   if (estimateCost === null || !isReadable) return null;
-  return holdForEstimate(writer, headers, () => (facts.observer.isFailed ? null : estimateCost(facts.observer.usage)));
+  return holdForEstimate(writer, headers, () =>
+    facts.observer.isFailed ? null : estimateCost(facts.observer.usage ?? assumeUsage(facts)),
+  );
 }
 
 /**
@@ -62,4 +66,13 @@ function envelop(answer: HeldAnswer, { status, options }: AnswerFacts): HeldAnsw
     headers: { ...headers, 'content-type': 'application/json; charset=utf-8', 'content-length': body.length },
     body,
   };
+}
+
+/** What an answer that says no usage is taken for, in the way of the record that it gets; null where its text is not known. */
+function assumeUsage({ observer, options }: AnswerFacts): ReportedUsage | null {
+  const { route, request } = options;
+  const bytes = route.prefillOnly ? 0 : observer.contentBytes;
+  if (bytes === null) return null;
+  const prompt = Math.ceil(request.promptTextBytes / BYTES_PER_TOKEN);
+  return { prompt, cached: null, completion: Math.ceil(bytes / BYTES_PER_TOKEN), reasoning: null };
 }

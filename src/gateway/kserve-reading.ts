@@ -6,6 +6,7 @@ import { askEngine, type EngineAnswer, readJsonAnswer } from './ask-engine.ts';
 import type { DataPlane } from './data-plane.ts';
 import { type KservePath, renderKservePath } from './kserve-path.ts';
 import { sendJson } from './models-route.ts';
+import { readNamedDeployment } from './read-model.ts';
 import { receiveBody } from './receive-body.ts';
 import { asObject } from './read-usage.ts';
 import type { ModelRouter } from './route-model.ts';
@@ -89,11 +90,10 @@ export async function readAllStatistics(plane: DataPlane, question: KserveQuesti
 export async function describeModel(plane: DataPlane, question: KserveQuestion, path: KservePath): Promise<void> {
   const { exchange, router } = question;
   const { req, res, meter, idHeaders } = exchange;
-  const named = req.headers['x-inferometer-deployment'];
   const deployment = router.route({
     caller: meter.caller,
     model: path.model,
-    deployment: typeof named === 'string' ? named : undefined,
+    deployment: readNamedDeployment(req.headers),
   });
   const engines = listEngines(plane, deployment);
   if (engines.length === 0) throw new GatewayError('no_healthy_upstream');

@@ -11,7 +11,7 @@ import type { ParsedRequest } from './parse-request.ts';
 import { createPassRules, type FindPassRules, narrowPassRules, type PassRule } from './pass-rules.ts';
 import { PassThroughExchange } from './pass-through-exchange.ts';
 import { receiveBody } from './receive-body.ts';
-import { canNameModel, isJsonType, readModel, readQueryModel } from './read-model.ts';
+import { canNameModel, isJsonType, readModel, readQueryModel, readNamedDeployment } from './read-model.ts';
 import { Relay } from './relay.ts';
 import { SentBodies } from './sent-body.ts';
 import { runRelay } from './relay-by-rank.ts';
@@ -61,8 +61,7 @@ async function servePassThrough(plane: DataPlane, rules: readonly PassRule[], ex
   const { req, meter } = exchange;
   const { router, config } = plane.view;
   const model = readQueryModel(req.url ?? '');
-  const named = req.headers['x-inferometer-deployment'];
-  const deployment = typeof named === 'string' ? named : undefined;
+  const deployment = readNamedDeployment(req.headers);
   meter.requestedModel = model;
   if (Number(req.headers['content-length'] ?? 0) > config.server.maxBodyBytes)
     throw new GatewayError('request_too_large');

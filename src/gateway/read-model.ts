@@ -1,4 +1,5 @@
-// Finds the model that a query names, or a body, JSON or multipart form, of which nothing else is known.
+// Finds the deployment that a header names, and the model that a query names, or a body, JSON or multipart form, of which nothing else is known.
+import type { IncomingHttpHeaders } from 'node:http';
 
 const HEADER_END = Buffer.from('\r\n\r\n');
 /** A model's name is short; a form that claims otherwise has none. */
@@ -8,6 +9,12 @@ const MAX_NAME_BYTES = 1024;
 export function readQueryModel(url: string): string | null {
   const query = url.indexOf('?');
   return query === -1 ? null : new URLSearchParams(url.slice(query + 1)).get('model') || null;
+}
+
+/** The deployment that the header x-inferometer-deployment names; undefined without it. */
+export function readNamedDeployment(headers: IncomingHttpHeaders): string | undefined {
+  const named = headers['x-inferometer-deployment'];
+  return typeof named === 'string' ? named : undefined;
 }
 
 /** Whether a body of this content type is JSON. */

@@ -5,6 +5,7 @@ import { admit } from './admit.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { ParsedRequest } from './parse-request.ts';
 import { ClientGoneError } from './read-body.ts';
+import { readNamedDeployment } from './read-model.ts';
 import { Relay, type RelayOptions } from './relay.ts';
 import type { RequestMeter } from './request-meter.ts';
 import type { ModelRouter, RouteRequest } from './route-model.ts';
@@ -37,11 +38,10 @@ export function chooseDeployment(
   exchange: Exchange,
 ): Pick<RankedRequest, 'router' | 'wish' | 'deployment'> {
   const { req, meter } = exchange;
-  const named = req.headers['x-inferometer-deployment'];
   const wish = {
     caller: meter.caller,
     model: meter.requestedModel,
-    deployment: typeof named === 'string' ? named : undefined,
+    deployment: readNamedDeployment(req.headers),
   };
   const deployment = router.route(wish);
   nameDeployment(meter, deployment);

@@ -4,7 +4,7 @@ import type { CountedTokens } from './count-answer.ts';
 import { type ReportedUsage, toTokenCounts } from './read-usage.ts';
 
 /** Bytes of English text per token, the usual rule of thumb (upstreams.md §8.1, last resort). */
-const BYTES_PER_TOKEN = 4;
+export const BYTES_PER_TOKEN = 4;
 
 export interface TokenEvidence {
   /** What the engine said, null for nothing. */

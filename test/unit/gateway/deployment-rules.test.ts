@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { EstimateCost } from '#accounting/estimate-cost.ts';
 import type { DeploymentConfig } from '#config/config.ts';
-import { type FakeEngine, startFakeEngine } from '#test/support/fake-engine.ts';
+import { answerJson, type FakeEngine, startFakeEngine } from '#test/support/fake-engine.ts';
 import {
   chatBody,
   createConfig,
@@ -154,7 +154,7 @@ describe('estimate of the cost', () => {
       { stream: true },
     ],
     [
-      'an answer without usage',
+      'an answer that says neither usage nor text',
       ({ engine }) =>
         engine.answerWith(
           (res) => void res.writeHead(200, { 'content-type': 'application/json', 'content-length': 2 }).end('{}'),
@@ -195,6 +195,21 @@ describe('estimate of the cost', () => {
     const answer = await send(harness.port, { body: chatBody(body) });
     expect(answer.headers['x-inferometer-cost-estimate-usd']).toBeUndefined();
     expect(answer.complete).toBe(true);
+  });
+
+  it.each([
+    ['chat', '/v1/chat/completions', { choices: [{ message: { content: 'eight by' } }], usage: null }, '4 2'],
+    ['embeddings', '/v1/embeddings', { data: [{ embedding: [1, 2] }] }, '4 0'],
+  ])('%s without usage is estimated as its record is, by its bytes', async (_name, path, body, usd) => {
+    harness = await start((question) => ('prompt' in question ? `${question.prompt} ${question.completion}` : null));
+    harness.engine.answerWith(answerJson(body));
+    const text = 'Hello, engine';
+    const fields = { model: 'llama-3.1-70b', messages: [{ role: 'user', content: text }], input: text };
+    const asked = path.endsWith('embeddings') ? { ...fields, messages: undefined } : { ...fields, input: undefined };
+    const answer = await send(harness.port, { path, body: asked });
+    expect(answer.headers['x-inferometer-cost-estimate-usd']).toBe(usd);
+    const [input, output] = usd.split(' ').map(Number);
+    expect(harness.metering.records).toMatchObject([{ tokenSource: 'estimated', tokens: { input, output } }]);
   });
 
   const json = { 'content-type': 'application/json' };
