@@ -2,9 +2,18 @@
 // Never calls a route that generates, loads or drains anything (trtllm-serve's /metrics and /perf_metrics are emptied by a read).
 import type { EngineName } from '../config.ts';
 
-/** `evidence`: what the engine was recognised by, for the user to judge. `models` in the server's order, at most 100. */
+/**
+ * `evidence`: what the engine was recognised by, for the user to judge. `models` in the server's order, at most 100. `languageModels`: those
+ * of a Triton that write text, with the input that limits its tokens, null for none.
+ */
 export type ProbeResult =
-  | { readonly ok: true; readonly engine: EngineName; readonly evidence: string; readonly models: readonly string[] }
+  | {
+      readonly ok: true;
+      readonly engine: EngineName;
+      readonly evidence: string;
+      readonly models: readonly string[];
+      readonly languageModels: ReadonlyMap<string, string | null>;
+    }
   | { readonly ok: false; readonly reason: string };
 
 /** `url` without trailing slash; `apiKey` is sent as bearer token unless `''`; each route is given `timeoutMs`. */
@@ -31,6 +40,8 @@ const ROUTES = [
   '/health',
   '/version',
 ] as const;
+/** Inputs that limit the tokens of an answer: of ensemble and BLS, the LLM-API model, the C++ model (upstreams.md §3.2). */
+const LIMIT_INPUTS = ['max_tokens', 'sampling_param_max_tokens', 'request_output_len'] as const;
 const BODY_BYTES_MAX = 4 * 1024 * 1024;
 const MODELS_MAX = 100;
 
@@ -122,7 +133,25 @@ async function probeTriton(options: ProbeOptions): Promise<ProbeResult> {
   const models = (Array.isArray(rows) ? rows : [])
     .filter((row) => fieldOf(row, 'state') === undefined || fieldOf(row, 'state') === 'READY')
     .map((row) => fieldOf(row, 'name'));
-  return finish(options, { engine: 'triton', evidence: 'GET /v2 names Triton', models });
+  const found = finish(options, { engine: 'triton', evidence: 'GET /v2 names Triton', models });
+  return found.ok ? { ...found, languageModels: await findLanguageModels(options, found.models) } : found;
+}
+
+/** By the inputs in each model's metadata: a text, or the tokens of TensorRT-LLM's C++ model; pre- and postprocessing have neither. */
+async function findLanguageModels(
+  options: ProbeOptions,
+  models: readonly string[],
+): Promise<ReadonlyMap<string, string | null>> {
+  const found = await Promise.all(
+    models.map(async (model): Promise<readonly [string, string | null][]> => {
+      const answer = await ask(options, { route: `/v2/models/${encodeURIComponent(model)}`, method: 'GET' });
+      const inputs = typeof answer === 'string' ? undefined : fieldOf(answer.json, 'inputs');
+      const names = new Set((Array.isArray(inputs) ? inputs : []).map((input) => fieldOf(input, 'name')));
+      const isText = names.has('text_input') || (names.has('input_ids') && names.has('request_output_len'));
+      return isText ? [[model, LIMIT_INPUTS.find((name) => names.has(name)) ?? null]] : [];
+    }),
+  );
+  return new Map(found.flat());
 }
 
 function recognise(options: ProbeOptions, answers: Answers): ProbeResult {
@@ -167,5 +196,5 @@ function finish(
   const models = [...new Set(names)].slice(0, MODELS_MAX);
   if (models.length === 0)
     return { ok: false, reason: `the engine at ${options.url} (${found.engine}) serves no model yet` };
-  return { ok: true, engine: found.engine, evidence: found.evidence, models };
+  return { ok: true, engine: found.engine, evidence: found.evidence, models, languageModels: new Map() };
 }

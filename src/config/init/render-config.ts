@@ -8,6 +8,8 @@ export interface ConfigDraft {
   readonly engine: EngineName;
   readonly evidence: string;
   readonly deployments: readonly DeploymentDraft[];
+  /** Models of a Triton that are metered by their tokens. */
+  readonly languageModels: ReadonlyMap<string, unknown>;
   readonly gpu: string;
   readonly gpus: string;
   readonly usdPerGpuHour: string;
@@ -77,7 +79,9 @@ function renderDeployment(
     `    gpu: ${quote(draft.gpu)}`,
     `    gpusPerReplica: ${draft.gpus}`,
     '    price: main',
-    ...(engine === 'triton' ? ['    work: duration # metered by duration; tokens is for language models'] : []),
+    ...(engine === 'triton' && !draft.languageModels.has(servedModel)
+      ? ['    work: duration # metered by duration; tokens is for language models']
+      : []),
     ...(weight === 1 ? [] : [`    weight: ${weight}`]),
     ...(priority === 0 ? [] : [`    priority: ${priority}`]),
     ...(Object.keys(defaults).length === 0

@@ -142,6 +142,7 @@ function writeFiles(
       engine: probe.engine,
       evidence: probe.evidence,
       deployments,
+      languageModels: probe.languageModels,
       notes: imported.notes,
       gpu: options.gpu,
       gpus: String(options.gpus),
@@ -221,11 +222,7 @@ function renderText(
   options: InitOptions,
   { url, probe, key }: { readonly url: string; readonly probe: Found; readonly key: string },
 ): string {
-  const body = JSON.stringify({ model: probe.models[0], messages: [{ role: 'user', content: 'Hello' }] });
-  const call =
-    probe.engine === 'triton'
-      ? `curl http://127.0.0.1:8080/v1/models -H "Authorization: Bearer ${key}"`
-      : `curl http://127.0.0.1:8080/v1/chat/completions -H "Authorization: Bearer ${key}" \\\n       -H "content-type: application/json" -d ${quoteForShell(body)}`;
+  const call = renderCall(probe, key);
   return `${url} is ${probe.engine} (${probe.evidence}), models: ${probe.models.join(', ')}
 Wrote ${options.path} and the key of team ${TEAM} (${keyPath(options.path)}, readable by you alone):
 
@@ -240,4 +237,20 @@ Start the gateway and try it:
 
 function quoteForShell(text: string): string {
   return /^[\w./:=-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`;
+}
+
+/** A request to try, as a shell command. */
+function renderCall({ engine, models, languageModels }: Found, key: string): string {
+  const curl = (path: string): string => `curl http://127.0.0.1:8080${path} -H "Authorization: Bearer ${key}"`;
+  const send = (path: string, body: object): string =>
+    `${curl(path)} \\\n       -H "content-type: application/json" -d ${quoteForShell(JSON.stringify(body))}`;
+  if (engine !== 'triton')
+    return send('/v1/chat/completions', { model: models[0], messages: [{ role: 'user', content: 'Hello' }] });
+  const [text] = [...languageModels].filter(([, limit]) => limit !== 'request_output_len');
+  if (text === undefined) return curl('/v1/models');
+  const [model, limit] = text;
+  return send(`/v2/models/${encodeURIComponent(model)}/generate`, {
+    text_input: 'Hello',
+    ...(limit === null ? {} : { [limit]: 16 }),
+  });
 }

@@ -117,6 +117,29 @@ describe('recognising engines', () => {
     expect(asked.filter((route) => /completions|generate|metrics|infer\b|load/.test(route))).toEqual([]);
   });
 
+  test('Triton’s language models are metered by tokens and tried with generate, its others by time', async () => {
+    const inputs = (...names: string[]) => ({ inputs: names.map((name) => ({ name })) });
+    const { url, asked } = await startEngine({
+      'GET /v2': { name: 'triton', version: '2.73.0' },
+      'POST /v2/repository/index': ['preprocessing', 'ensemble', 'tensorrt_llm', 'vllm'].map((name) => ({ name })),
+      'GET /v2/models/preprocessing': inputs('QUERY'),
+      'GET /v2/models/ensemble': inputs('text_input', 'max_tokens'),
+      'GET /v2/models/tensorrt_llm': inputs('input_ids', 'request_output_len'),
+      'GET /v2/models/vllm': inputs('text_input', 'sampling_parameters'),
+    });
+    const { out, path } = await init({ upstream: url });
+    const { config } = loadWritten(path);
+    expect(config.deployments.map(({ servedModel, work }) => [servedModel, work])).toEqual([
+      ['preprocessing', 'duration'],
+      ['ensemble', 'tokens'],
+      ['tensorrt_llm', 'tokens'],
+      ['vllm', 'tokens'],
+    ]);
+    expect(out).toContain('/v2/models/ensemble/generate');
+    expect(out).toContain('{"text_input":"Hello","max_tokens":16}');
+    expect(asked.filter((route) => /generate|infer\b|load/.test(route))).toEqual([]);
+  });
+
   test('several models of one engine share one pool', async () => {
     const { url } = await startEngine(
       models('vllm', 'org/Base Model', 'org/Llama-3.1-8B', 'other/llama-3.1-8b', '${ODD}'),
