@@ -15,6 +15,4 @@ export interface EngineTraits {
   readonly speaksKserve?: boolean;
   /** Route that drains the engine's iteration rows (JSON); absent where it has none. */
   readonly iterationsPath?: string;
-  /** Route that drains timings of ended requests (JSON); absent where it has none. */
-  readonly requestTimingsPath?: string;
 }

@@ -9,5 +9,4 @@ export const tensorrtLlm: EngineTraits = {
   bareStreamOptionsAskUsage: true,
   endsWithDone: true,
   iterationsPath: '/metrics',
-  requestTimingsPath: '/perf_metrics',
 };

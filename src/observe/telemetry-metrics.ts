@@ -3,8 +3,8 @@ import { Counter, Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
 import { type MetricLabels, OTHER } from './metric-labels.ts';
 
-/** What is asked: iteration rows, timings per request, or a DCGM exporter. */
-export type StatisticsSource = 'iterations' | 'requests' | 'dcgm';
+/** What is asked: an engine's iteration rows, or a DCGM exporter. */
+export type StatisticsSource = 'iterations' | 'dcgm';
 
 /** One thing that is asked of one upstream, by its name in the config. */
 export interface StatisticsTarget {
@@ -38,13 +38,13 @@ export function createTelemetryMetrics(
   });
   const asking: Gauge<(typeof labelNames)[number]> = new Gauge({
     name: 'inferometer_statistics_poller',
-    help: '1 where this gateway is the one that reads these statistics now; sum() over gateways is 1. Left out: what the config does not ask for.',
+    help: '1 where this gateway is the one that reads these statistics now; sum() over gateways is 1, or the addresses of a dns+ upstream. Left out: what the config does not ask for.',
     labelNames,
     registers,
     collect: () => {
       asking.reset();
-      const held = new Set(pollers().map((target) => keyOf(toLabels(target, labels()))));
-      for (const target of listTargets(labels())) asking.set(target, held.has(keyOf(target)) ? 1 : 0);
+      for (const target of listTargets(labels())) asking.set(target, 0);
+      for (const target of pollers()) asking.inc(toLabels(target, labels()));
     },
   });
   return {
@@ -79,14 +79,9 @@ function listTargets({ deployments }: MetricLabels) {
   return deployments.flatMap(({ name: deployment, engineStatistics, upstreams }) =>
     upstreams.flatMap(({ name, discoveredFrom, dcgm }) => {
       const upstream = discoveredFrom ?? name;
-      return [
-        ...(engineStatistics ? (['iterations', 'requests'] as const) : []),
-        ...(dcgm === '' ? [] : (['dcgm'] as const)),
-      ].map((source) => ({ deployment, upstream, source }));
+      return [...(engineStatistics ? (['iterations'] as const) : []), ...(dcgm === '' ? [] : (['dcgm'] as const))].map(
+        (source) => ({ deployment, upstream, source }),
+      );
     }),
   );
-}
-
-function keyOf(target: { readonly deployment: string; readonly upstream: string; readonly source: string }): string {
-  return JSON.stringify([target.deployment, target.upstream, target.source]);
 }

@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { fillVariables, readDashboard } from '#test/support/dashboard.ts';
+import { startDcgmExporter, type TestExporter } from '#test/support/dcgm-exporter.ts';
 import { startTestStack, type TestStack } from '#test/support/gateway.ts';
 import { ensureDebianProgram } from '#test/support/install-debian.ts';
 import { startPrometheus, type PrometheusServer } from '#test/support/prometheus-server.ts';
@@ -14,10 +15,15 @@ const panels = readDashboard().panels.filter((panel) => panel.type !== 'row');
 
 let stack: TestStack;
 let prometheus: PrometheusServer;
+let exporter: TestExporter;
 
 beforeAll(async () => {
+  exporter = await startDcgmExporter();
   stack = await startTestStack({
-    engines: [{ name: 'llama' }, { name: 'nemo', flavor: 'vllm', model: 'mistral-nemo-12b' }],
+    engines: [
+      { name: 'llama', deployment: { engineStatistics: true }, dcgm: exporter.url },
+      { name: 'nemo', flavor: 'vllm', model: 'mistral-nemo-12b' },
+    ],
     teams: ['search', 'support'],
   });
   prometheus = await startPrometheus({ targets: [new URL(stack.adminUrl).host], scrapeIntervalMs: 1000 });
@@ -35,6 +41,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await prometheus?.close();
   await stack?.close();
+  await exporter?.close();
 });
 
 interface ChatRequest {

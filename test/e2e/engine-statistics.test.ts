@@ -1,6 +1,8 @@
 // The engine's own statistics and DCGM through the whole product: the busy time that is booked is the engine's, each replica is read by one
 // gateway, another goes on when that one dies, and the books stay exact.
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { type Simulator, startSimulator } from '#simulator/start-simulator.ts';
 import { type TestExporter, startDcgmExporter } from '#test/support/dcgm-exporter.ts';
 import { startTestStack, type TestStack, until } from '#test/support/gateway.ts';
 import { runCli } from '#test/support/run-cli.ts';
@@ -69,6 +71,58 @@ describe('one gateway', () => {
     const { code, out } = await runCli(['ledger', 'verify', '--json', '--config', stack.configPath]);
     expect(JSON.parse(out)).toMatchObject({ ok: true, differenceNanoUsd: '0' });
     expect(code).toBe(0);
+  }, 60_000);
+});
+
+describe('two gateways on one Redis', () => {
+  let stacks: TestStack[] = [];
+  let simulator: Simulator;
+
+  beforeAll(async () => {
+    simulator = await startSimulator({ flavor: 'trtllm', model: 'llama-3.1-8b', seed: 4 });
+    const { url, profile, gpus } = simulator;
+    const deployment = {
+      name: 'd0',
+      models: ['llama-3.1-8b'],
+      engine: 'tensorrt-llm',
+      gpu: 'H100-SXM',
+      gpusPerReplica: gpus,
+      engineProfile: profile,
+      engineStatistics: true,
+      upstreams: [{ url, name: 'u0' }],
+    };
+    const storeUrl = inject('redisUrl');
+    const store = { url: storeUrl, prefix: `t${randomUUID()}`, timeout: '500ms' };
+    const start = () => startTestStack({ engines: [], storeUrl, config: { store, deployments: [deployment] } });
+    stacks = [await start(), await start()];
+  }, 60_000);
+  afterAll(async () => {
+    await Promise.all(stacks.map((stack) => stack.close()));
+    await simulator?.close();
+  });
+
+  const readers = () => Promise.all(stacks.map((stack) => readMetric(stack, POLLER('iterations'))));
+
+  test('one of them reads the engine, and what it reads holds for the traffic of both', async () => {
+    await until('one reads', async () => (await readers()).includes(1));
+    expect((await readers()).toSorted()).toEqual([0, 1]);
+    for (let round = 0; round < 8; round += 1) await Promise.all(stacks.map((stack) => chat(stack, 30, 40)));
+    await Promise.all(stacks.flatMap((stack) => [chat(stack, 100, 300), chat(stack, 200, 300)]));
+    const [first] = stacks;
+    await first?.settled(Date.now());
+    const report = await first?.admin<Report>('/api/reports/chargeback');
+    expect(report?.pools[0]?.busySources.engine).toBeGreaterThan(0);
+    expect(report?.totals.differenceNanoUsd).toBe('0');
+    expect((await readers()).toSorted()).toEqual([0, 1]);
+  }, 60_000);
+
+  test('when the reader is killed, the other goes on', async () => {
+    const [left] = await readers();
+    const [reader, other] = left === 1 ? stacks : stacks.toReversed();
+    process.kill(reader?.gateway().pid ?? 0, 'SIGKILL');
+    await until('the other reads', async () => {
+      return other !== undefined && (await readMetric(other, POLLER('iterations'))) === 1;
+    });
   }, 60_000);
 });
 

@@ -16,6 +16,8 @@ export interface TestEngine extends Partial<SimulatorOptions> {
   engine?: string;
   /** Merged into the deployment's config. */
   deployment?: Record<string, unknown>;
+  /** URL of a DCGM exporter that shows its GPUs. */
+  dcgm?: string;
   /** Engines behind this deployment; default 1. */
   replicas?: number;
 }
@@ -96,6 +98,7 @@ async function startEngines(engines: TestEngine[]) {
       engine: kind,
       deployment,
       replicas = 1,
+      dcgm,
       flavor = 'trtllm',
       model = 'llama-3.1-8b',
       ...options
@@ -113,7 +116,7 @@ async function startEngines(engines: TestEngine[]) {
       simulators.push(simulator);
       const { url, grpcPort } = simulator;
       const grpc = grpcPort === null ? {} : { grpcUrl: `grpc://127.0.0.1:${grpcPort}` };
-      upstreams.push({ url, name: `u${replica}`, ...grpc });
+      upstreams.push({ url, name: `u${replica}`, ...grpc, ...(dcgm === undefined ? {} : { dcgm }) });
     }
     deployments.push({
       name,

@@ -150,7 +150,7 @@ describe('statistics beside requests', () => {
     const labels = (source: string) => `{deployment="llama-70b",upstream="trt-1",source="${source}"}`;
     expect(read(text, `inferometer_statistics_failures_total${labels('iterations')}`)).toBe(1);
     expect(read(text, `inferometer_statistics_poller${labels('dcgm')}`)).toBe(1);
-    expect(read(text, `inferometer_statistics_poller${labels('requests')}`)).toBe(0);
+    expect(read(text, `inferometer_statistics_poller${labels('iterations')}`)).toBe(0);
     expect(text).not.toContain('client-made');
   });
 
