@@ -158,6 +158,7 @@ export class JournalAdopter {
         accounting.stop();
       })
       .finally(() => {
+        this.#late += accounting.status().lateCount;
         this.#adopted.delete(dir);
         this.#running.delete(settled);
       });
@@ -176,7 +177,6 @@ export class JournalAdopter {
     // A process that ends leaves what is not at rest to the next one.
     if (!this.#adopted.has(dir)) return;
     const left = await accounting.drain(0);
-    this.#late += accounting.status().lateCount;
     this.#askedAgain.add(dir);
     if (left.unsettledRecords > 0 || left.unsentMessages > 0) return;
     log.info({ dir }, 'the adopted journal is at rest: everything in it is settled');

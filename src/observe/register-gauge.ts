@@ -1,5 +1,5 @@
-// A gauge whose series are read anew at each scrape. Not here: which gauges there are (state-gauges.ts).
-import { Gauge } from 'prom-client';
+// Metrics that are read anew at each scrape. Not here: which there are (state-gauges.ts).
+import { Counter, Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
 
 /** One gauge that is read at each scrape. */
@@ -33,6 +33,22 @@ export function registerGauge<T extends string>(
       // reset() shows a gauge without labels at 0; what is not known must not be shown at all.
       if (labelNames.length === 0) gauge.remove();
       for (const [labels, value] of values) gauge.set(labels, value);
+    },
+  });
+}
+
+/** Registers a counter without labels that something else counts: `read` never falls. */
+export function registerTotal(
+  registry: Registry,
+  { name, help, read }: { readonly name: string; readonly help: string; readonly read: () => number },
+): void {
+  const counter = new Counter({
+    name: `inferometer_${name}`,
+    help,
+    registers: [registry],
+    collect: () => {
+      counter.reset();
+      counter.inc(read());
     },
   });
 }

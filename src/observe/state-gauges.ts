@@ -6,7 +6,7 @@ import type { EngineProfile, ProfileSource } from '#domain/engine-profile.ts';
 import type { Registry } from 'prom-client';
 import type { MetricLabels } from './metric-labels.ts';
 import type { MonthToDate } from './month-to-date.ts';
-import { registerGauge } from './register-gauge.ts';
+import { registerGauge, registerTotal } from './register-gauge.ts';
 
 /** What the gauges ask at a scrape. Each must answer at once, from memory. */
 export interface MetricsSources {
@@ -22,6 +22,12 @@ export interface MetricsSources {
     readonly storeUp: boolean;
     /** Messages and records in the journal that the store has not acknowledged. */
     readonly journalPending: number;
+    /** Attempts, running or finished, whose cost is not settled. */
+    readonly unsettledRecords: number;
+    /** Journals of dead processes that this one settles now. */
+    readonly adoptedJournals: number;
+    /** Seconds of work that came after they were frozen, since the start. */
+    readonly lateCount: number;
     /** Journal lines that memory alone holds, since the disk does not take them. */
     readonly journalLinesAtRisk: number;
     /** Seconds between now and the last frozen window; null before the first. */
@@ -59,6 +65,7 @@ export function registerStateGauges(options: StateGaugesOptions): void {
   registerUpstreamGauges(options);
   registerDeploymentGauges(options);
   registerAccountingGauges(options);
+  registerWaitingGauges(options);
   registerMonthGauges(options);
 }
 
@@ -229,6 +236,28 @@ function registerAccountingGauges({ registry, sources, labels }: StateGaugesOpti
   });
 }
 
+function registerWaitingGauges({ registry, sources }: StateGaugesOptions): void {
+  registerGauge(registry, {
+    name: 'unsettled_records',
+    workers: 'sum',
+    help: 'Requests, in flight or finished, whose cost no team holds yet, adopted ones among them. Left out: those of other gateways; money that waits stands in reports (pendingNanoUsd).',
+    labelNames: [],
+    collect: (set) => set({}, sources.accountingStatus().unsettledRecords),
+  });
+  registerGauge(registry, {
+    name: 'adopted_journals',
+    workers: 'sum',
+    help: 'Journals of dead processes of this host that this gateway settles now. Left out: those it has settled.',
+    labelNames: [],
+    collect: (set) => set({}, sources.accountingStatus().adoptedJournals),
+  });
+  registerTotal(registry, {
+    name: 'late_windows_total',
+    help: 'Seconds of work of a pool that came after the books were closed over them (a process away for longer than settlement.silence): tokens are kept, their cost is 0. Left out: those of other gateways.',
+    read: () => sources.accountingStatus().lateCount,
+  });
+}
+
 function registerMonthGauges({ registry, monthToDate, labels }: StateGaugesOptions): void {
   registerGauge(registry, {
     name: 'month_to_date_cost_usd',
@@ -238,8 +267,7 @@ function registerMonthGauges({ registry, monthToDate, labels }: StateGaugesOptio
     collect: async (set) => {
       const figures = await monthToDate.read();
       if (figures === null) return;
-      const teams = new Set([...labels().teams, ...figures.costByTeam.keys()]);
-      for (const team of teams)
+      for (const team of new Set([...labels().teams, ...figures.costByTeam.keys()]))
         set({ team: team === '' ? 'none' : team }, Number(figures.costByTeam.get(team) ?? 0n) / 1e9);
     },
   });
@@ -252,8 +280,8 @@ function registerMonthGauges({ registry, monthToDate, labels }: StateGaugesOptio
       collect: async (set) => {
         const figures = await monthToDate.read();
         if (figures === null) return;
-        const known = labels().pools.map(({ deployment }) => deployment);
-        for (const deployment of new Set([...known, ...figures.poolsByDeployment.keys()])) {
+        const known = [...labels().pools.map(({ deployment }) => deployment), ...figures.poolsByDeployment.keys()];
+        for (const deployment of new Set(known)) {
           set({ deployment }, Number(figures.poolsByDeployment.get(deployment)?.[metric] ?? 0n) / 1e9);
         }
       },

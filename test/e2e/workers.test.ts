@@ -2,6 +2,8 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, inject, it } from 'vitest';
+import { findFreePort } from '#src/demo/free-port.ts';
+import { connectKserve, startFakeTriton } from '#test/support/kserve-grpc.ts';
 import { runCli } from '#test/support/run-cli.ts';
 import { startTestStack, type TestStack, type TestStackOptions, until } from '#test/support/gateway.ts';
 
@@ -137,6 +139,40 @@ describe('workers', () => {
       }),
     );
     expect(answers).toEqual(answers.map(() => 200));
+  });
+
+  it('gRPC calls on several connections reach workers behind one port, and are booked once each', async () => {
+    const triton = await startFakeTriton({ infer: (_call, respond) => respond(null, { model_name: 'net' }) });
+    const port = await findFreePort(0);
+    const address = `127.0.0.1:${triton.port}`;
+    stack = await startTestStack({
+      engines: [
+        {
+          flavor: 'triton',
+          deployment: {
+            name: 'nets',
+            models: ['net'],
+            engine: 'triton',
+            work: 'duration',
+            upstreams: [{ url: `http://${address}`, grpcUrl: `grpc://${address}`, name: 'u0' }],
+            health: { interval: '60s' },
+          },
+        },
+      ],
+      server: SERVER,
+      config: { grpc: { host: '127.0.0.1', port } },
+    });
+    const running = stack;
+    const clients = Array.from({ length: 6 }, () => connectKserve(port, running.keys['search'] ?? ''));
+    const calls = await Promise.all(clients.map((client) => client.call('ModelInfer', { model_name: 'net' })));
+    for (const client of clients) client.close();
+    triton.close();
+    expect(calls.map(({ error }) => error)).toEqual(calls.map(() => null));
+    await until('each call has its record', async () => {
+      const { requests } = await running.admin<Listed>('/api/requests?limit=1000');
+      return requests.length === 6 && requests.every(({ outcome }) => outcome === 'completed');
+    });
+    expect(await readMetric(running, 'inferometer_requests_total')).toBe(6);
   });
 
   it('SIGHUP brings a new configuration to all of them, and a bad file changes nothing', async () => {

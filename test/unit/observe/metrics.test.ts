@@ -27,6 +27,9 @@ function create(overrides: Partial<MetricsOptions> = {}) {
         storeUp: true,
         journalPending: 2,
         journalLinesAtRisk: 0,
+        unsettledRecords: 5,
+        adoptedJournals: 1,
+        lateCount: 3,
         settlementLagSeconds: 2.5,
         residualGpuSeconds: { 'llama-70b': 0.5 },
       }),
@@ -60,6 +63,7 @@ function read(text: string, series: string): number | undefined {
 
 /** Contract §7, without budgets, energy and unmetered, which come with their issues. */
 const GOLDEN_NAMES = [
+  'inferometer_adopted_journals',
   'inferometer_attribution_residual_gpu_seconds',
   'inferometer_build_info',
   'inferometer_busy_windows_total',
@@ -78,6 +82,7 @@ const GOLDEN_NAMES = [
   'inferometer_idle_cost_usd_total',
   'inferometer_journal_lines_at_risk',
   'inferometer_journal_pending',
+  'inferometer_late_windows_total',
   'inferometer_month_to_date_capacity_cost_usd',
   'inferometer_month_to_date_cost_usd',
   'inferometer_month_to_date_idle_cost_usd',
@@ -99,6 +104,7 @@ const GOLDEN_NAMES = [
   'inferometer_tokens_by_source_total',
   'inferometer_tokens_total',
   'inferometer_unmetered_cost_usd_total',
+  'inferometer_unsettled_records',
   'inferometer_upstream_ejections_total',
   'inferometer_upstream_up',
   'inferometer_wasted_cost_usd_total',
