@@ -37,6 +37,8 @@ export function frameOf(plan: AnswerPlan, choiceIndex: number): AnswerFrame {
 
 /** What the choices of the answer say when they have ended. */
 export function describeChoices(plan: AnswerPlan): WholeChoice[] {
+  const { echo, prompts } = plan.request;
+  const echoed = echo === null ? null : { text: echo, tokens: prompts[0]?.tokens ?? 0 };
   return plan.scripts.map((script, index): WholeChoice => {
     const tokens = Array.from({ length: script.tokens }, (_, token) => script.textAt(token));
     return {
@@ -46,6 +48,7 @@ export function describeChoices(plan: AnswerPlan): WholeChoice[] {
       toolCall: script.toolName === null ? null : { id: `${plan.toolCallId}${index}`, name: script.toolName },
       endReason: script.endReason,
       logprobs: plan.request.logprobs,
+      echoed,
     };
   });
 }

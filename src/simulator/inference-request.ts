@@ -46,6 +46,8 @@ export interface InferenceRequest {
   readonly base64: boolean;
   /** Length of an embedding. */
   readonly dimensions: number;
+  /** The prompt that a whole answer repeats before its own text; null where it does not. */
+  readonly echo: string | null;
   /** The document of each prompt of `rerank`; empty otherwise. */
   readonly documents: readonly string[];
   /** Results that `rerank` is to return; 0 for all. */
@@ -100,6 +102,7 @@ export function parseInferenceRequest(route: InferenceRoute, body: JsonObject): 
     tool: route === 'chat' ? readTool(body) : null,
     base64: body['encoding_format'] === 'base64',
     dimensions: Math.min(readCount(body, 'dimensions') ?? 64, dimensionsMax),
+    echo: body['echo_prompt'] === true && typeof body['prompt'] === 'string' ? body['prompt'] : null,
     documents,
     topN: readCount(body, 'top_n') ?? 0,
   };

@@ -14,8 +14,12 @@ let client: KserveClient;
 
 const typed = (name: string, datatype: string, contents: Message) => ({ name, datatype, shape: [1, 1], contents });
 
-function ask(model: string, maxTokens: number, fields: { id?: string; counts?: boolean } = {}): Message {
-  const counts = fields.counts ?? true;
+function ask(
+  model: string,
+  maxTokens: number,
+  fields: { id?: string; counts?: boolean; exclude?: boolean } = {},
+): Message {
+  const { counts = true, exclude } = fields;
   return {
     model_name: model,
     ...(fields.id === undefined ? {} : { id: fields.id }),
@@ -24,6 +28,7 @@ function ask(model: string, maxTokens: number, fields: { id?: string; counts?: b
       typed('max_tokens', 'INT32', { int_contents: [maxTokens] }),
       typed('ignore_eos', 'BOOL', { bool_contents: [true] }),
       ...(counts ? [typed('return_num_output_tokens', 'BOOL', { bool_contents: [true] })] : []),
+      ...(exclude === undefined ? [] : [typed('exclude_input_in_output', 'BOOL', { bool_contents: [exclude] })]),
     ],
   };
 }
@@ -72,6 +77,16 @@ describe.each(['triton', 'kserve'])('KServe gRPC through the gateway on %s', (mo
     expect(message?.['model_name']).toBe('llama-3.1-8b');
     const [requestId] = initial?.get('x-inferometer-request-id') ?? [];
     await books.expectReported(String(requestId), `${SERVICE}ModelInfer`);
+  });
+
+  it('a prompt that the answer repeats, and counts, is not charged as output', async () => {
+    const { message, initial } = await client.call('ModelInfer', ask(model, 6, { exclude: false }));
+    const [requestId] = initial?.get('x-inferometer-request-id') ?? [];
+    const row = await books.expectReported(String(requestId), `${SERVICE}ModelInfer`);
+    const raw = (message?.['raw_output_contents'] ?? []) as Buffer[];
+    expect(raw[0]?.toString('utf8', 4)).toMatch(/^tell me something of the sea/);
+    expect(raw[2]?.readInt32LE(0)).toBe((row.tokens.input ?? 0) + 6);
+    expect(row.tokens.output).toBe(6);
   });
 
   it('requests that share a stream have a record each, with what their replies said', async () => {
@@ -126,8 +141,8 @@ describe.each(['triton', 'kserve'])('KServe gRPC through the gateway on %s', (mo
     const call = (fault: string) => client.call('ModelInfer', ask(model, 9), { metadata: { 'x-simulate': fault } });
     expect((await call('status=400')).error?.code).toBe(status.INVALID_ARGUMENT);
     expect((await call('error-event-after=2')).error?.code).toBe(status.INTERNAL);
-    const rows = await waitForRecords('ModelInfer', model, 3);
-    expect(rows.map(({ outcome }) => outcome).toSorted()).toEqual(['completed', 'upstream_error', 'upstream_error']);
+    const rows = await waitForRecords('ModelInfer', model, 4);
+    expect(rows.slice(0, 2).map(({ outcome }) => outcome)).toEqual(['upstream_error', 'upstream_error']);
     const before = (await recordsOf('ModelStreamInfer', model)).length;
     const stream = client.stream({ metadata: { 'x-simulate': 'error-event-after=2' } });
     const done = collectStream(stream);
@@ -162,15 +177,20 @@ describe('KServe gRPC through the gateway', () => {
     expect(streamed).toMatchObject({ outcome: 'completed', tokenSource: 'counted', tokens: { output: 6 } });
   });
 
-  it('one model serves HTTP and gRPC, in the same books', async () => {
-    const answer = await fetch(`${stack.gatewayUrl}/v2/models/triton/generate`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${stack.keys['search']}`, 'content-type': 'application/json' },
-      body: JSON.stringify({ text_input: 'hi', max_tokens: 4 }),
-    });
-    expect(answer.status).toBe(200);
-    await books.expectReported(answer.headers.get('x-inferometer-request-id'), '/v2/models/{m}/generate');
-  });
+  it.each([undefined, true, false])(
+    'one model serves HTTP and gRPC, in the same books (exclude_input_in_output: %s)',
+    async (exclude_input_in_output) => {
+      const answer = await fetch(`${stack.gatewayUrl}/v2/models/triton/generate`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${stack.keys['search']}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ text_input: 'hi there, you engine', max_tokens: 40, exclude_input_in_output }),
+      });
+      expect(answer.status).toBe(200);
+      const { text_output } = (await answer.json()) as { text_output: string };
+      expect(text_output.startsWith('hi there')).toBe(exclude_input_in_output === false);
+      await books.expectReported(answer.headers.get('x-inferometer-request-id'), '/v2/models/{m}/generate');
+    },
+  );
 
   it('in the end every request has its cost and the books close', async () => {
     await books.expectSettled();

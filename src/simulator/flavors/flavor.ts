@@ -51,6 +51,8 @@ export interface WholeChoice {
   readonly toolCall: { readonly id: string; readonly name: string } | null;
   readonly endReason: EndReason;
   readonly logprobs: boolean;
+  /** The prompt, where the answer repeats it; null or absent: it does not. */
+  readonly echoed?: { readonly text: string; readonly tokens: number } | null;
 }
 
 /** A request as the flavour checks it, before anything is read from it. */

@@ -66,6 +66,8 @@ function translate(body: JsonObject, action: KserveAction): JsonObject {
     ignore_eos: inputs['ignore_eos'],
     seed: inputs['random_seed'],
     stream: action === 'generate_stream',
+    // The model's own setting, where a request says nothing, is to leave the prompt out, as NVIDIA's examples configure it.
+    echo_prompt: inputs['exclude_input_in_output'] === false,
   };
 }
 
@@ -121,22 +123,17 @@ function describeCounts(usage: TokenUsage | null, outputTokens: number): JsonObj
   return usage === null ? {} : { num_input_tokens: usage.promptTokens, num_output_tokens: outputTokens };
 }
 
-function describeInferAnswer(frame: AnswerFrame, text: string, usage: TokenUsage | null): JsonObject {
-  const count = (name: string, value: number): JsonObject => ({
+function describeInferAnswer(frame: AnswerFrame, text: string, counts: JsonObject): JsonObject {
+  const tensors = Object.entries(counts).map(([name, value]) => ({
     name,
     datatype: 'INT32',
     shape: [1, 1],
     data: [value],
-  });
+  }));
   return {
     model_name: frame.model,
     model_version: '1',
-    outputs: [
-      { name: 'text_output', datatype: 'BYTES', shape: [1], data: [text] },
-      ...(usage === null
-        ? []
-        : [count('num_input_tokens', usage.promptTokens), count('num_output_tokens', usage.completionTokens)]),
-    ],
+    outputs: [{ name: 'text_output', datatype: 'BYTES', shape: [1], data: [text] }, ...tensors],
   };
 }
 
@@ -166,9 +163,11 @@ export function createKserveFlavor(action: KserveAction, countsTokens: boolean):
     usageEvent: () => '',
     errorEvent: (message) => formatEvent(JSON.stringify({ error: message })),
     wholeAnswer(frame, choices, usage) {
-      const text = choices.map((choice) => choice.text).join('');
-      if (action === 'infer') return describeInferAnswer(frame, text, usage);
-      return describeReply(frame, text, describeCounts(usage, usage?.completionTokens ?? 0));
+      const text = choices.map((choice) => `${choice.echoed?.text ?? ''}${choice.text}`).join('');
+      // The backend counts what its answer holds, the prompt too.
+      const echoed = choices.reduce((sum, choice) => sum + (choice.echoed?.tokens ?? 0), 0);
+      const counts = describeCounts(usage, (usage?.completionTokens ?? 0) + echoed);
+      return action === 'infer' ? describeInferAnswer(frame, text, counts) : describeReply(frame, text, counts);
     },
     modelCard: (served) => ({ name: served }),
   };

@@ -22,6 +22,8 @@ export interface InferAnswerOptions {
   readonly id: string;
   readonly script: ChoiceScript;
   readonly promptTokens: number;
+  /** The prompt that a whole reply repeats and counts as its own; null where it does not. */
+  readonly echo: string | null;
   /** Whether counts were asked for and can be told. */
   readonly counts: boolean;
   /** One reply per token. */
@@ -52,10 +54,11 @@ export class InferAnswer implements AnswerSink {
 
   onFinish(): void {
     if (this.#isOver) return;
-    const { script, streams, listener } = this.#options;
+    const { script, streams, listener, echo, promptTokens } = this.#options;
     if (!streams) {
       const text = Array.from({ length: script.tokens }, (_, index) => script.textAt(index)).join('');
-      listener.reply(this.#describe(text, script.tokens, true));
+      const echoedTokens = echo === null ? 0 : promptTokens;
+      listener.reply(this.#describe(`${echo ?? ''}${text}`, script.tokens + echoedTokens, true));
     }
     this.#isOver = true;
     listener.end();

@@ -95,7 +95,8 @@ async function startRequest(context: EngineServerContext, options: RequestOption
   const { generation } = startGeneration(
     context.engine,
     { request, scripts, id: id === '' ? null : id, requestId },
-    () => new InferAnswer({ modelName, id, script, promptTokens, counts, streams, faults, listener }),
+    () =>
+      new InferAnswer({ modelName, id, script, promptTokens, echo: request.echo, counts, streams, faults, listener }),
   );
   return generation;
 }
