@@ -243,7 +243,7 @@ export class Relay {
     const here = meter.attempts - this.#attemptsBefore;
     // A sent request is counted already, one whose connection failed is counted with its record.
     const isSpent = isLost ? meter.attempts >= MAX_SENT : wasSent ? here >= MAX_SENT : here + 1 >= MAX_ATTEMPTS;
-    let answer = isSpent ? 'alone' : plane.pool.askRetry(deployment.name, tried);
+    let answer = isSpent ? 'alone' : plane.pool.askRetry(deployment.name, tried, failure);
     if (answer === 'granted') return 'replica';
     if (answer === 'spent' || (isSpent && isLost)) {
       if (answer === 'spent') plane.onRetry(deployment.name, 'refused');
@@ -251,7 +251,7 @@ export class Relay {
     }
     const fallback = findFallback?.() ?? null;
     if (fallback === null) return null;
-    answer = plane.pool.askFallback(deployment.name);
+    answer = plane.pool.askFallback(deployment.name, failure);
     if (answer === 'granted') return fallback;
     plane.onRetry(deployment.name, 'refused');
     return null;

@@ -1,4 +1,5 @@
-// How many retries a deployment may add to its load: a fifth of the requests it had lately. Whether one makes sense is relay's.
+// How many retries a deployment may add to its load: a fifth of the requests it had lately. Whether one makes sense is relay's. A request that
+// reached no engine adds none when it goes to another one, and is not counted here.
 
 const SLOT_MS = 1000;
 const SLOTS = 10;

@@ -72,21 +72,25 @@ export class UpstreamPool implements EjectionListener {
 
   /**
    * Whether a request that failed on `excluded` may be tried on another engine. `spent`: there is one, but retries have used up their part
-   * of the traffic. A `granted` retry counts at once.
+   * of the traffic. A `granted` retry counts at once, unless nothing was sent: no engine then works or is asked more than once.
    */
-  askRetry(deployment: string, excluded: ReadonlySet<Upstream>): 'granted' | 'spent' | 'alone' {
+  askRetry(
+    deployment: string,
+    excluded: ReadonlySet<Upstream>,
+    { wasSent }: { readonly wasSent: boolean },
+  ): 'granted' | 'spent' | 'alone' {
     const set = this.#sets.get(deployment);
     if (set === undefined || !set.hasOther(excluded)) return 'alone';
-    return takeRetry(set, this.#options.clock.monotonicMs()) ? 'granted' : 'spent';
+    return !wasSent || takeRetry(set, this.#options.clock.monotonicMs()) ? 'granted' : 'spent';
   }
 
   /**
    * Whether a request that failed on every engine of a deployment may go on to another deployment: what it adds to the load there is a retry of
-   * this one's, and counts at once where it is `granted`.
+   * this one's, and counts at once where it is `granted` and something was sent.
    */
-  askFallback(deployment: string): 'granted' | 'spent' {
+  askFallback(deployment: string, { wasSent }: { readonly wasSent: boolean }): 'granted' | 'spent' {
     const set = this.#sets.get(deployment);
-    return set === undefined || takeRetry(set, this.#options.clock.monotonicMs()) ? 'granted' : 'spent';
+    return set === undefined || !wasSent || takeRetry(set, this.#options.clock.monotonicMs()) ? 'granted' : 'spent';
   }
 
   /** Requests that wait, by deployment. */

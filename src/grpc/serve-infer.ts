@@ -196,7 +196,7 @@ class UnaryRelay {
     if (result.code !== Status.UNAVAILABLE || result.outcome !== 'upstream_error' || this.#isGone) return false;
     if (result.initial !== null) return false;
     if (result.wasSent ? meter.attempts >= MAX_SENT : meter.attempts + 1 >= MAX_ATTEMPTS) return false;
-    const answer = plane.pool.askRetry(deployment.name, tried);
+    const answer = plane.pool.askRetry(deployment.name, tried, result);
     if (answer === 'spent') plane.onRetry(deployment.name, 'refused');
     return answer === 'granted';
   }

@@ -197,7 +197,7 @@ class StreamRelay implements LaneListener, Deadline {
       lease.failed();
       lease.release();
       excluded.add(upstream);
-      const retries = plane.pool.askRetry(deployment.name, excluded) === 'granted';
+      const retries = plane.pool.askRetry(deployment.name, excluded, { wasSent: false }) === 'granted';
       const error = new GatewayError('upstream_unreachable');
       meter.recordUnreached({
         outcome: 'upstream_error',

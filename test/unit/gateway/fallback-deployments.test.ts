@@ -126,6 +126,15 @@ describe('a request goes on to the next deployment', () => {
     expect(retries.at(-1)).toBe('spare answered');
   });
 
+  it('however many requests there are, where nothing listens at the first one: nothing was sent, so nothing is added', async () => {
+    const health = { path: '/health', intervalMs: 60_000, timeoutMs: 1000, unhealthyAfter: 1000 };
+    await start({ counts: [2, 1], deployment: () => ({ health }) });
+    await Promise.all((engines[0] ?? []).map((engine) => engine.close()));
+    for (let index = 0; index < 12; index += 1) expect((await ask()).headers['x-inferometer-deployment']).toBe('spare');
+    expect(retries).toHaveLength(24);
+    expect(retries.filter((result) => result.endsWith('refused'))).toEqual([]);
+  });
+
   it('as a stream too, and through as many deployments as there are', async () => {
     await start({ counts: [1, 2, 1] });
     all(0, refuse(503));
