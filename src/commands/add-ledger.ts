@@ -30,6 +30,7 @@ function addExport(ledger: Command): void {
     .command('export')
     .description('write settled records to the archive, one file per UTC day, with a manifest')
     .addOption(configOption())
+    .option('--due', 'every settled day that retention.archive lacks; then days past retention.records leave the store')
     .option('--day <day>', 'a UTC day, such as 2026-11-22')
     .option('--from <day>', 'first UTC day, inclusive')
     .option('--to <day>', 'last UTC day, exclusive')

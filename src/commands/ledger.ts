@@ -37,6 +37,9 @@ export function runLedgerExport(command: LedgerCommand<ExportArguments>): Promis
     runExportCommand({
       ledger: store.ledger,
       books: store.books,
+      marks: store.archiveMarks,
+      leases: store.leases,
+      recordsMs: config.retention.recordsMs,
       args: command.options,
       archive: config.retention.archive,
       write: (text) => void process.stdout.write(text),

@@ -7,6 +7,7 @@ import type { Log } from '#domain/log.ts';
 import { createLogging } from '#observe/logging.ts';
 import { composeGateway } from '../compose.ts';
 import { composeWorkers, type RunningWorkers } from '../compose-workers.ts';
+import { startArchiving } from './archive-timer.ts';
 import { readVersion } from './read-version.ts';
 import { waitForSignal } from './wait-for-signal.ts';
 
@@ -58,9 +59,11 @@ export async function runServe({ path, env }: ServeOptions): Promise<number> {
     process.exitCode = failStart(error);
   });
   watchConfig(reloader, running, log, (refused) => (pricesRefused = refused));
+  const archiving = config.retention.archive === '' ? null : startArchiving({ path, log });
   const signal = await waitForSignal(['SIGTERM', 'SIGINT']);
   log.info({ signal }, 'draining');
   reloader.stop();
+  archiving?.stop();
   const left = await running.drain();
   for (const words of left) process.stderr.write(`inferometer serve: ${words}\n`);
   return left.length === 0 ? 0 : 1;

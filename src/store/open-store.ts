@@ -5,6 +5,7 @@ import type { LedgerReader } from '#domain/ledger.ts';
 import type { LeaseStore } from '#domain/lease-store.ts';
 import type { LearnerStore } from '#domain/learner-store.ts';
 import type { StoreRestorer } from '#domain/restore-store.ts';
+import type { ArchiveMarks } from '#domain/archive-marks.ts';
 import type { VoucherStore } from '#domain/voucher.ts';
 import type { Log } from '#domain/log.ts';
 import { describeRedisUrl, parseRedisUrl } from './redis/redis-url.ts';
@@ -15,6 +16,7 @@ import { RedisLearnerStore } from './redis/redis-learner-store.ts';
 import { RedisLedgerReader } from './redis/redis-ledger-reader.ts';
 import { RedisRestorer } from './redis/redis-restorer.ts';
 import { RedisSettlementStore } from './redis/redis-settlement-store.ts';
+import { RedisArchiveMarks } from './redis/redis-archive-marks.ts';
 import { RedisVouchers } from './redis/redis-vouchers.ts';
 import { SqliteStore } from './sqlite/sqlite-store.ts';
 import type { StoreRetention, StoreTls } from './store-options.ts';
@@ -42,6 +44,7 @@ export interface OpenedStore {
   readonly ledger: LedgerReader;
   readonly leases: LeaseStore;
   readonly vouchers: VoucherStore;
+  readonly archiveMarks: ArchiveMarks;
   /** For one rebuild. */
   restorer(): StoreRestorer;
   readonly learner: LearnerStore;
@@ -65,6 +68,7 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
       leases: store,
       learner: store,
       vouchers: store,
+      archiveMarks: store.archiveMarks(),
       restorer: () => store.restorer(),
       describe: () => `sqlite:${path}`,
     };
@@ -82,6 +86,7 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
     ledger: new RedisLedgerReader(connection),
     leases: new RedisLeases(connection),
     vouchers: new RedisVouchers(connection),
+    archiveMarks: new RedisArchiveMarks(connection),
     restorer: () => new RedisRestorer(connection),
     learner: new RedisLearnerStore(connection),
     describe: () => describeRedisUrl(address),

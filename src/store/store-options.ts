@@ -2,13 +2,23 @@
 import type { Log } from '#domain/log.ts';
 
 /** Number of the layout both stores write. Older is migrated at open, newer refused with StoreSchemaError. */
-export const STORE_SCHEMA = 5;
+export const STORE_SCHEMA = 6;
 
 /** How long rows stay; hour cells always stay HOUR_CELLS_KEPT_MS. */
 export interface StoreRetention {
   readonly recordsMs: number;
   /** Day and month cells and the capacity books. */
   readonly rollupsMs: number;
+  /** Folder of the archive; where there is one, records and entries leave by whole days after their export, never by time. */
+  readonly archive?: string;
+}
+
+/** A day that could not be exported waits for so long beyond its retention before nobody looks for it. */
+export const LATE_EXPORT_DAYS = 62;
+
+/** Whether days leave the store only after they were exported. */
+export function leavesAfterExport({ archive }: StoreRetention): boolean {
+  return archive !== undefined && archive !== '';
 }
 
 /** PEM texts; `''` leaves one out. `serverName` is what the server's certificate must name, where that is not the host of the URL. */

@@ -45,6 +45,10 @@ export class RedisKeys {
   get learned(): string {
     return `${this.#start}learned`;
   }
+  /** Hash: first second of an archived UTC day → hash of its manifest, or `begun`. */
+  get archive(): string {
+    return `${this.#start}archive`;
+  }
   /** List: JSON of the vouchers in order of their number. */
   get vouchers(): string {
     return `${this.#start}vouchers`;

@@ -12,6 +12,7 @@ import type { FactBook } from '#domain/pool-facts.ts';
 import { BOOK_METRICS, CELL_METRICS, type BookMetric, type SettledRecordJson } from '#domain/settlement.ts';
 import type { LateClaim, Voucher } from '#domain/voucher.ts';
 import { StoreUnavailableError } from '#domain/settlement-store.ts';
+import { LATE_EXPORT_DAYS, leavesAfterExport } from '../store-options.ts';
 import { readRecordPage, type BatchHead } from '../read-record-page.ts';
 import { cellStart, parseDims, toCellMetrics } from '../rollup-cells.ts';
 import { toFields, toHash, toList, toMembers, toStrings } from './read-replies.ts';
@@ -101,7 +102,12 @@ export class RedisBooksReader implements BooksReader {
     const nowMs = await this.#connection.readNowMs();
     // Two days of slack for clocks that disagree; no record is older than its retention.
     const latest = cellStart('day', Math.min(range.toMs, nowMs + 2 * DAY_SECONDS * 1000) / 1000);
-    const oldest = Math.max(range.fromMs / 1000, (nowMs - options.retention.recordsMs) / 1000 - 2 * DAY_SECONDS);
+    // Days that could not be exported in time are still there.
+    const slackDays = leavesAfterExport(options.retention) ? LATE_EXPORT_DAYS : 2;
+    const oldest = Math.max(
+      range.fromMs / 1000,
+      (nowMs - options.retention.recordsMs) / 1000 - slackDays * DAY_SECONDS,
+    );
     const days = listStarts({ from: cellStart('day', oldest), to: latest + 1 }, 'day').toReversed();
     const between = [range.fromMs, range.toMs].map(String) as [string, string];
     const counts = await this.#runAll(days.map((day): Command => ['zcount', keys.batchIndex(day), ...between]));

@@ -210,6 +210,7 @@ export class RedisRestorer implements StoreRestorer {
   }
 
   #expire(key: string, atSecond: number): Write {
+    if (atSecond === 0) return (pipeline) => pipeline.persist(key);
     // Never in the past: what is restored must be seen before it goes.
     const soonest = Math.floor(Date.now() / 1000) + 86_400;
     return (pipeline) => pipeline.expireat(key, Math.max(atSecond, soonest));

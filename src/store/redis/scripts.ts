@@ -15,10 +15,12 @@ export interface ScriptBinding {
 export const SCRIPTS = {
   openStore: { file: 'open-store', keyCount: 1, moreKeys: false, argCount: 2, moreArgs: false },
   joinSettlement: { file: 'join-settlement', keyCount: 5, moreKeys: false, argCount: 4, moreArgs: false },
-  syncMessage: { file: 'sync-message', keyCount: 10, moreKeys: true, argCount: 12, moreArgs: true },
+  syncMessage: { file: 'sync-message', keyCount: 11, moreKeys: true, argCount: 12, moreArgs: true },
   readFreezeInput: { file: 'read-freeze-input', keyCount: 6, moreKeys: false, argCount: 0, moreArgs: false },
   commitFreeze: { file: 'commit-freeze', keyCount: 8, moreKeys: true, argCount: 9, moreArgs: false },
   addVoucher: { file: 'add-voucher', keyCount: 4, moreKeys: true, argCount: 5, moreArgs: false },
+  finishExport: { file: 'finish-export', keyCount: 1, moreKeys: false, argCount: 2, moreArgs: false },
+  dropDay: { file: 'drop-day', keyCount: 4, moreKeys: false, argCount: 1, moreArgs: false },
   beginRestore: { file: 'begin-restore', keyCount: 8, moreKeys: false, argCount: 1, moreArgs: false },
   putFacts: { file: 'put-facts', keyCount: 2, moreKeys: false, argCount: 2, moreArgs: false },
   acquireLeases: { file: 'acquire-leases', keyCount: 0, moreKeys: true, argCount: 2, moreArgs: false },

@@ -59,6 +59,7 @@ export function layOutSync(message: SyncMessage, { keys, retention, runId, close
     keys.chain,
     keys.hashes(journal),
     keys.dims,
+    keys.archive,
   ]);
   const bodies: Buffer[] = [];
   const claim =
@@ -110,7 +111,7 @@ interface ClaimLayout {
 }
 
 function layOutClaim(message: SyncMessage, claim: Claim, layout: ClaimLayout): unknown {
-  const { keys, retention, closedThrough, numbers, bodies } = layout;
+  const { keys, retention, closedThrough, numbers } = layout;
   const head = {
     k0: claim.k0,
     k: claim.k,
@@ -119,30 +120,10 @@ function layOutClaim(message: SyncMessage, claim: Claim, layout: ClaimLayout): u
     closedThrough: String(closedThrough),
   };
   if (!claimBalances(claim)) {
-    return { ...head, negated: '0', balances: false, books: [], cells: [], batches: [], entry: [], late: [] };
+    return { ...head, negated: '0', balances: false, books: [], cells: [], batches: [], entry: [], late: [], days: [] };
   }
-  const bodyNumber = (body: Buffer) => SCRIPTS.syncMessage.argCount + bodies.push(body);
-  const packed = packRecords(claim.records);
-  const batches = packed.batches.map((batch, part) => {
-    const day = cellStart('day', Math.floor(batch.lastEndedMs / 1000));
-    const name = `${batch.firstEndedMs}|${message.journal}.${message.seq}.${part}`;
-    const [index, store] = [numbers.numberOf(keys.batchIndex(day)), numbers.numberOf(keys.batchBodies(day))];
-    return [index, store, recordsExpiry(day, retention), String(batch.lastEndedMs), name, bodyNumber(batch.body)];
-  });
   const effects = relabelClaim(message, claim, closedThrough);
-  const entry: unknown[] = [];
-  if (leavesEntry(claim)) {
-    const { day, body } = packEntry(message, claim, packed, closedThrough);
-    const { journal, seq, hash } = message;
-    const key = numbers.numberOf(keys.entries(day));
-    entry.push(
-      key,
-      recordsExpiry(day, retention),
-      `${journal}.${seq}`,
-      bodyNumber(body),
-      formatLink({ day, seq, hash }),
-    );
-  }
+  const { batches, entry, days } = layOutKept(message, claim, layout);
   return {
     ...head,
     negated: String(-BigInt(claim.totalNanoUsd)),
@@ -168,7 +149,42 @@ function layOutClaim(message: SyncMessage, claim: Claim, layout: ClaimLayout): u
     batches,
     entry,
     late: layOutLate(effects.late, layout),
+    days,
   };
+}
+
+/** What stays of the claim itself: its records, and the entry; with the days they stand under. */
+function layOutKept(
+  message: SyncMessage,
+  claim: Claim,
+  layout: ClaimLayout,
+): { batches: unknown[]; entry: unknown[]; days: string[] } {
+  const { keys, retention, closedThrough, numbers, bodies } = layout;
+  const bodyNumber = (body: Buffer) => SCRIPTS.syncMessage.argCount + bodies.push(body);
+  const packed = packRecords(claim.records);
+  const days = new Set<string>();
+  const batches = packed.batches.map((batch, part) => {
+    const day = cellStart('day', Math.floor(batch.lastEndedMs / 1000));
+    days.add(String(day));
+    const name = `${batch.firstEndedMs}|${message.journal}.${message.seq}.${part}`;
+    const [index, store] = [numbers.numberOf(keys.batchIndex(day)), numbers.numberOf(keys.batchBodies(day))];
+    return [index, store, recordsExpiry(day, retention), String(batch.lastEndedMs), name, bodyNumber(batch.body)];
+  });
+  const entry: unknown[] = [];
+  if (leavesEntry(claim)) {
+    const { day, body } = packEntry(message, claim, packed, closedThrough);
+    days.add(String(day));
+    const { journal, seq, hash } = message;
+    const key = numbers.numberOf(keys.entries(day));
+    entry.push(
+      key,
+      recordsExpiry(day, retention),
+      `${journal}.${seq}`,
+      bodyNumber(body),
+      formatLink({ day, seq, hash }),
+    );
+  }
+  return { batches, entry, days: [...days] };
 }
 
 function layOutLate(late: LateClaim | null, { keys, retention, numbers }: ClaimLayout): unknown[] {

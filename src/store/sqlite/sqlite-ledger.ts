@@ -5,9 +5,15 @@ import { relabelClaim } from '#domain/relabel-claim.ts';
 import { formatLink, leavesEntry, packEntry } from '../claim-entries.ts';
 import { packRecords } from '../record-batches.ts';
 import { cellStart, spreadIncrements } from '../rollup-cells.ts';
-import { FREEZE_DIGESTS_KEPT_MS, HOUR_CELLS_KEPT_MS, type StoreRetention } from '../store-options.ts';
+import {
+  FREEZE_DIGESTS_KEPT_MS,
+  HOUR_CELLS_KEPT_MS,
+  leavesAfterExport,
+  type StoreRetention,
+} from '../store-options.ts';
 import { internDims } from './intern-dims.ts';
 import { ADD_CLAIMED, ADD_TO_BOOKS, ADD_TO_CELL } from './sql-columns.ts';
+import { takeOutOfArchive } from './sqlite-archive-marks.ts';
 import { addLateClaim, readClosedThrough } from './sqlite-vouchers.ts';
 import type { Statements } from './statements.ts';
 
@@ -48,8 +54,11 @@ export function applyClaim(
   for (const [part, batch] of packed.batches.entries()) {
     statements.run(ADD_BATCH, batch.firstEndedMs, batch.lastEndedMs, journal, seq, part, batch.body);
   }
+  const recordDays = packed.batches.map(({ lastEndedMs }) => cellStart('day', Math.floor(lastEndedMs / 1000)));
+  takeOutOfArchive(statements, recordDays);
   if (!leavesEntry(claim)) return previous;
   const { day, body } = packEntry(message, claim, packed, closedThrough);
+  takeOutOfArchive(statements, [day]);
   statements.run(ADD_ENTRY, journal, seq, day, formatLink(previous), body);
   return { day, seq, hash };
 }
@@ -73,8 +82,10 @@ export function expireRows(statements: Statements, retention: StoreRetention, no
   statements.run(EXPIRE_CELLS, 'day', rollupsFrom - 86_400);
   statements.run(EXPIRE_CELLS, 'month', rollupsFrom - 31 * 86_400);
   statements.run(EXPIRE_BOOKS, rollupsFrom - 31 * 86_400);
-  statements.run(EXPIRE_BATCHES, recordsFrom * 1000);
-  statements.run(EXPIRE_ENTRIES, recordsFrom);
+  if (!leavesAfterExport(retention)) {
+    statements.run(EXPIRE_BATCHES, recordsFrom * 1000);
+    statements.run(EXPIRE_ENTRIES, recordsFrom);
+  }
   statements.run(EXPIRE_DIGESTS, digestsFrom);
   statements.run(EXPIRE_FREEZE_HOURS, digestsFrom);
 }

@@ -14,6 +14,7 @@ import type {
 import type { LeaseRequest, LeaseStore } from '#domain/lease-store.ts';
 import type { LearnedDocument, LearnerStore } from '#domain/learner-store.ts';
 import type { EntryName, FreezeHour, LedgerEntry, LedgerHeads, LedgerReader } from '#domain/ledger.ts';
+import type { ArchiveMarks } from '#domain/archive-marks.ts';
 import type { StoreRestorer } from '#domain/restore-store.ts';
 import type { FactBook } from '#domain/pool-facts.ts';
 import type {
@@ -165,6 +166,17 @@ export class SqliteStore implements SettlementStore, BooksReader, LedgerReader, 
 
   releaseLeases(request: LeaseRequest): Promise<void> {
     return this.#call('releaseLeases', [request]);
+  }
+
+  /** Which days stand in the archive. */
+  archiveMarks(): ArchiveMarks {
+    const limitMs = this.#options.readTimeoutMs;
+    return {
+      readExported: () => this.#call('readExported', [], limitMs),
+      beginExport: (day) => this.#call('beginExport', [day], limitMs),
+      finishExport: (day, hash) => this.#call('finishExport', [day, hash], limitMs),
+      dropDay: (day) => this.#call('dropDay', [day], limitMs),
+    };
   }
 
   /** The writing side of a rebuild. */

@@ -17,6 +17,7 @@ import { putLearned, readLearned } from './sqlite-learner.ts';
 import { readStore } from './sqlite-members.ts';
 import { SqliteRestore } from './sqlite-restore.ts';
 import { SqliteSettlement } from './sqlite-settlement.ts';
+import { beginExport, dropDay, finishExport, readExported } from './sqlite-archive-marks.ts';
 import { addVoucher, readLateClaims, readVouchers } from './sqlite-vouchers.ts';
 import { Statements } from './statements.ts';
 import type { CallName, WorkerRequest, WorkerResponse, WorkerSettings } from './worker-protocol.ts';
@@ -79,6 +80,10 @@ const CALLS: Record<CallName, Call> = {
   acquireLeases: (nowMs, [request]) =>
     acquireLeases(useStore().statements, request as LeaseRequest & { ttlMs: number }, nowMs),
   releaseLeases: (_, [request]) => releaseLeases(useStore().statements, request as LeaseRequest),
+  readExported: () => readExported(useStore().statements),
+  beginExport: (_, [day]) => beginExport(useStore().statements, day as number),
+  finishExport: (_, [day, hash]) => finishExport(useStore().statements, day as number, hash as string),
+  dropDay: (_, [day]) => dropDay(useStore().statements, day as number),
   readVouchers: () => readVouchers(useStore().statements),
   readLateClaims: (_, [period]) => readLateClaims(useStore().statements, period as Period),
   addVoucher: (_, [voucher, effect]) =>

@@ -1,4 +1,5 @@
 // The messages between the SQLite client and its worker thread. No behaviour.
+import type { ArchiveMarks } from '#domain/archive-marks.ts';
 import type { BooksReader } from '#domain/books.ts';
 import type { LeaseStore } from '#domain/lease-store.ts';
 import type { LedgerReader } from '#domain/ledger.ts';
@@ -15,7 +16,8 @@ export type StoreCalls = SettlementStore &
   LeaseStore &
   LearnerStore &
   StoreRestorer &
-  VoucherStore;
+  VoucherStore &
+  ArchiveMarks;
 export type CallName = keyof StoreCalls;
 
 export interface WorkerSettings {

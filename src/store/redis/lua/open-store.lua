@@ -28,4 +28,8 @@ end
 if stored and stored < 5 and tonumber(ARGV[1]) >= 5 then
   redis.call('HSET', KEYS[1], 'schema', '5')
 end
+-- Schema 6 adds the days of the archive; none is known yet.
+if stored and stored < 6 and tonumber(ARGV[1]) >= 6 then
+  redis.call('HSET', KEYS[1], 'schema', '6')
+end
 return redis.call('HMGET', KEYS[1], 'schema', 'epoch', 'restoring')

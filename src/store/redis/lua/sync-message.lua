@@ -10,7 +10,8 @@
 -- KEYS[8] chain
 -- KEYS[9] message hashes of the journal
 -- KEYS[10] dims
--- KEYS[11..] what the claim writes to, by the key numbers in ARGV[12]
+-- KEYS[11] archive
+-- KEYS[12..] what the claim writes to, by the key numbers in ARGV[12]
 -- ARGV[1] journal
 -- ARGV[2] incarnation
 -- ARGV[3] epoch
@@ -26,13 +27,14 @@
 --   books: [[key number, expiry, field, nanodollars]], cells: [[key number, expiry, dims, metric number, amount, …]],
 --   batches: [[index key number, body key number, expiry, score in epoch ms, member, ARGV number]],
 --   entry: [key number, expiry, field, ARGV number, link] or [], late: [key number, expiry, field, JSON] or [],
---   closedThrough: what it was laid out for}; expiries in epoch seconds, amounts as strings
+--   closedThrough: what it was laid out for, days: those it brings records or an entry for}; expiries in epoch seconds, amounts as strings
 -- ARGV[13..] deflated records and the claim itself
 -- Returns: the reply of `buildReply`; status ok, already, behind, fenced, foreign, or reopen: months were closed since it was laid out
 -- Atomic because: number, publications, money, records and cursor move together or a replay would bill twice.
 
 local meta, journals, live, pending = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local board, boardIndex, health, chain, hashes, dims = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local archive = KEYS[11]
 local journal, incarnation, seq, hash = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4]), ARGV[6]
 local store = tickStore(meta, ARGV[10])
 local member = readMember(journals, journal)
@@ -112,7 +114,12 @@ local function addBlind()
   member.blind = '[' .. table.concat(texts, ',') .. ']'
 end
 
+-- At 0 the key stays until its day was exported.
 local function expire(key, atSecond)
+  if atSecond == 0 then
+    redis.call('PERSIST', key)
+    return
+  end
   redis.call('EXPIREAT', key, text(math.max(atSecond, math.floor(store.nowMs / 1000) + 86400)))
 end
 
@@ -171,6 +178,10 @@ local function applyClaim(claim)
     redis.call('HSET', KEYS[entry[1]], entry[3], previous .. '\n' .. ARGV[entry[4]])
     redis.call('HSET', journals, journal .. '|entry', entry[5])
     expire(KEYS[entry[1]], entry[2])
+  end
+  -- What is archived of these days is no longer all of them.
+  if #claim.days > 0 then
+    redis.call('HDEL', archive, unpack(claim.days))
   end
   local late = claim.late
   if late[1] then
