@@ -2,7 +2,7 @@
 
 /** An age is remembered this long, so that a clock that drifts is followed. */
 const BUCKET_MS = 30_000;
-const BUCKETS_MAX = 10;
+const BUCKETS_MAX = 40;
 /** Answers with instants before the alignment is trusted: one that was written long before it was read says little. */
 const ANSWERS_MIN = 3;
 /** A clock that goes back by more than this was set, and everything known of it is void. */

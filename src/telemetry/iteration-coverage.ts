@@ -60,6 +60,9 @@ export class IterationCoverage {
     }
     const busyMs = Math.min(endMs - before, gpuMs + this.#owedMs);
     this.#owedMs = Math.min(gpuMs, this.#owedMs + gpuMs - busyMs);
-    return [{ fromMs: before, toMs: endMs, busyMs }];
+    // The iteration is the end of it: what it leaves was idle, and may reach over many seconds.
+    const startMs = endMs - busyMs;
+    const idle = startMs > before ? [{ fromMs: before, toMs: startMs, busyMs: 0 }] : [];
+    return busyMs > 0 ? [...idle, { fromMs: startMs, toMs: endMs, busyMs }] : idle;
   }
 }
