@@ -68,10 +68,11 @@ async function servePassThrough(plane: DataPlane, rules: readonly PassRule[], ex
   if (req.headers['transfer-encoding'] !== undefined && !TAKES_CHUNKED.has(req.method ?? ''))
     throw new GatewayError('invalid_request', { text: 'A body with this method must announce its content-length.' });
   const meant = narrowPassRules(rules, { caller: meter.caller, model, deployment }, router);
-  const isPost = req.method === 'POST';
+  const { 'content-type': type, 'content-encoding': coding } = req.headers;
   // JSON is short and read even where one deployment is left: its model may be another's. Forms hold files and stream to that one.
-  const isRead = isPost && model === null && (isJsonType(req.headers['content-type']) || meant.length > 1);
-  if (isRead && canNameModel(req.headers['content-type'])) await forwardByBody(plane, meant, exchange);
+  const mustRead = meant.length > 1 || (isJsonType(type) && coding === undefined);
+  const isRead = req.method === 'POST' && model === null && mustRead;
+  if (isRead && canNameModel(type)) await forwardByBody(plane, meant, exchange);
   else if (meant.length === 1 || model !== null) await forwardUnread(plane, meant[0], exchange);
   else throw new GatewayError('model_required', { param: 'model' });
 }

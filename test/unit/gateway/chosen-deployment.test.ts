@@ -1,4 +1,5 @@
 // What a refusal says of the deployment that the request meant: its name once it was chosen, and the route where only that is missing.
+import { gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
 import { answerJson } from '#test/support/fake-engine.ts';
 import {
@@ -49,6 +50,18 @@ describe('a forwarded path that one deployment has', () => {
     expect([answer.status, JSON.parse(answer.text).error?.code]).toEqual(expected);
     expect(engine.requests).toHaveLength(sent);
     expect(metering.records).toHaveLength(1);
+  });
+});
+
+describe('a forwarded body that is encoded', () => {
+  it('reaches the one deployment byte for byte', async () => {
+    const { port, engine } = await start();
+    engine.answerWith(answerJson({}));
+    const body = gzipSync('{"model":"painter","prompt":"a cat"}');
+    const headers = { 'content-encoding': 'gzip' };
+    expect((await send(port, { path: '/v1/images/generations', body, headers })).status).toBe(200);
+    expect(engine.requests[0]?.body.equals(body)).toBe(true);
+    expect(engine.requests[0]?.headers['content-encoding']).toBe('gzip');
   });
 });
 
