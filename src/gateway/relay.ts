@@ -2,10 +2,10 @@
 // engine of the deployment answers, it says which deployment comes next; going there is relay-by-rank's.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { DeploymentConfig } from '#config/config.ts';
-import { GatewayError } from '#domain/errors.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { MeteredRoute } from './metered-routes.ts';
 import type { ParsedRequest } from './parse-request.ts';
+import { type FailedAttempt, findOnward, leaveRefusing, type Onward } from './find-onward.ts';
 import { acquireLease } from './acquire-lease.ts';
 import { createEstimate } from './estimate-answer.ts';
 import { estimateWork } from './estimate-work.ts';
@@ -17,13 +17,8 @@ import { UpstreamExchange } from './upstream-exchange.ts';
 import type { Lease, Upstream } from './upstream.ts';
 import type { Urgency } from './waiting-line.ts';
 
-/** Attempts at one deployment, the first included; of those that an engine had received, fewer: the request may be what kills it. */
-const MAX_ATTEMPTS = 3;
-const MAX_SENT = 2;
 /** Statuses by which an engine says that it did not take the request on: another one may. 529 is Dynamo's (upstreams.md §5.5). */
 const DECLINES: ReadonlySet<number> = new Set([502, 503, 529]);
-/** Refusals that speak of one deployment's engines alone. */
-const DEPLOYMENT_REFUSALS: ReadonlySet<string> = new Set(['no_healthy_upstream', 'overloaded']);
 /** Endings without an answer that speak against the engine. */
 const ENGINE_FAULTS: ReadonlySet<string> = new Set(['upstream_error', 'timed_out']);
 
@@ -48,8 +43,6 @@ export interface RelayOptions {
 }
 
 type Failure = ExchangeResult & { readonly kind: 'failed' };
-/** Where a request that was not answered goes on: to another engine here, or to another deployment. */
-type Onward = 'replica' | DeploymentConfig;
 type Refusal = ExchangeResult & { readonly kind: 'refused' };
 
 /** One request on its way: the attempt in progress is what a hang-up or the gateway's end cuts. */
@@ -97,7 +90,7 @@ export class Relay {
       try {
         lease = await this.#acquire(isRetry ? 'retry' : 'first', tried);
       } catch (error) {
-        const fallback = this.#leaveFull(error);
+        const fallback = leaveRefusing(error, () => this.#findFallback());
         if (fallback === null) throw error;
         return fallback;
       }
@@ -106,7 +99,7 @@ export class Relay {
       const result = await this.#attempt(lease, tried);
       if (isRetry) plane.onRetry(deployment.name, result.kind);
       if (result.kind === 'answered') return null;
-      if (result.declinedStatus === null) this.#onward = this.#findOnward(tried, result);
+      if (result.declinedStatus === null) this.#onward = this.#findOnward(tried, { ...result, isDeclined: false });
       const onward = this.#onward;
       const status = result.outcome === 'client_aborted' ? 499 : (result.declinedStatus ?? result.error.status);
       await this.#exchange?.settleFailure({ outcome: result.outcome, status, lastAttempt: onward === null });
@@ -116,12 +109,6 @@ export class Relay {
       this.#logFailure(lease.upstream, result);
       throw result.error;
     }
-  }
-
-  /** Nobody here takes the request on, and nobody was asked: no retry, and no matter of the budget. */
-  #leaveFull(error: unknown): DeploymentConfig | null {
-    if (!(error instanceof GatewayError) || !DEPLOYMENT_REFUSALS.has(error.code)) return null;
-    return this.#options.findFallback?.() ?? null;
   }
 
   async #acquire(urgency: Urgency, tried: ReadonlySet<Upstream>): Promise<Lease> {
@@ -212,7 +199,7 @@ export class Relay {
         if (refused !== undefined && status !== refused.status && status < 500)
           injections.noteRefused(upstream, route.path);
         if (!DECLINES.has(status)) return true;
-        this.#onward = this.#findOnward(tried, { outcome: 'upstream_error', wasSent: true, declinedStatus: status });
+        this.#onward = this.#findOnward(tried, { outcome: 'upstream_error', wasSent: true, isDeclined: true });
         return this.#onward === null;
       },
       asksAgain: body.injects
@@ -227,34 +214,17 @@ export class Relay {
     return running;
   }
 
-  /**
-   * A connection that never came about may be tried anywhere else, a request that was lost with its connection once more, as long as
-   * nothing has reached the client, there is another engine, and retries are a small part of the traffic. Engines of the same deployment come
-   * first; a request that all of them declined or could not be reached for goes on to another deployment.
-   */
-  #findOnward(
-    tried: ReadonlySet<Upstream>,
-    failure: Pick<Failure, 'outcome' | 'wasSent' | 'declinedStatus'>,
-  ): Onward | null {
-    const { plane, meter, res, deployment, findFallback } = this.#options;
-    const { outcome, wasSent, declinedStatus } = failure;
-    if (outcome !== 'upstream_error' || res.headersSent || this.#isGone) return null;
-    const isLost = wasSent && declinedStatus === null;
-    const here = meter.attempts - this.#attemptsBefore;
-    // A sent request is counted already, one whose connection failed is counted with its record.
-    const isSpent = isLost ? meter.attempts >= MAX_SENT : wasSent ? here >= MAX_SENT : here + 1 >= MAX_ATTEMPTS;
-    let answer = isSpent ? 'alone' : plane.pool.askRetry(deployment.name, tried, failure);
-    if (answer === 'granted') return 'replica';
-    if (answer === 'spent' || (isSpent && isLost)) {
-      if (answer === 'spent') plane.onRetry(deployment.name, 'refused');
-      return null;
-    }
-    const fallback = findFallback?.() ?? null;
-    if (fallback === null) return null;
-    answer = plane.pool.askFallback(deployment.name, failure);
-    if (answer === 'granted') return fallback;
-    plane.onRetry(deployment.name, 'refused');
-    return null;
+  /** Nowhere once something has reached the client, or it has left. */
+  #findOnward(tried: ReadonlySet<Upstream>, failure: FailedAttempt): Onward | null {
+    const { plane, meter, res, deployment } = this.#options;
+    if (res.headersSent || this.#isGone) return null;
+    const attemptsBefore = this.#attemptsBefore;
+    const findFallback = (): DeploymentConfig | null => this.#findFallback();
+    return findOnward(failure, { plane, deployment, meter, attemptsBefore, tried, findFallback });
+  }
+
+  #findFallback(): DeploymentConfig | null {
+    return this.#options.findFallback?.() ?? null;
   }
 
   #logFailure(upstream: Upstream, result: Failure): void {

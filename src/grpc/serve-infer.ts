@@ -3,7 +3,9 @@ import { type handleUnaryCall, status as Status } from '@grpc/grpc-js';
 import type { DeploymentConfig } from '#config/config.ts';
 import { GatewayError } from '#domain/errors.ts';
 import { admit } from '#gateway/admit.ts';
+import { findOnward, leaveRefusing } from '#gateway/find-onward.ts';
 import { ClientGoneError } from '#gateway/read-body.ts';
+import { readNamedDeployment } from '#gateway/read-model.ts';
 import type { Turn } from '#gateway/replica-set.ts';
 import type { RequestMeter } from '#gateway/request-meter.ts';
 import type { Lease, Upstream } from '#gateway/upstream.ts';
@@ -25,10 +27,6 @@ import {
 import { UnaryExchange, type UnaryResult } from './unary-exchange.ts';
 
 export const INFER_PATH = '/inference.GRPCInferenceService/ModelInfer';
-
-/** Attempts at most, the first included, and of those that an engine had received. */
-const MAX_ATTEMPTS = 3;
-const MAX_SENT = 2;
 
 type Call = Parameters<handleUnaryCall<Buffer, Buffer>>[0];
 type Respond = Parameters<handleUnaryCall<Buffer, Buffer>>[1];
@@ -74,6 +72,12 @@ interface RelayOptions {
   readonly meter: RequestMeter;
 }
 
+/** The last attempt at a deployment. */
+interface Tried {
+  readonly result: UnaryResult;
+  readonly upstream: Upstream;
+}
+
 /** One call on its way to its engines. */
 class UnaryRelay {
   readonly #grpc: GrpcPlane;
@@ -100,18 +104,26 @@ class UnaryRelay {
     const { call, opened, meter } = this.#options;
     const facts = readInferRequest(call.request);
     meter.requestedModel = facts.modelName === '' ? null : facts.modelName;
-    const named = opened.headers['x-inferometer-deployment'];
-    const deployment = findView().router.route({
+    const { router } = findView();
+    const wish = {
       caller: meter.caller,
       model: meter.requestedModel,
-      deployment: typeof named === 'string' ? named : undefined,
-    });
-    meter.deployment = deployment.name;
-    meter.model = deployment.models[0] ?? null;
+      deployment: readNamedDeployment(opened.headers),
+    };
+    let deployment = nameDeployment(meter, router.route(wish));
     const request = toParsedRequest(facts, false);
     const permit = await admit(plane.admission, meter, { deployment, request, promptBytes: call.request.length });
+    const left = new Set<DeploymentConfig>();
+    const findFallback = (): DeploymentConfig | null => router.routeElsewhere(wish, left);
     try {
-      const { result, upstream } = await this.#tryEngines(deployment, facts);
+      let tried: Tried | DeploymentConfig;
+      for (;;) {
+        left.add(deployment);
+        tried = await this.#tryEngines(deployment, facts, findFallback);
+        if ('result' in tried) break;
+        deployment = nameDeployment(meter, tried);
+      }
+      const { result, upstream } = tried;
       if (result.outcome === 'client_aborted') return;
       const own = this.#describe(deployment, upstream, permit.headers);
       const trailers = createAnswerMetadata(result.trailers, result.answer === null ? own : {});
@@ -128,29 +140,45 @@ class UnaryRelay {
     }
   }
 
+  /** How the deployment's engines answered, or the deployment to go on to. */
   async #tryEngines(
     deployment: DeploymentConfig,
     facts: InferRequestFacts,
-  ): Promise<{ readonly result: UnaryResult; readonly upstream: Upstream }> {
+    findFallback: () => DeploymentConfig | null,
+  ): Promise<Tried | DeploymentConfig> {
     const { plane } = this.#grpc;
     const { meter } = this.#options;
     const message = this.#renderMessage(deployment, facts);
     const tried = new Set<Upstream>();
+    const attemptsBefore = meter.attempts;
     for (;;) {
-      const lease = await leaseEngine(plane, {
-        meter,
-        deployment: deployment.name,
-        request: toParsedRequest(facts, false),
-        excluded: tried,
-        onWaiting: (turn) => (this.#turn = turn),
-      });
-      const isRetry = tried.size > 0;
+      const isRetry = meter.attempts > 0;
+      let lease: Lease;
+      try {
+        lease = await leaseEngine(plane, {
+          meter,
+          deployment: deployment.name,
+          request: toParsedRequest(facts, false),
+          excluded: tried,
+          onWaiting: (turn) => (this.#turn = turn),
+        });
+      } catch (error) {
+        const fallback = leaveRefusing(error, findFallback);
+        if (fallback === null) throw error;
+        return fallback;
+      }
       tried.add(lease.upstream);
       const { result, settle } = await this.#attempt(lease, { message, facts });
       if (isRetry) plane.onRetry(deployment.name, result.code === Status.OK ? 'answered' : 'failed');
-      const retries = this.#mayRetry(deployment, tried, result);
-      await settle(!retries);
-      if (!retries) return { result, upstream: lease.upstream };
+      const { code, initial } = result;
+      // UNAVAILABLE is what an engine says that declines, and what grpc-js says of a lost connection: taken for the latter.
+      const isOpen = code === Status.UNAVAILABLE && initial === null && !this.#isGone;
+      const failure = { ...result, isDeclined: false };
+      const options = { plane, deployment, meter, attemptsBefore, tried, findFallback };
+      const onward = isOpen ? findOnward(failure, options) : null;
+      await settle(onward === null);
+      if (onward === null) return { result, upstream: lease.upstream };
+      if (onward !== 'replica') return onward;
     }
   }
 
@@ -189,18 +217,6 @@ class UnaryRelay {
     }
   }
 
-  /** As long as no answer has begun: a connection that never came about anywhere else, a message that was lost with its connection once. */
-  #mayRetry(deployment: DeploymentConfig, tried: ReadonlySet<Upstream>, result: UnaryResult): boolean {
-    const { plane } = this.#grpc;
-    const { meter } = this.#options;
-    if (result.code !== Status.UNAVAILABLE || result.outcome !== 'upstream_error' || this.#isGone) return false;
-    if (result.initial !== null) return false;
-    if (result.wasSent ? meter.attempts >= MAX_SENT : meter.attempts + 1 >= MAX_ATTEMPTS) return false;
-    const answer = plane.pool.askRetry(deployment.name, tried, result);
-    if (answer === 'spent') plane.onRetry(deployment.name, 'refused');
-    return answer === 'granted';
-  }
-
   /** The message under the name that the engine knows; byte for byte the client's where that is the same. */
   #renderMessage(deployment: DeploymentConfig, facts: InferRequestFacts): Buffer {
     const { request } = this.#options.call;
@@ -227,6 +243,12 @@ class UnaryRelay {
     leaveLine(this.#turn);
     this.#exchange?.cut('client_aborted', Status.CANCELLED, 'the client left');
   }
+}
+
+function nameDeployment(meter: RequestMeter, deployment: DeploymentConfig): DeploymentConfig {
+  meter.deployment = deployment.name;
+  meter.model = deployment.models[0] ?? null;
+  return deployment;
 }
 
 /** What the result says of the engine. */

@@ -1,7 +1,7 @@
 import { Metadata, status as Status } from '@grpc/grpc-js';
 import { afterEach, expect, test } from 'vitest';
 import type { EngineScript } from '#test/support/kserve-grpc.ts';
-import { ADS_KEY } from '#test/unit/gateway/harness.ts';
+import { ADS_KEY, createConfig, createDeploymentConfig, createUpstreamConfig } from '#test/unit/gateway/harness.ts';
 import {
   answerWithTokens,
   type GrpcHarness,
@@ -251,6 +251,36 @@ test('an engine that cannot be reached is left for another one, with a record of
   const failed = harness.metering.records.filter(({ outcome }) => outcome === 'upstream_error');
   expect(failed.length).toBeGreaterThan(0);
   expect(failed.every(({ upstream, lastAttempt }) => upstream === 'trt-0' && !lastAttempt)).toBe(true);
+});
+
+test('a call whose deployment has no engine left goes on to the next deployment of its model, each attempt with its record', async () => {
+  const harness = await start(answerOk, { replicas: 3 });
+  const upstreams = harness.engines.map(({ port }, index) =>
+    createUpstreamConfig(harness.engine.url, {
+      name: `trt-${index}`,
+      pool: `pool/trt-${index}`,
+      grpcUrl: `grpc://127.0.0.1:${port}`,
+    }),
+  );
+  const shared = { engine: 'triton', servedModel: 'ensemble' } as const;
+  harness.gateway.reload(
+    createConfig([
+      createDeploymentConfig(upstreams.slice(0, 2), { ...shared, priority: 1 }),
+      createDeploymentConfig(upstreams.slice(2), { ...shared, name: 'spare' }),
+    ]),
+  );
+  harness.engines[0]?.close();
+  harness.engines[1]?.close();
+  const { error } = await harness.client.call('ModelInfer', inferRequest());
+  expect(error).toBeNull();
+  const told = harness.metering.records
+    .toSorted((left, right) => left.attempt - right.attempt)
+    .map(({ deployment, outcome, lastAttempt }) => [deployment, outcome, lastAttempt]);
+  expect(told).toEqual([
+    ['llama-70b', 'upstream_error', false],
+    ['llama-70b', 'upstream_error', false],
+    ['spare', 'completed', true],
+  ]);
 });
 
 test('without any engine the call is UNAVAILABLE', async () => {
