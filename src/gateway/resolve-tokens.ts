@@ -41,7 +41,8 @@ export function resolveTokens(evidence: TokenEvidence): { readonly tokens: Token
   if (isRefused || evidence.work === 'duration') return { tokens: UNKNOWN_TOKENS, source: 'unknown' };
   const input = counted?.prompt ?? Math.ceil(evidence.promptTextBytes / BYTES_PER_TOKEN);
   if (evidence.isStream) {
-    const said = usage === null ? null : toTokenCounts(usage).tokens;
+    // Some adapters begin a stream with zeros for what they do not know yet, and no prompt has none.
+    const said = usage === null || usage.prompt === 0 ? null : toTokenCounts(usage).tokens;
     const prompt = { input: said?.input ?? input, cachedInput: said?.cachedInput ?? null };
     return { tokens: { ...prompt, ...readStreamed(evidence) }, source: 'counted' };
   }

@@ -24,6 +24,7 @@ beforeAll(async () => {
   stack = await startTestStack({
     engines: [
       ...[...SPEAKERS, ...STRANGERS].map((flavor) => ({ flavor, name: flavor, models: [flavor] })),
+      { flavor: 'vllm', name: 'detailed', models: ['detailed'], promptTokensDetails: true },
       {
         flavor: 'vllm',
         name: 'counting',
@@ -157,18 +158,26 @@ describe.each(SPEAKERS)('Anthropic SDK through the gateway on %s', (model) => {
 });
 
 describe('Anthropic SDK through the gateway', () => {
-  it('what came from the cache stands apart from the input, in the answer and in the record', async () => {
-    const send = () => client.messages.create({ model: 'trtllm', max_tokens: 4, messages: ask(LONG) }).withResponse();
-    const first = await send();
-    await books.expectReported(idOf(first.response), ROUTE);
-    const { data, response } = await send();
-    const row = await books.expectReported(idOf(response), ROUTE);
-    const cached = data.usage.cache_read_input_tokens ?? 0;
-    expect(cached).toBeGreaterThan(64);
-    expect(row.tokens).toMatchObject({ input: data.usage.input_tokens, cachedInput: cached });
-    expect((await books.truthOf(row.requestId))?.cachedTokens).toBe(cached);
-    expect(data.usage.input_tokens).toBeLessThan(first.data.usage.input_tokens);
-  });
+  it.each(['trtllm', 'detailed'])(
+    'what came from the cache on %s stands apart from the input, in the answer and in the record',
+    async (model) => {
+      const send = () => client.messages.create({ model, max_tokens: 4, messages: ask(LONG) }).withResponse();
+      const first = await send();
+      await books.expectReported(idOf(first.response), ROUTE);
+      const { data, response } = await send();
+      const row = await books.expectReported(idOf(response), ROUTE);
+      const cached = data.usage.cache_read_input_tokens ?? 0;
+      expect(cached).toBeGreaterThan(64);
+      expect(row.tokens).toMatchObject({ input: data.usage.input_tokens, cachedInput: cached });
+      expect((await books.truthOf(row.requestId))?.cachedTokens).toBe(cached);
+      expect(data.usage.input_tokens).toBeLessThan(first.data.usage.input_tokens);
+      const stream = client.messages.stream({ model, max_tokens: 4, messages: ask(LONG) });
+      const streamed = await stream.withResponse();
+      await stream.finalMessage();
+      const last = await books.expectReported(idOf(streamed.response), ROUTE);
+      expect(last.tokens).toMatchObject({ input: data.usage.input_tokens, cachedInput: cached });
+    },
+  );
 
   it('tokens are counted where the deployment lets that route through, and elsewhere it does not exist', async () => {
     const messages = ask(LONG);

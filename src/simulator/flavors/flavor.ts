@@ -79,6 +79,8 @@ export interface Flavor {
   readonly usagePerPrompt: boolean;
   /** Usage stands in the last token's event instead of an event of its own. */
   readonly usageInLastToken: boolean;
+  /** False where the server is not set to tell what came from its cache; absent: it tells it where its protocol does. */
+  readonly tellsCached?: boolean;
   /** Extra headers of every answer. */
   headers(requestId: string | null): Readonly<Record<string, string>>;
   /** The body in the form of the simulator's own routes; absent where it has that form. */

@@ -7,8 +7,10 @@ import type { JsonObject } from '../inference-request.ts';
 
 /** In what the engines' adapters differ. */
 export interface MessagesDialect {
-  /** Usage parts cached tokens from input tokens; else input tokens are the whole prompt. */
-  readonly partsCached: boolean;
+  /** Where the start of a stream parts cached tokens from input tokens; else it says the whole prompt as input. */
+  readonly partsAtStart: boolean;
+  /** `cache_creation_input_tokens: 0` beside what was read from the cache, and both even where nothing was. */
+  readonly saysCreation: boolean;
   /** `[DONE]` follows `message_stop`, as it does nowhere at Anthropic's. */
   readonly endsWithDone: boolean;
   /** A call of a tool can be demanded. */
@@ -64,12 +66,18 @@ function translateChoice(choice: JsonObject): unknown {
   return choice['type'] === 'tool' ? { type: 'function', function: { name: choice['name'] } } : 'auto';
 }
 
-function describeUsage(usage: TokenUsage, dialect: MessagesDialect): JsonObject {
-  if (!dialect.partsCached) return { input_tokens: usage.promptTokens, output_tokens: usage.completionTokens };
+/** The whole prompt as input. */
+function describeWholeUsage(usage: TokenUsage): JsonObject {
+  return { input_tokens: usage.promptTokens, output_tokens: usage.completionTokens };
+}
+
+/** Anthropic's way: input leaves out what came from the cache. */
+function describePartedUsage(usage: TokenUsage, dialect: MessagesDialect): JsonObject {
+  const read = { cache_read_input_tokens: usage.cachedTokens };
   return {
     input_tokens: usage.promptTokens - usage.cachedTokens,
     output_tokens: usage.completionTokens,
-    ...(usage.cachedTokens > 0 ? { cache_read_input_tokens: usage.cachedTokens } : {}),
+    ...(dialect.saysCreation ? { ...read, cache_creation_input_tokens: 0 } : usage.cachedTokens > 0 ? read : {}),
   };
 }
 
@@ -126,6 +134,10 @@ interface MessagesSpeech {
 
 /** The Messages protocol of the engine whose chat route is `chat`. */
 export function speakMessages(chat: Flavor, dialect: MessagesDialect): Flavor {
+  const describeUsage = (usage: TokenUsage | null): JsonObject | null => {
+    if (usage === null) return null;
+    return chat.tellsCached === false ? describeWholeUsage(usage) : describePartedUsage(usage, dialect);
+  };
   const done = dialect.endsWithDone ? 'data: [DONE]\n\n' : '';
   const problem = (status: number, message: string): HttpProblem => ({
     status,
@@ -148,7 +160,7 @@ export function speakMessages(chat: Flavor, dialect: MessagesDialect): Flavor {
         message: describeMessage(
           frame,
           { content: [], stop_reason: null },
-          usage === null ? null : describeUsage(usage, dialect),
+          usage === null || dialect.partsAtStart ? describeUsage(usage) : describeWholeUsage(usage),
         ),
       }),
     tokenEvent: (_frame, piece) => formatPiece(piece),
@@ -157,14 +169,14 @@ export function speakMessages(chat: Flavor, dialect: MessagesDialect): Flavor {
       formatNamedEvent('content_block_stop', { index: 0 }) +
       formatNamedEvent('message_delta', {
         delta: { stop_reason: stopReasons[choices[0]?.endReason ?? 'stop'], stop_sequence: null },
-        ...(usage === null ? {} : { usage: describeUsage(usage, dialect) }),
+        ...(usage === null ? {} : { usage: describeUsage(usage) }),
       }) +
       formatNamedEvent('message_stop', {}),
     errorEvent: (message) => formatNamedEvent('error', { error: { type: dialect.errorType(500), message } }),
     wholeAnswer(frame, [choice], usage) {
       const content = choice === undefined ? [] : describeContent(choice);
       const stop_reason = stopReasons[choice?.endReason ?? 'stop'];
-      return describeMessage(frame, { content, stop_reason }, usage === null ? null : describeUsage(usage, dialect));
+      return describeMessage(frame, { content, stop_reason }, describeUsage(usage));
     },
   };
 }

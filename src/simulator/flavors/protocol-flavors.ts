@@ -20,7 +20,8 @@ const NOTHING: ReadonlySet<string> = new Set();
 const dialects: Readonly<Record<FlavorName, Dialects>> = {
   trtllm: {
     messages: {
-      partsCached: true,
+      partsAtStart: true,
+      saysCreation: false,
       endsWithDone: false,
       forcesTools: false,
       checksModel: false,
@@ -39,7 +40,9 @@ const dialects: Readonly<Record<FlavorName, Dialects>> = {
   },
   vllm: {
     messages: {
-      partsCached: false,
+      // What is cached is known with the last chunk alone (vllm-project/vllm#40912); before it, and without the flag, all is input.
+      partsAtStart: false,
+      saysCreation: true,
       endsWithDone: true,
       forcesTools: true,
       checksModel: true,

@@ -132,6 +132,7 @@ export function createVllmFlavor(options: { promptTokensDetails: boolean }): Fla
     terminator: formatEvent('[DONE]'),
     usagePerPrompt: false,
     usageInLastToken: false,
+    tellsCached: details,
     headers: () => ({}),
     check: ({ body, servedModel }) => check(body, servedModel),
     problem: (status, message, field) => envelope(status, message, field ?? null),

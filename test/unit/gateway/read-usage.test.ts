@@ -123,6 +123,13 @@ describe('resolve-tokens', () => {
     ['a refusal is unknown', { engineStatus: 422 }, 'unknown', null, null],
     ['work metered by duration is unknown', { work: 'duration' as const }, 'unknown', null, null],
     ['a stream is counted', { isStream: true }, 'counted', 11, 6],
+    [
+      'a stream cut after a start that says zero has its prompt estimated',
+      { isStream: true, usage: { prompt: 0, cached: null, completion: null, reasoning: null } },
+      'counted',
+      11,
+      6,
+    ],
     ['a stream without any content is counted as none', { isStream: true, contentEvents: 0 }, 'counted', 11, 0],
     ['an answer without usage is estimated from its bytes', {}, 'estimated', 11, 3],
     [

@@ -66,28 +66,31 @@ describe('the Messages protocol', () => {
     },
   );
 
-  it('input leaves out what came from the cache on trtllm, and is the whole prompt on vllm', async () => {
-    for (const flavor of ['trtllm', 'vllm'] as const) {
-      const running = await start(flavor);
+  it.each([
+    ['trtllm', {}, 'parted', 'parted'],
+    ['vllm', {}, 'whole', 'whole'],
+    ['vllm', { promptTokensDetails: true }, 'parted', 'whole'],
+  ] as const)(
+    'what came from the cache on %s %o: %s in the end, %s at the start',
+    async (flavor, options, end, begin) => {
+      const running = await start(flavor, options);
       const ask = async () => ((await (await post('/v1/messages', message(LONG))).json()) as { usage: unknown }).usage;
       await ask();
-      const second = await ask();
+      const usage = await ask();
       const truth = running.truth().requests.at(-1);
       const [prompt, cached] = [truth?.promptTokens ?? 0, truth?.cachedTokens ?? 0];
       expect(cached).toBeGreaterThan(100);
-      expect(second).toEqual(
-        flavor === 'vllm'
-          ? { input_tokens: prompt, output_tokens: 3 }
-          : { input_tokens: prompt - cached, output_tokens: 3, cache_read_input_tokens: cached },
-      );
+      const input = { whole: { input_tokens: prompt }, parted: { input_tokens: prompt - cached } };
+      expect(usage).toMatchObject({ ...input[end], output_tokens: 3 });
       const stream = readEvents(await (await post('/v1/messages', message(LONG, { stream: true }))).text());
-      expect(stream[0]?.data['message']).toMatchObject({
-        usage: { input_tokens: flavor === 'vllm' ? prompt : prompt - cached },
-      });
-      await running.close();
-    }
-    simulator = undefined;
-  });
+      expect(stream[0]?.data['message']).toMatchObject({ usage: { ...input[begin], output_tokens: 0 } });
+      expect(stream.at(-2)?.data).toMatchObject({ usage: { ...input[end], output_tokens: 3 } });
+      for (const said of [usage, stream.at(-2)?.data['usage']]) {
+        const read = (said as Record<string, unknown>)['cache_read_input_tokens'];
+        expect(read).toBe(end === 'whole' ? undefined : cached);
+      }
+    },
+  );
 
   it('a call is a block of its own whose pieces join to its input; a demanded one is refused by trtllm', async () => {
     await start('trtllm');
