@@ -4,8 +4,8 @@
 const SLOT_MS = 1000;
 const SLOTS = 10;
 const RETRIES_PER_REQUEST = 0.2;
-/** Small deployments may retry too. */
-const RETRIES_MIN = 3;
+/** Small deployments may retry too: one a second, enough until engines that fail three times in a row are ejected. */
+const RETRIES_MIN = 10;
 
 /** Counts over ten slots of one second; all instants are monotonic ms. Cheap: one array access per request. */
 export class RetryBudget {
@@ -21,7 +21,7 @@ export class RetryBudget {
 
   /**
    * Takes one retry; false where the budget of the last 10 s is spent: a fifth of the requests that began in them or of those in flight,
-   * whichever are more (answers may take minutes), at least 3.
+   * whichever are more (answers may take minutes), at least 10.
    */
   tryRetry(nowMs: number, inFlight: number): boolean {
     const index = this.#advance(nowMs);

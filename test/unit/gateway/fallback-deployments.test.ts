@@ -135,6 +135,14 @@ describe('a request goes on to the next deployment', () => {
     expect(retries.filter((result) => result.endsWith('refused'))).toEqual([]);
   });
 
+  it('until all its engines are left out, on a quiet gateway too: no client notices that they decline', async () => {
+    await start({ counts: [2, 1] });
+    all(0, refuse(503));
+    for (let index = 0; index < 8; index += 1) expect((await ask()).status).toBe(200);
+    // Three failures in a row leave an engine out, and then nobody asks there any more.
+    expect(asked()).toEqual([6, 8]);
+  });
+
   it('as a stream too, and through as many deployments as there are', async () => {
     await start({ counts: [1, 2, 1] });
     all(0, refuse(503));
@@ -269,11 +277,11 @@ describe('a request stays where it is', () => {
     await start({ deployment: () => ({ health }) });
     all(0, refuse(503));
     const statuses: number[] = [];
-    for (let index = 0; index < 10; index += 1) statuses.push((await ask()).status);
-    // At least 3 in ten seconds, and a fifth of the requests.
-    expect(statuses.filter((status) => status === 200)).toHaveLength(3);
-    expect(statuses.slice(3)).toEqual(Array.from({ length: 7 }, () => 503));
-    expect(retries.filter((result) => result === 'main refused')).toHaveLength(7);
-    expect(asked()).toEqual([10, 3]);
+    for (let index = 0; index < 16; index += 1) statuses.push((await ask()).status);
+    // At least 10 in ten seconds, and a fifth of the requests.
+    expect(statuses.slice(0, 10)).toEqual(Array.from({ length: 10 }, () => 200));
+    expect(statuses.slice(10)).toEqual(Array.from({ length: 6 }, () => 503));
+    expect(retries.filter((result) => result === 'main refused')).toHaveLength(6);
+    expect(asked()).toEqual([16, 10]);
   });
 });
