@@ -37,7 +37,7 @@ export interface FrontierProgress {
 /**
  * The next freeze, or null when the frontier may not move: t = the least sealedThrough of the members heard within `silenceSeconds`, at most
  * window(now) − 2, not across a UTC hour edge (call again for the next hour). Members silent for longer are named in `dropMembers`;
- * with no other member nothing moves. Publications of dropped members that reached the board are priced like all others.
+ * with no other member nothing moves, nor does anything while the store holds the frontier after a failover. Publications of dropped members that reached the board are priced like all others.
  * `closedHour`: books of the hour before the frontier's next window where that begins an hour; what was unmetered in it is told by this freeze.
  * Pure: the same snapshot gives the same commit in every process. Source: settlement.md, advance.
  */
@@ -47,7 +47,7 @@ export function computeFreeze(
   closedHour: readonly BookCell[] = [],
 ): FreezeCommit | null {
   const { frontier } = input;
-  if (frontier === null) return null;
+  if (frontier === null || input.isHeld === true) return null;
   const live = input.members.filter((member) => member.silentSeconds <= options.silenceSeconds);
   const to = findFreezeEnd(input, frontier, live);
   if (to === null) return null;

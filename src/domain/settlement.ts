@@ -216,6 +216,8 @@ export interface FreezeInput {
   readonly facts: FactBook;
   /** Store clock, epoch milliseconds. */
   readonly nowMs: number;
+  /** True shortly after a failover: members bring back what the store may have lost, and the frontier stands until they had time to. */
+  readonly isHeld?: boolean;
   /** Members that have not left. */
   readonly members: readonly Member[];
   /** All publications beyond the frontier, with their journal. */

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { afterAll, describe, expect, inject, test } from 'vitest';
+import { computeFreeze } from '#accounting/frontier.ts';
 import { silentLog } from '#domain/log.ts';
 import { StoreUnavailableError } from '#domain/settlement-store.ts';
 import { RedisBooksReader } from '#store/redis/redis-books-reader.ts';
@@ -159,6 +160,29 @@ describe('redis only', () => {
     await admin.set(`${prefix}:{s0}:meta`, 'mine');
     const { settlement } = create(prefix);
     await expect(settlement.open()).rejects.toMatchObject({ name: 'StoreSchemaError' });
+    await settlement.close();
+  });
+
+  test('under a new master nothing is frozen for 10 s, so that a member whose join was lost can come back', async () => {
+    const prefix = newPrefix();
+    const { settlement } = create(prefix);
+    const author = new JournalAuthor((await settlement.open()).epoch);
+    const joined = await settlement.join(author);
+    const meta = `${prefix}:{s0}:meta`;
+    const beat = () => settlement.sync(author.next({ sealedThrough: (joined.frontier ?? 0) + 100 }));
+    await beat();
+    expect((await settlement.readFreezeInput()).isHeld).toBeUndefined();
+    await admin.hset(meta, 'runId', 'of-the-old-master');
+    // The server itself says who it is: a client that has not noticed the failover yet changes nothing.
+    await beat();
+    expect(await admin.hget(meta, 'runId')).toMatch(/^[0-9a-f]{40}$/);
+    const held = await settlement.readFreezeInput();
+    expect(held.isHeld).toBe(true);
+    expect(computeFreeze({ ...held, nowMs: held.nowMs + 60_000 }, { silenceSeconds: 900 })).toBeNull();
+    await admin.hincrby(meta, 'aliveMs', 10_001);
+    const free = await settlement.readFreezeInput();
+    expect(free.isHeld).toBeUndefined();
+    expect(computeFreeze({ ...free, nowMs: free.nowMs + 60_000 }, { silenceSeconds: 900 })).not.toBeNull();
     await settlement.close();
   });
 

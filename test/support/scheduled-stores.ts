@@ -120,7 +120,7 @@ function copyTables(db: DatabaseSync): () => void {
 
 const CLOCK_KEY = 'inferometer-virtual-clock';
 
-/** The server's scripts with one change: they ask a key for the time. A failover shows as another `run_id`, as Sentinel's does. */
+/** The server's scripts with two changes: they ask a key for the time, and are told who the server is. A failover shows as another `run_id`, as Sentinel's does. */
 class VirtualRedisConnection extends RedisConnection {
   readonly #now: () => number;
   readonly #loaded = new Map<ScriptName, string>();
@@ -137,7 +137,9 @@ class VirtualRedisConnection extends RedisConnection {
     const run = async (client: Redis): Promise<unknown> => {
       let sha = this.#loaded.get(name);
       if (sha === undefined) {
-        const text = loadScript(name).replace("redis.call('TIME')", `redis.call('HMGET', '${CLOCK_KEY}', 's', 'us')`);
+        const text = loadScript(name)
+          .replace("redis.call('TIME')", `redis.call('HMGET', '${CLOCK_KEY}', 's', 'us')`)
+          .replace("redis.pcall('INFO', 'server')", 'nil');
         sha = String(await client.script('LOAD', text));
         this.#loaded.set(name, sha);
       }
@@ -172,6 +174,7 @@ function openRedisFarm(url: string): StoreFarm {
       let failovers = 0;
       return {
         store: combine(settlement, books),
+        holdsFrontier: true,
         snapshot: async () => {
           const copy = await connection.call('copy', (client) => copyKeys(client as Redis, prefix), OPTIONS.timeoutMs);
           return async () => {

@@ -14,6 +14,8 @@ import { createDraw, ModelProcess, type Draw, type WindowFacts } from './settlem
 export interface StoreUnderSchedule {
   readonly store: SettlementStore & BooksReader;
   readonly snapshot?: () => Promise<() => Promise<void>>;
+  /** The store itself keeps the frontier where it stands for a while after a failover. */
+  readonly holdsFrontier?: boolean;
 }
 
 export interface Schedule {
@@ -170,7 +172,9 @@ async function failOver(world: World): Promise<void> {
   await rollback.restore();
   world.chain.length = rollback.chainLength;
   world.rollback = null;
-  world.holdTicks = HOLD_TICKS;
+  // Longer than any store holds, since nothing may be late here; where work may be, the store's own hold is on trial.
+  const isOnTrial = world.under.holdsFrontier === true && world.schedule.absences === 'beyond';
+  world.holdTicks = isOnTrial ? 0 : HOLD_TICKS;
   world.faults.rollbacks += 1;
 }
 

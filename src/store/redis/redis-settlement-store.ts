@@ -15,6 +15,11 @@ import { toFields, toList, toMembers, toStrings, toSyncReply } from './read-repl
 import type { RedisConnection } from './redis-connection.ts';
 import { layOutCommit, layOutSync } from './sync-arguments.ts';
 
+/** Under a new master nobody is excluded for this much aliveClock (lua/fragments/alive-clock.lua) … */
+const EXCLUSION_HOLD_MS = 30_000;
+/** … and nothing is frozen for this much of it. */
+const FRONTIER_HOLD_MS = 10_000;
+
 /** Journal ids are parts of key names and fields. */
 const JOURNAL = /^[\w.-]{1,64}$/;
 
@@ -109,6 +114,7 @@ export class RedisSettlementStore implements SettlementStore {
         pools: facts === '' ? {} : (JSON.parse(String(facts)) as FactBook['pools']),
       },
       nowMs: Number(nowMs),
+      ...(isHeld(meta) ? { isHeld: true } : {}),
       members: toMembers(meta, toFields(journals), toStrings(live)),
       board: toBoard(toStrings(boardFields), toStrings(publications)),
       health: toHealth(toFields(healthFlat)),
@@ -135,6 +141,12 @@ export class RedisSettlementStore implements SettlementStore {
     const { keys, runId, options } = this.#connection;
     return { keys, runId, retention: options.retention, closedThrough: this.#closedThrough };
   }
+}
+
+/** Members come back within seconds of a failover; one whose join was lost must not find its windows frozen. */
+function isHeld(meta: ReadonlyMap<string, string>): boolean {
+  const holdUntilMs = Number(meta.get('holdUntilMs') ?? 0) - EXCLUSION_HOLD_MS + FRONTIER_HOLD_MS;
+  return Number(meta.get('aliveMs') ?? 0) < holdUntilMs;
 }
 
 function checkJournal(journal: string): void {

@@ -9,9 +9,16 @@ local function readClockMs()
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
+-- The server that runs this, told anew at every restart and failover; `told` where a user may not ask.
+local function readRunId(told)
+  local info = redis.pcall('INFO', 'server')
+  return type(info) == 'string' and string.match(info, 'run_id:(%w+)') or told
+end
+
 -- Adds min(now - last call, 2 s) to the aliveClock and reads the store's own state. Under a new master nobody is excluded
 -- for 30 s of it: `holdUntilMs` is that moment, and members count as just heard until then.
-local function tickStore(meta, runId)
+local function tickStore(meta, toldRunId)
+  local runId = readRunId(toldRunId)
   local nowMs = readClockMs()
   local row = redis.call('HMGET', meta, 'epoch', 'aliveMs', 'lastCallMs', 'frontier', 'k', 'freezeHash', 'boardVersion', 'runId')
   local aliveMs = tonumber(row[2] or '0') + math.max(0, math.min(nowMs - tonumber(row[3] or '0'), 2000))
