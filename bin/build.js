@@ -1,4 +1,5 @@
-// Compiles src to dist for the npm package and the image. Development runs src directly; nothing else needs this.
+// Compiles src to dist, or to the folder named, for the npm package and the image. Development runs src directly; the benchmark measures what
+// is shipped.
 // Types are erased by Node itself, as when src runs; `npm run check` checks them. tsc cannot emit here: it refuses to
 // rewrite `#folder/file.ts` specifiers (TS2877). Lua, SQL and HTML files that sit beside the code are copied.
 import { cpSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -7,7 +8,7 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-const [src, dist] = [join(root, 'src'), join(root, 'dist')];
+const [src, dist] = [join(root, 'src'), join(root, process.argv[2] ?? 'dist')];
 rmSync(dist, { recursive: true, force: true });
 
 const SPECIFIER = /((?:\bfrom|\bimport)\s*\(?\s*)(['"])(#[\w-]+\/|\.{1,2}\/)([\w./-]+)\.ts\2/g;

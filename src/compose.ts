@@ -11,7 +11,7 @@ import type { Config } from '#config/config.ts';
 import type { UsageRecord } from '#domain/usage-record.ts';
 import { ENGINE_TRAITS } from '#engines/engine-traits.ts';
 import { createGateway, type Gateway } from '#gateway/create-gateway.ts';
-import { createGrpcServer, type GrpcListener } from '#grpc/grpc-server.ts';
+import type { GrpcListener } from '#grpc/grpc-server.ts';
 import { DnsDiscovery } from '#gateway/dns-discovery.ts';
 import { createAccessLog } from '#observe/access-log.ts';
 import { openAccessSink } from '#observe/logging.ts';
@@ -61,7 +61,7 @@ class Composition {
   readonly #gateway: Gateway;
   readonly #admin: AdminServer | null;
   readonly #sources: MetricsSources;
-  readonly #grpc: GrpcListener | undefined;
+  #grpc: GrpcListener | undefined;
 
   constructor(options: ComposeOptions, discovery: DnsDiscovery) {
     this.#options = options;
@@ -90,8 +90,6 @@ class Composition {
     this.#learning = createLearning({ config: () => this.#config, stores: this.#store, clock: this.#clock, log });
     this.#accounting = this.#createAccounting();
     this.#gateway = this.#createGateway();
-    const { grpc } = options.config;
-    this.#grpc = grpc === undefined ? undefined : createGrpcServer(this.#gateway.plane, grpc);
     this.#admin = options.siblings === undefined ? this.#createAdmin() : null;
     this.#takeOver = new ConfigTakeOver({
       discovery,
@@ -111,7 +109,7 @@ class Composition {
       if (refused.length > 0) throw new PriceRefusedError(refused.join('; '));
     }
     const address = await this.#gateway.listen();
-    const grpc = await this.#grpc?.listen();
+    const grpc = await this.#listenGrpc();
     this.#takeOver.watch();
     this.#telemetry.start();
     return {
@@ -129,6 +127,15 @@ class Composition {
       readMetrics: () => this.#metrics.readJson(),
       unsettled: (sought) => this.#unsettled(sought),
     };
+  }
+
+  /** The gRPC library is loaded only where a port is configured: it takes as much memory as thirty streams. */
+  async #listenGrpc(): Promise<{ readonly host: string; readonly port: number } | undefined> {
+    const { grpc } = this.#config;
+    if (grpc === undefined) return undefined;
+    const { createGrpcServer } = await import('#grpc/grpc-server.ts');
+    this.#grpc = createGrpcServer(this.#gateway.plane, grpc);
+    return await this.#grpc.listen();
   }
 
   /** After a start that failed: nothing is posted, the journal keeps what there is. */

@@ -2,7 +2,7 @@
 import type { ServerResponse } from 'node:http';
 import type { DataPlane } from './data-plane.ts';
 import { ClientGoneError } from './read-body.ts';
-import type { LeaseRequest } from './replica-set.ts';
+import type { LeaseRequest, Turn } from './replica-set.ts';
 import type { RequestMeter } from './request-meter.ts';
 import type { Lease } from './upstream.ts';
 
@@ -15,14 +15,17 @@ export interface AcquireOptions {
 }
 
 /**
- * A lease that the caller must release. Rejects with the GatewayError `no_healthy_upstream` or `overloaded`, or with ClientGoneError; the
+ * A lease that the caller must release, at once where an engine is free. Throws or rejects with the GatewayError `no_healthy_upstream` or `overloaded`, or with ClientGoneError; the
  * time in the line is added to `meter.waitedMs`.
  */
-export async function acquireLease(options: AcquireOptions): Promise<Lease> {
-  const { plane, meter, res, deployment, wish } = options;
+export function acquireLease(options: AcquireOptions): Lease | Promise<Lease> {
+  const { plane, meter, deployment, wish } = options;
   const mustEndByMs = meter.receivedAtMs + plane.view.config.server.requestTimeoutMs;
   const found = plane.pool.acquire(deployment, { ...wish, team: meter.caller.team, mustEndByMs });
-  if ('upstream' in found) return found;
+  return 'upstream' in found ? found : waitForTurn(found, options);
+}
+
+async function waitForTurn(found: Turn, { plane, meter, res }: AcquireOptions): Promise<Lease> {
   const sinceMs = plane.clock.monotonicMs();
   const onClose = (): void => found.leave(new ClientGoneError());
   res.once('close', onClose);

@@ -4,8 +4,8 @@ import type { IncomingMessage } from 'node:http';
 
 /** Headers that decide who is asked and who asks: each may stand once only. */
 const ONCE = new Map([
-  ['host', 'The header Host stands more than once.'],
-  ['authorization', 'The header Authorization stands more than once.'],
+  ['host', { bit: 1, fault: 'The header Host stands more than once.' }],
+  ['authorization', { bit: 2, fault: 'The header Authorization stands more than once.' }],
 ]);
 
 /**
@@ -29,16 +29,14 @@ export function findHttpFault(req: IncomingMessage): string | null {
 
 /** Node keeps the first of some repeated headers and drops the rest unsaid: another server might keep the last. */
 function findRepeated(rawHeaders: readonly string[]): string | null {
-  let seen: Set<string> | undefined;
+  let seen = 0;
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index] ?? '';
     if (name.length !== 4 && name.length !== 13) continue;
-    const lower = name.toLowerCase();
-    const fault = ONCE.get(lower);
-    if (fault === undefined) continue;
-    seen ??= new Set();
-    if (seen.has(lower)) return fault;
-    seen.add(lower);
+    const once = ONCE.get(name.toLowerCase());
+    if (once === undefined) continue;
+    if ((seen & once.bit) !== 0) return once.fault;
+    seen |= once.bit;
   }
   return null;
 }

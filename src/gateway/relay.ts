@@ -88,7 +88,8 @@ export class Relay {
       const isRetry = meter.attempts > 0;
       let lease: Lease;
       try {
-        lease = await this.#acquire(isRetry ? 'retry' : 'first', tried);
+        const acquired = this.#acquire(isRetry ? 'retry' : 'first', tried);
+        lease = acquired instanceof Promise ? await this.#wait(acquired) : acquired;
       } catch (error) {
         const fallback = leaveRefusing(error, () => this.#findFallback());
         if (fallback === null) throw error;
@@ -111,19 +112,24 @@ export class Relay {
     }
   }
 
-  async #acquire(urgency: Urgency, tried: ReadonlySet<Upstream>): Promise<Lease> {
+  #acquire(urgency: Urgency, tried: ReadonlySet<Upstream>): Lease | Promise<Lease> {
     const { plane, meter, res, deployment, route, request, prefix, bodies } = this.#options;
     const { promptTextBytes: promptBytes, maxTokens, sequences } = request;
     const work = estimateWork({ promptBytes, maxTokens, sequences, prefillOnly: route.prefillOnly });
+    return acquireLease({
+      plane,
+      meter,
+      res,
+      deployment: deployment.name,
+      wish: { urgency, work, prefix: prefix ?? null, excluded: tried, bytes: bodies.asking.bytes.length },
+    });
+  }
+
+  /** While it waits, there is no attempt to be interrupted. */
+  async #wait(lease: Promise<Lease>): Promise<Lease> {
     this.#isWaiting = true;
     try {
-      return await acquireLease({
-        plane,
-        meter,
-        res,
-        deployment: deployment.name,
-        wish: { urgency, work, prefix: prefix ?? null, excluded: tried, bytes: bodies.asking.bytes.length },
-      });
+      return await lease;
     } finally {
       this.#isWaiting = false;
     }

@@ -177,11 +177,14 @@ export class ReplicaSet implements UpstreamListener {
    */
   #listUsable(excluded: ReadonlySet<Upstream>): readonly Upstream[] {
     const nowMs = this.#options.clock.monotonicMs();
-    const healthy = this.#members.filter((member) => member.healthy !== false && !excluded.has(member));
-    const usable = healthy.filter((member) => {
+    const healthy: Upstream[] = [];
+    const usable: Upstream[] = [];
+    for (const member of this.#members) {
+      if (member.healthy === false || excluded.has(member)) continue;
+      healthy.push(member);
       const state = member.passiveState(nowMs);
-      return state === 'serving' || state === 'trial';
-    });
+      if (state === 'serving' || state === 'trial') usable.push(member);
+    }
     return usable.length > 0 || excluded.size > 0 ? usable : healthy;
   }
 

@@ -1,4 +1,5 @@
-// The gateway as a user runs it, with everything on: keys, metering, journal, store, metrics, access log.
+// The gateway as it is shipped, compiled, with everything on: keys, metering, journal, store, metrics, access log.
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { answers, CANDIDATE_CPU, findFreePort, startProgram } from '#test/bench/child.ts';
@@ -6,6 +7,14 @@ import { answers, CANDIDATE_CPU, findFreePort, startProgram } from '#test/bench/
 const START_TIMEOUT_MS = 30_000;
 const KEY = 'benchmark-key-0123456789abcdef';
 const ROOT = join(import.meta.dirname, '..', '..');
+
+/** Compiled beside the sources, whose node_modules it needs; a folder of its own, since `dist` would be run in their place. */
+const BUILT = 'dist-bench';
+
+/** Compiles the sources as the npm package and the image are. Throws when that fails. */
+export function compileGateway(): void {
+  execFileSync(process.execPath, ['--disable-warning=ExperimentalWarning', join(ROOT, 'bin', 'build.js'), BUILT]);
+}
 
 /** Starts `inferometer serve` on the embedded store in `folder`; resolves when /readyz says so. */
 export async function startGatewayUnderTest(options: { folder: string; enginePort: number }) {
@@ -17,7 +26,7 @@ export async function startGatewayUnderTest(options: { folder: string; enginePor
   writeFileSync(configFile, JSON.stringify(renderConfig({ folder, port, adminPort, enginePort }), null, 2));
   const program = await startProgram({
     command: process.execPath,
-    args: [join(ROOT, 'bin', 'inferometer.js'), 'serve', '--config', configFile],
+    args: [join(ROOT, BUILT, 'main.js'), 'serve', '--config', configFile],
     cpu: CANDIDATE_CPU,
     logFile: join(folder, 'output.log'),
     cwd: folder,

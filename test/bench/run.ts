@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util';
 import { CANDIDATE_NAMES, startCandidate, type Candidate, type CandidateName } from '#test/bench/candidate.ts';
 import { CLIENT_CPU, findFreePort } from '#test/bench/child.ts';
 import { FIGURE_NAMES, MEASUREMENTS, type Figures, type Measured } from '#test/bench/measure.ts';
+import { compileGateway } from '#test/bench/gateway-under-test.ts';
 import { compileNative, startMockEngine } from '#test/bench/native.ts';
 import { renderResult, type BenchResult } from '#test/bench/render-result.ts';
 import { judge, median, type Medians } from '#test/bench/targets.ts';
@@ -150,6 +151,7 @@ async function runBench(options: Options): Promise<BenchResult> {
   const startedAt = new Date().toISOString();
   const folder = mkdtempSync(join(tmpdir(), 'inferometer-bench-'));
   const programs = compileNative(folder);
+  compileGateway();
   const enginePort = await findFreePort();
   const engine = await startMockEngine({
     program: programs.mockEngine,
