@@ -14,10 +14,14 @@ export interface LearnedFit {
   readonly fitError: number;
 }
 
-/** The prior believes each term, relative to the others, to within this factor less one (standard deviation). */
-const PRIOR_DEVIATION = 1;
-/** Windows next to each other resemble each other: so many count as one independent sample. */
+/**
+ * How far the starting profile may miss each term, relative to the others (standard deviation): t0 and the scale hardly anything is known of, a and
+ * d depend on kernels, while q and k follow from the model's attention and the GPU's bandwidth.
+ */
+const PRIOR_DEVIATIONS = [1, 0.6, 0.3, 0.6, 0.3] as const;
+/** Windows next to each other resemble each other: so many count as one independent sample, and all together as no more than so many. */
 const WINDOWS_PER_SAMPLE = 4;
+const SAMPLES_MAX = 150;
 /** A term can neither vanish nor run away: parts and multiples of what the scaled prior has. */
 const TERM_MIN = 0.02;
 const TERM_MAX = 20;
@@ -44,7 +48,8 @@ export function fitProfile(grid: LearningGrid, starting: EngineProfile): Learned
   let factors: readonly number[] = terms.map(() => scale);
   for (let round = 0; round < ROUNDS; round += 1) {
     const variance = Math.max(NOISE_MIN ** 2 * sums.yy, residualOf(scaled, right, sums.yy, factors)) / sums.count;
-    factors = solveFactors(scaled, right, { scale, strength: variance * WINDOWS_PER_SAMPLE });
+    const windowsPerSample = Math.max(WINDOWS_PER_SAMPLE, sums.count / SAMPLES_MAX);
+    factors = solveFactors(scaled, right, { scale, strength: variance * windowsPerSample });
   }
   const residual = residualOf(scaled, right, sums.yy, factors);
   return {
@@ -80,10 +85,10 @@ function solveFactors(
   const { scale, strength } = prior;
   // Each factor's distance from its least value is what must not be negative.
   const least = TERM_MIN * scale;
-  const ridge = strength / (PRIOR_DEVIATION * scale) ** 2;
-  const matrix = products.map((row, i) => row.map((value, j) => (i === j ? value + ridge : value)));
+  const ridges = PRIOR_DEVIATIONS.map((deviation) => strength / (deviation * scale) ** 2);
+  const matrix = products.map((row, i) => row.map((value, j) => (i === j ? value + (ridges[i] ?? 0) : value)));
   const shifted = right.map(
-    (value, i) => value + ridge * scale - least * (matrix[i] ?? []).reduce((sum, factor) => sum + factor, 0),
+    (value, i) => value + (ridges[i] ?? 0) * scale - least * (matrix[i] ?? []).reduce((sum, factor) => sum + factor, 0),
   );
   return minimiseNonNegative(matrix, shifted).map((value) => Math.min(TERM_MAX * scale, value + least));
 }

@@ -17,8 +17,12 @@ const SOURCES: Readonly<Record<ProfileSourceName, (shape: EngineShape) => Found 
   }),
   // Fitted to iterations from the same start; busy time is the engine's as well.
   'engine statistics': async (shape) => readEngineProfile(shape, await SOURCES['declared 2x off'](shape)),
-  // Learned from a start that is 2× off: what the start knew is not what is measured.
-  learned: async (shape) => learnFromTraffic(shape, await SOURCES['declared 2x off'](shape)),
+  // Learned from a start that knows neither GPU nor model (an 8B model on A100): what the start knew is not what is measured.
+  learned: (shape) =>
+    learnFromTraffic(shape, {
+      profile: createBuiltinProfile({ gpu: 'unknown', gpus: shape.gpus, modelNames: ['unknown'] }),
+      source: 'builtin',
+    }),
   // A gateway's first minutes: the built-in profile, until something is learned.
   learning: async (shape) => ({ ...(await SOURCES.builtin(shape)), learns: true }),
   // Against each other, since a common factor changes nothing: fixed and per-step terms doubled, prefill and context halved.
