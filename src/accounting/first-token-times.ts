@@ -8,7 +8,7 @@ const MAX_ENGINES = 1000;
 
 /** What neighbours say about a request: epoch ms. */
 export interface QueueBounds {
-  /** It cannot have begun before: its arrival, or the first token of the stream that arrived last before it. Infinity while such a one waits. */
+  /** It cannot have begun before: its arrival, or the first token of the stream that arrived last before it, or the end of one that was cut while it waited. Infinity while such a one waits. */
   readonly beginsAfterMs: number;
   /** It had its first token by then, since one that arrived later had; Infinity where nobody did. */
   readonly firstTokenByMs: number;
@@ -21,6 +21,8 @@ interface ServedStream {
 
 interface EngineStreams {
   readonly served: ServedStream[];
+  /** Streams that were cut before their first token: nobody behind them was served while they waited. */
+  readonly cut: { readonly startMs: number; readonly endMs: number }[];
   /** Arrivals that still wait for their first token, as of the last look. */
   waiting: number[];
 }
@@ -39,9 +41,12 @@ export class FirstTokenTimes {
       const streams = this.#streams(`${start.pool}\n${start.deployment}`);
       if (streams === null) continue;
       const firstMs = features.firstContentMs;
-      if (firstMs === null) {
-        if (features.endMs === null) streams.waiting.push(start.startMs);
-      } else if (!this.#noted.has(attempt)) {
+      if (firstMs === null && features.endMs === null) streams.waiting.push(start.startMs);
+      else if (firstMs === null && !this.#noted.has(attempt)) {
+        this.#noted.add(attempt);
+        streams.cut.push({ startMs: start.startMs, endMs: features.endMs ?? start.startMs });
+        if (streams.cut.length > STREAMS_KEPT) streams.cut.shift();
+      } else if (firstMs !== null && !this.#noted.has(attempt)) {
         this.#noted.add(attempt);
         streams.served.push({ startMs: start.startMs, firstMs });
         if (streams.served.length > STREAMS_KEPT) streams.served.shift();
@@ -52,16 +57,20 @@ export class FirstTokenTimes {
   /** What is known of a request that arrived at `startMs`; null where no stream was seen. */
   bounds(pool: string, deployment: string, startMs: number): QueueBounds | null {
     const streams = this.#byEngine.get(`${pool}\n${deployment}`);
-    if (streams === undefined || streams.served.length === 0) return null;
+    if (streams === undefined || streams.served.length + streams.cut.length === 0) return null;
     let before: ServedStream | null = null;
     let after: ServedStream | null = null;
     for (const stream of streams.served) {
       if (stream.startMs < startMs && (before === null || stream.startMs > before.startMs)) before = stream;
       if (stream.startMs > startMs && (after === null || stream.startMs < after.startMs)) after = stream;
     }
+    const cutMs = streams.cut.reduce(
+      (last, cut) => (cut.startMs < startMs ? Math.max(last, cut.endMs) : last),
+      startMs,
+    );
     const queued = streams.waiting.some((waitingMs) => waitingMs < startMs);
     return {
-      beginsAfterMs: queued ? Number.POSITIVE_INFINITY : Math.max(startMs, before?.firstMs ?? startMs),
+      beginsAfterMs: queued ? Number.POSITIVE_INFINITY : Math.max(cutMs, before?.firstMs ?? startMs),
       firstTokenByMs: after?.firstMs ?? Number.POSITIVE_INFINITY,
     };
   }
@@ -70,7 +79,7 @@ export class FirstTokenTimes {
     const known = this.#byEngine.get(engine);
     if (known !== undefined) return known;
     if (this.#byEngine.size >= MAX_ENGINES) return null;
-    const created: EngineStreams = { served: [], waiting: [] };
+    const created: EngineStreams = { served: [], cut: [], waiting: [] };
     this.#byEngine.set(engine, created);
     return created;
   }

@@ -133,7 +133,10 @@ function planFinished(attempt: TrackedAttempt, start: AttemptIdentity, options: 
   if (attempt.timeline === null) {
     const { profile } = options.profileOf(start.deployment);
     const clock = options.estimates.stepClocks.find(start.pool, start.deployment);
-    attempt.timeline = finalTimeline(start.shape, features, { profile, clock }, final);
+    const queue = final.whole
+      ? null
+      : options.estimates.firstTokens.bounds(start.pool, start.deployment, start.startMs);
+    attempt.timeline = finalTimeline(start.shape, features, { profile, clock, queue }, final);
     late = placeLate(attempt, attempt.timeline, options.sealedThrough);
   }
   const { timeline, placed } = attempt;

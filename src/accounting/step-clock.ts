@@ -116,8 +116,10 @@ function engineOf({ start }: TrackedAttempt): string {
   return start === null ? '' : `${start.pool}\n${start.deployment}`;
 }
 
-function needsClock({ start }: TrackedAttempt): boolean {
-  return start !== null && start.shape.work === 'tokens' && !start.shape.stream && !start.shape.prefillOnly;
+/** Answers whose tokens nobody dates: those that do not stream, and streams that were cut before their count. */
+function needsClock({ start, final }: TrackedAttempt): boolean {
+  if (start === null || start.shape.work !== 'tokens' || start.shape.prefillOnly) return false;
+  return !start.shape.stream || final?.whole === false;
 }
 
 /** End of a finished answer whose tokens will be dated at this sealing. */

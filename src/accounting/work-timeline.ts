@@ -5,6 +5,7 @@ import type { EngineProfile } from '#domain/engine-profile.ts';
 import type { TokenCounts } from '#domain/tokens.ts';
 import type { AttemptFeatures } from './attempt-features.ts';
 import type { QueueBounds } from './first-token-times.ts';
+import { countCutOutput, evenOutput, KNOWN_PART_MIN, scaledEvents } from './output-tokens.ts';
 import { splitPrompt } from './split-prompt.ts';
 import type { StepClock } from './step-clock.ts';
 
@@ -51,8 +52,6 @@ export interface WorkTimeline {
 const PREFILL_SPREAD = 1.5;
 /** Queue, tokenisation and the first iteration of an answer that does not stream. */
 const FIRST_TOKEN_EXTRA_MS = 20;
-/** Part of an answer's time in which the pace must be known for it to tell when the answer began. */
-const KNOWN_PART_MIN = 0.8;
 
 interface Prompt {
   readonly tokens: number;
@@ -77,13 +76,15 @@ export interface TimelineAids {
   readonly profile: EngineProfile;
   /** The pace of the engine by its streams; null where none is known. */
   readonly clock: StepClock | null;
+  /** What neighbours say about its time in the queue, for one that was cut; null or absent where nobody says anything. */
+  readonly queue?: QueueBounds | null;
 }
 
 /** The timeline of a finished attempt (`features.endMs` is set). Source: settlement.md, "What a process collects". */
 export function finalTimeline(
   shape: AttemptShape,
   features: AttemptFeatures,
-  { profile, clock }: TimelineAids,
+  { profile, clock, queue = null }: TimelineAids,
   facts: FinalFacts,
 ): WorkTimeline {
   const endMs = features.endMs ?? features.startMs;
@@ -101,16 +102,22 @@ export function finalTimeline(
     return { ...base, ...paced, prefill, memberFromMs: prefill.fromMs, contextTokens };
   }
   const streamed = shape.stream && features.firstContentMs !== null;
-  const unseen = shape.stream && !streamed && !facts.whole;
+  const cut = !streamed && !facts.whole;
+  const beginMs = Math.max(features.startMs, cut ? (queue?.beginsAfterMs ?? features.startMs) : features.startMs);
+  // Cut while it waited its turn: the engine had not begun.
+  if (cut && beginMs >= endMs && features.events === 0 && counted.output === null)
+    return { ...base, memberFromMs: endMs };
+  const unseen = shape.stream && cut;
   const firstMs = streamed
     ? (features.firstContentMs ?? endMs)
     : shape.prefillOnly || unseen
       ? endMs
-      : Math.min(endMs, assumeFirstToken(features, prompt, null));
-  const prefill = unseen
-    ? cutPrefill(prompt, features.startMs, endMs)
-    : placePrefill(prompt, features.startMs, firstMs);
-  const output = shape.prefillOnly ? 0 : (counted.output ?? estimateOutput(shape, features, facts, firstMs));
+      : Math.min(endMs, assumeFirstToken(features, prompt, cut ? queue : null));
+  const prefill =
+    unseen || (cut && firstMs >= endMs) ? cutPrefill(prompt, beginMs, endMs) : placePrefill(prompt, beginMs, firstMs);
+  const output = shape.prefillOnly
+    ? 0
+    : countCutOutput(shape, features, { counted: counted.output, facts, clock, firstMs });
   return {
     ...base,
     prefill,
@@ -262,27 +269,5 @@ function paceAnswer(
       if (epochMs >= endMs) return output;
       return shape.sequences + Math.floor((later * (curve.stepsBefore(epochMs) - before)) / paced);
     },
-  };
-}
-
-function estimateOutput(shape: AttemptShape, features: AttemptFeatures, facts: FinalFacts, firstMs: number): number {
-  if (shape.stream || facts.whole) return features.events;
-  const seconds = Math.max(0, (features.endMs ?? firstMs) - firstMs) / 1000;
-  const steps = shape.sequences + Math.floor(seconds * facts.estimatedStepsPerSecond * shape.sequences);
-  return shape.maxTokens === null ? steps : Math.min(steps, shape.maxTokens * shape.sequences);
-}
-
-/** Chunks are not tokens: the true count follows the events by cumulative rounding. */
-function scaledEvents(features: AttemptFeatures, output: number): (epochMs: number) => number {
-  const events = features.events;
-  return (epochMs) => Math.round((features.eventsUntil(epochMs) * output) / events);
-}
-
-/** The first token at `firstMs`, the last at `endMs`, the others evenly between. */
-function evenOutput(firstMs: number, endMs: number, output: number): (epochMs: number) => number {
-  return (epochMs) => {
-    if (epochMs <= firstMs || output === 0) return 0;
-    if (epochMs > endMs) return output;
-    return Math.min(output, 1 + Math.floor(((epochMs - firstMs) / (endMs - firstMs)) * (output - 1)));
   };
 }
