@@ -14,14 +14,30 @@ export interface LearnedFit {
   readonly fitError: number;
 }
 
+/** How much the starting profile is believed beside what is fitted. */
+export interface FitPrior {
+  /** How far it may miss each term, relative to the others (standard deviation), in the order of WorkCounts. */
+  readonly deviations: readonly number[];
+  /** Neighbouring samples resemble each other: so many count as one, and all together as no more than `samplesMax`. */
+  readonly samplesPerIndependent: number;
+  readonly samplesMax: number;
+}
+
 /**
- * How far the starting profile may miss each term, relative to the others (standard deviation): t0 and the scale hardly anything is known of, a and
- * d depend on kernels, while q and k follow from the model's attention and the GPU's bandwidth.
+ * For windows, whose work is dated by estimates: t0 and the scale hardly anything is known of, a and d depend on kernels, while q and k follow
+ * from the model's attention and the GPU's bandwidth; and windows tell them badly, since prompts in the same iterations hide the reading of context.
  */
-const PRIOR_DEVIATIONS = [1, 0.6, 0.3, 0.6, 0.3] as const;
-/** Windows next to each other resemble each other: so many count as one independent sample, and all together as no more than so many. */
-const WINDOWS_PER_SAMPLE = 4;
-const SAMPLES_MAX = 150;
+export const WINDOW_PRIOR: FitPrior = {
+  deviations: [1, 0.6, 0.3, 0.6, 0.3],
+  samplesPerIndependent: 4,
+  samplesMax: 150,
+};
+/** For rows of single iterations as the engine tells them: exact, so that the start only decides what they do not tell apart. */
+export const ITERATION_PRIOR: FitPrior = {
+  deviations: [1, 1, 1, 1, 1],
+  samplesPerIndependent: 4,
+  samplesMax: Number.POSITIVE_INFINITY,
+};
 /** A term can neither vanish nor run away: parts and multiples of what the scaled prior has. */
 const TERM_MIN = 0.02;
 const TERM_MAX = 20;
@@ -35,7 +51,11 @@ const ROUNDS = 4;
  * The prior says nothing about the scale (every window is scaled to its real time anyway) and little about the ratios; it decides where the
  * traffic does not tell terms apart. Null without windows, or where the starting profile gives them no time at all.
  */
-export function fitProfile(grid: LearningGrid, starting: EngineProfile): LearnedFit | null {
+export function fitProfile(
+  grid: LearningGrid,
+  starting: EngineProfile,
+  prior: FitPrior = WINDOW_PRIOR,
+): LearnedFit | null {
   const terms = toTerms(starting);
   const sums = addLevels(grid);
   const modelled = sums === null ? 0 : quadratic(readProducts(sums), terms);
@@ -48,8 +68,8 @@ export function fitProfile(grid: LearningGrid, starting: EngineProfile): Learned
   let factors: readonly number[] = terms.map(() => scale);
   for (let round = 0; round < ROUNDS; round += 1) {
     const variance = Math.max(NOISE_MIN ** 2 * sums.yy, residualOf(scaled, right, sums.yy, factors)) / sums.count;
-    const windowsPerSample = Math.max(WINDOWS_PER_SAMPLE, sums.count / SAMPLES_MAX);
-    factors = solveFactors(scaled, right, { scale, strength: variance * windowsPerSample });
+    const perSample = Math.max(prior.samplesPerIndependent, sums.count / prior.samplesMax);
+    factors = solveFactors(scaled, right, { scale, strength: variance * perSample, deviations: prior.deviations });
   }
   const residual = residualOf(scaled, right, sums.yy, factors);
   return {
@@ -80,12 +100,12 @@ function toProfile(terms: readonly number[]): EngineProfile {
 function solveFactors(
   products: Matrix,
   right: readonly number[],
-  prior: { readonly scale: number; readonly strength: number },
+  prior: { readonly scale: number; readonly strength: number; readonly deviations: readonly number[] },
 ): readonly number[] {
-  const { scale, strength } = prior;
+  const { scale, strength, deviations } = prior;
   // Each factor's distance from its least value is what must not be negative.
   const least = TERM_MIN * scale;
-  const ridges = PRIOR_DEVIATIONS.map((deviation) => strength / (deviation * scale) ** 2);
+  const ridges = deviations.map((deviation) => strength / (deviation * scale) ** 2);
   const matrix = products.map((row, i) => row.map((value, j) => (i === j ? value + (ridges[i] ?? 0) : value)));
   const shifted = right.map(
     (value, i) => value + (ridges[i] ?? 0) * scale - least * (matrix[i] ?? []).reduce((sum, factor) => sum + factor, 0),

@@ -1,6 +1,6 @@
 // Learns an engine's profile from its iteration rows: each row is one forward pass, its batch and its time. State of one engine.
 // Not here: the least squares (attribution/learn-fit.ts), rows (iteration-rows.ts), making the profile price windows (accounting).
-import { fitProfile, type LearnedFit } from '#attribution/learn-fit.ts';
+import { fitProfile, ITERATION_PRIOR, type LearnedFit } from '#attribution/learn-fit.ts';
 import type { WorkCounts } from '#attribution/learn-sample.ts';
 import { addSample, createGrid, type LearningGrid } from '#attribution/learn-statistics.ts';
 import type { EngineProfile } from '#domain/engine-profile.ts';
@@ -88,6 +88,6 @@ export class IterationProfile {
 
   /** Null while there are no rows; `starting` is believed where the traffic does not tell terms apart. */
   fit(starting: EngineProfile): LearnedFit | null {
-    return this.#samples === 0 ? null : fitProfile(this.grid, starting);
+    return this.#samples === 0 ? null : fitProfile(this.grid, starting, ITERATION_PRIOR);
   }
 }
