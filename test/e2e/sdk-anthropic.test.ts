@@ -25,6 +25,7 @@ beforeAll(async () => {
     engines: [
       ...[...SPEAKERS, ...STRANGERS].map((flavor) => ({ flavor, name: flavor, models: [flavor] })),
       { flavor: 'vllm', name: 'detailed', models: ['detailed'], promptTokensDetails: true },
+      { flavor: 'trtllm', name: 'falters', models: ['falters'], deployment: { timeouts: { idle: '2s' } } },
       {
         flavor: 'vllm',
         name: 'counting',
@@ -178,6 +179,18 @@ describe('Anthropic SDK through the gateway', () => {
       expect(last.tokens).toMatchObject({ input: data.usage.input_tokens, cachedInput: cached });
     },
   );
+
+  it('an engine that falls silent is given up, and the SDK told so', async () => {
+    const stream = client.messages.stream(
+      { model: 'falters', max_tokens: 50, messages: ask('Say something.') },
+      { headers: { 'x-simulate': 'stall-after=3' } },
+    );
+    const { response } = await stream.withResponse();
+    await expect(stream.finalMessage()).rejects.toThrow();
+    const row = await books.recordOf(idOf(response));
+    expect(row).toMatchObject({ outcome: 'timed_out', tokenSource: 'counted', tokens: { output: 3 } });
+    expect((await books.truthOf(row.requestId))?.promptTokens).toBe(row.tokens.input);
+  });
 
   it('tokens are counted where the deployment lets that route through, and elsewhere it does not exist', async () => {
     const messages = ask(LONG);

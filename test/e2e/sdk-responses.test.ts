@@ -42,6 +42,7 @@ beforeAll(async () => {
     engines: [
       ...ALL_FLAVORS.map((flavor) => ({ flavor, name: flavor, models: [flavor] })),
       { flavor: 'trtllm', name: 'older', models: ['older'], noUsage: true, deployment: { passThrough: [] } },
+      { flavor: 'vllm', name: 'falters', models: ['falters'], deployment: { timeouts: { idle: '2s' } } },
       { flavor: 'vllm', name: 'ranking', models: ['ranker'], deployment: { passThrough: ['/v1/score'] } },
     ],
   });
@@ -163,6 +164,22 @@ describe('Responses of the OpenAI SDK through the gateway', () => {
       outcome: 'completed',
       tokenSource: 'estimated',
     });
+  });
+
+  it('an engine that falls silent is given up, and the SDK told so', async () => {
+    const { data, response } = await client.responses
+      .create(
+        { model: 'falters', input: 'Say something.', max_output_tokens: 50, stream: true },
+        { headers: { 'x-simulate': 'stall-after=3' } },
+      )
+      .withResponse();
+    const seen = await readStream(data).then(
+      ({ types }) => types.at(-1),
+      () => 'threw',
+    );
+    expect(['threw', 'error', 'response.failed']).toContain(seen);
+    const row = await books.recordOf(idOf(response));
+    expect(row).toMatchObject({ outcome: 'timed_out', tokenSource: 'counted', tokens: { output: 3 } });
   });
 
   it('transformers streams a request that says nothing of streaming, and it is counted all the same', async () => {
