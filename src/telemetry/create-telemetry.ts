@@ -68,6 +68,7 @@ export class Telemetry {
   #isRenewing = false;
   #isStopped = false;
   #isStoreTold = false;
+  #isFaultTold = false;
 
   constructor(options: TelemetryOptions) {
     this.#options = options;
@@ -89,7 +90,12 @@ export class Telemetry {
   async round(): Promise<void> {
     if (this.#isStopped) return;
     await this.#renew();
-    this.#synchronize();
+    try {
+      this.#synchronize();
+    } catch (error) {
+      if (!this.#isFaultTold) this.#options.log.error({ err: error }, 'statistics cannot be asked for');
+      this.#isFaultTold = true;
+    }
     await Promise.all([...this.#readings.values()].map((reading) => this.#readWhenDue(reading)));
   }
 

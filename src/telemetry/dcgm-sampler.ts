@@ -19,6 +19,9 @@ const BUSY_SAMPLE_MAX_MS = 1500;
 /** More than any GPU draws: a counter that jumps further was not counting. */
 const WATTS_MAX = 5000;
 
+/** Monitoring itself, and rounding, show an idle GPU at a fraction of a percent. */
+const NOISE = 0.01;
+
 interface Collection {
   readonly atMs: number;
   readonly readings: readonly GpuReading[];
@@ -95,7 +98,7 @@ function readActivity(
   // A GPU that tells nothing is not a GPU that did nothing.
   if (known.length === 0 || known.length < ratios.length) return null;
   const mean = known.reduce((sum, ratio) => sum + ratio, 0) / known.length;
-  return { fromMs, toMs, busyMs: mean * (toMs - fromMs) };
+  return { fromMs, toMs, busyMs: mean < NOISE ? 0 : mean * (toMs - fromMs) };
 }
 
 /** Of each GPU once, also where its slices repeat it: the counter's difference, else power × time. A counter that fell was reset: nothing is known of that time. */

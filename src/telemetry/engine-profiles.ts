@@ -43,7 +43,7 @@ export class EngineProfiles {
     this.#options = options;
   }
 
-  /** Takes rows of an engine. Where no deployment of it could use a profile, or its GPUs are shared with other engines, they are ignored. */
+  /** Takes rows of an engine. Where no deployment of it could use a profile, or its GPUs are shared with other engines, they are ignored. Never rejects. */
   async take(target: StatisticsTarget, rows: readonly IterationRow[]): Promise<void> {
     if (!target.isWholePool || chooseProfile(target.deployment).source !== 'builtin') return;
     const nowMs = this.#options.clock.monotonicMs();
@@ -61,8 +61,13 @@ export class EngineProfiles {
     try {
       await this.#judge(target, learning);
     } catch (error) {
-      // The store does not answer: the next judgement is soon.
-      if (!(error instanceof StoreUnavailableError)) throw error;
+      // Where the store does not answer the next judgement is soon.
+      if (!(error instanceof StoreUnavailableError)) {
+        this.#options.log.error(
+          { err: error, deployment: target.deployment.name },
+          'an engine profile was not applied',
+        );
+      }
     } finally {
       this.#isJudging = false;
     }

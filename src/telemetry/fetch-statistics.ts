@@ -3,7 +3,7 @@ import type { UpstreamConfig } from '#config/config.ts';
 import type { Dispatcher } from 'undici';
 
 /** Longer pages are not read to their end. */
-const PAGE_BYTES_MAX = 16 * 1024 * 1024;
+const PAGE_BYTES_MAX = 8 * 1024 * 1024;
 
 export interface StatisticsPage {
   readonly status: number;

@@ -37,6 +37,7 @@ const chat = async (stack: TestStack, words: number, maxTokens: number): Promise
   await res.text();
 };
 
+const HOUR_MS = 3_600_000;
 const POLLER = (source: string) => `inferometer_statistics_poller{deployment="d0",upstream="u0",source="${source}"}`;
 
 describe('one gateway', () => {
@@ -123,6 +124,36 @@ describe('two gateways on one Redis', () => {
     await until('the other reads', async () => {
       return other !== undefined && (await readMetric(other, POLLER('iterations'))) === 1;
     });
+  }, 60_000);
+});
+
+describe('DCGM in front of an engine without statistics', () => {
+  let stack: TestStack;
+  let exporter: TestExporter;
+
+  beforeAll(async () => {
+    exporter = await startDcgmExporter();
+    exporter.active = 0.5;
+    stack = await startTestStack({ engines: [{ flavor: 'vllm', dcgm: exporter.url }] });
+    await until('the gateway reads the exporter', async () => (await readMetric(stack, POLLER('dcgm'))) === 1);
+  }, 60_000);
+  afterAll(async () => {
+    await stack?.close();
+    await exporter?.close();
+  });
+
+  test('busy time is at most what the GPUs show, in the seconds in which they were seen in time', async () => {
+    const until9s = performance.now() + 9000;
+    while (performance.now() < until9s) await Promise.all([chat(stack, 50, 200), chat(stack, 50, 200)]);
+    await stack.settled(Date.now());
+    const { pools, totals } = await stack.admin<Report>('/api/reports/chargeback');
+    const [pool] = pools;
+    expect(pool?.busySources.dcgm).toBeGreaterThan(0);
+    const busyMs = (Number(pool?.chargedNanoUsd) / 2.5e9) * HOUR_MS;
+    const seconds = (pool?.busySources.dcgm ?? 0) + (pool?.busySources.in_flight ?? 0);
+    // In flight all the time, at work for half of it as far as that was seen before the second was sealed.
+    expect(busyMs).toBeLessThan(950 * seconds);
+    expect(totals.differenceNanoUsd).toBe('0');
   }, 60_000);
 });
 

@@ -38,7 +38,7 @@ export interface AccountingBench {
 
 /** Creates and starts the plane. */
 export async function startBench(
-  options: Partial<Pick<AccountingOptions, 'horizonMs' | 'silenceMs' | 'fsync' | 'log' | 'store'>> & {
+  options: Partial<Pick<AccountingOptions, 'horizonMs' | 'silenceMs' | 'fsync' | 'log' | 'store' | 'activity'>> & {
     readonly time?: VirtualClock;
     readonly memory?: MemorySettlementStore;
     readonly dir?: string;
@@ -66,6 +66,8 @@ export async function startBench(
       },
       profileOf: () => ({ profile: PROFILE, source: 'declared' }),
       syncIntervalMs: Number.POSITIVE_INFINITY,
+      books: store,
+      activity: options.activity,
     });
   const bench: AccountingBench = {
     time,

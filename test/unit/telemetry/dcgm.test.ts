@@ -87,6 +87,12 @@ describe('from page to page', () => {
     expect(samples.every(({ busy }) => busy === null)).toBe(true);
   });
 
+  test('the fraction of a percent that an idle GPU shows is no activity', () => {
+    const sampler = new DcgmSampler();
+    sampler.take([gpu({ energyJoules: 0 })], 0, 1);
+    expect(sampler.take([gpu({ energyJoules: 9, engineActive: 0.004 })], 1000, 1).active?.busyMs).toBe(0);
+  });
+
   test('a GPU that tells nothing makes the mean unknown, not smaller', () => {
     const sampler = new DcgmSampler();
     const blank = gpu({ uuid: 'GPU-2', engineActive: null, utilisation: null });
