@@ -26,7 +26,7 @@ export interface WorkerPoolOptions {
 /** A worker that does not answer a scrape in time is shown as it was last. */
 const METRICS_LIMIT_MS = 2000;
 /** What a worker counted since its metrics were last read is lost to them when it is killed (never to the books). */
-const METRICS_INTERVAL_MS = 2000;
+const METRICS_INTERVAL_MS = 5000;
 const UNSETTLED_LIMIT_MS = 2000;
 const RELOAD_LIMIT_MS = 30_000;
 /** One that lived less long is replaced only after a pause, twice as long each time. */
