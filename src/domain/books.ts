@@ -53,6 +53,8 @@ export interface BooksStatus {
   /** Freezes so far and the chain hash at the last one. */
   readonly k: number;
   readonly freezeHash: string;
+  /** Another text after every claim that was applied: what was read between two equal ones belongs together. */
+  readonly claimState: string;
   readonly members: readonly Member[];
 }
 

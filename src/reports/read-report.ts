@@ -38,7 +38,7 @@ export async function readReportSource(
   const hours: Period = { from: period.from, to: ceilHour(period.to) };
   const coarsest = coarsestFor(period, groupBy);
   let picture = await readPicture(books, hours, coarsest);
-  for (let tries = 1; tries < READ_TRIES && !isConsistent(picture); tries += 1) {
+  for (let tries = 1; tries < READ_TRIES && !picture.isConsistent; tries += 1) {
     picture = await readPicture(books, hours, coarsest);
   }
   const records = needsRecords(groupBy) ? await readAllRecords(books, hours) : null;
@@ -59,25 +59,17 @@ export async function readCells(
 }
 
 interface Picture extends Omit<ReportSource, 'records' | keyof CorrectionSource> {
-  readonly claimedBefore: bigint;
+  readonly isConsistent: boolean;
 }
 
 async function readPicture(books: BooksReader, period: Period, coarsest: Granularity): Promise<Picture> {
   // The frontier is read first: what is booked later can only make the answer fresher than it says, never staler.
   const status = await books.readStatus();
-  const before = await books.readBooks(period);
   const cells = await readCells(books, { period, coarsest, nowMs: status.nowMs });
-  const [after, facts] = await Promise.all([books.readBooks(period), books.readFacts()]);
-  return { cells, books: after, facts, status, claimedBefore: sumClaimed(before) };
-}
-
-/** The teams' cells were read between two equal states of `claimed`: they belong together. */
-function isConsistent({ books, claimedBefore }: Picture): boolean {
-  return sumClaimed(books) === claimedBefore;
-}
-
-function sumClaimed(books: readonly BookCell[]): bigint {
-  return books.reduce((sum, book) => sum + book.metrics.claimedNanoUsd, 0n);
+  const [booked, facts] = await Promise.all([books.readBooks(period), books.readFacts()]);
+  // A claim moves money in both, so that they belong together only if none came in between.
+  const isConsistent = (await books.readStatus()).claimState === status.claimState;
+  return { cells, books: booked, facts, status, isConsistent };
 }
 
 /** Days of another zone than UTC begin inside UTC days: only hours tell them apart. */

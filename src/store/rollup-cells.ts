@@ -1,6 +1,13 @@
 // How increments of hours spread over hour, day and month cells, and how a cell's dimensions are spelled in a store.
 import type { Granularity } from '#domain/books.ts';
-import { CELL_METRICS, type CellIncrement, type CellKey, type CellMetric } from '#domain/settlement.ts';
+import {
+  BOOK_METRICS,
+  type BookMetric,
+  CELL_METRICS,
+  type CellIncrement,
+  type CellKey,
+  type CellMetric,
+} from '#domain/settlement.ts';
 
 export const GRANULARITIES: readonly Granularity[] = ['hour', 'day', 'month'];
 
@@ -61,8 +68,22 @@ export function parseDims(text: string): CellDims {
   };
 }
 
-/** Names the values of a cell; a metric the store does not hold yet is zero. */
-export function toCellMetrics(values: readonly (bigint | undefined)[]): Record<CellMetric, bigint> {
-  const named = CELL_METRICS.map((metric, i) => [metric, values[i] ?? 0n] as const);
-  return Object.fromEntries(named) as Record<CellMetric, bigint>;
+/** Names the values of a cell, in the order of CELL_METRICS; a metric the store does not hold yet is zero. */
+export function toCellMetrics(values: ArrayLike<bigint | undefined>): Record<CellMetric, bigint> {
+  return nameValues(CELL_METRICS, values);
+}
+
+/** The same for books, in the order of BOOK_METRICS. */
+export function toBookMetrics(values: ArrayLike<bigint | undefined>): Record<BookMetric, bigint> {
+  return nameValues(BOOK_METRICS, values);
+}
+
+/** One shape for all: a report reads hundreds of thousands of them. */
+function nameValues<Name extends string>(
+  names: readonly Name[],
+  values: ArrayLike<bigint | undefined>,
+): Record<Name, bigint> {
+  const named: Partial<Record<Name, bigint>> = {};
+  for (let i = 0; i < names.length; i += 1) named[names[i] as Name] = values[i] ?? 0n;
+  return named as Record<Name, bigint>;
 }

@@ -244,6 +244,7 @@ export class MemorySettlementStore implements SettlementStore, BooksReader, Lear
       frontier,
       k: chain.length - 1,
       freezeHash: chain.at(-1) ?? '',
+      claimState: JSON.stringify([...this.#state().members].map(([journal, { claimed }]) => [journal, claimed])),
       members: this.#liveMembers(),
     };
   }

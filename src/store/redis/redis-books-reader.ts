@@ -9,19 +9,20 @@ import type {
   RollupCell,
 } from '#domain/books.ts';
 import type { FactBook } from '#domain/pool-facts.ts';
-import { BOOK_METRICS, CELL_METRICS, type BookMetric, type SettledRecordJson } from '#domain/settlement.ts';
+import { BOOK_METRICS, CELL_METRICS, type SettledRecordJson } from '#domain/settlement.ts';
 import type { LateClaim, Voucher } from '#domain/voucher.ts';
 import { StoreUnavailableError } from '#domain/settlement-store.ts';
 import { LATE_EXPORT_DAYS, leavesAfterExport } from '../store-options.ts';
 import { readRecordPage, type BatchHead } from '../read-record-page.ts';
-import { cellStart, parseDims, toCellMetrics } from '../rollup-cells.ts';
-import { toFields, toHash, toList, toMembers, toStrings } from './read-replies.ts';
+import { cellStart, parseDims, toBookMetrics, toCellMetrics } from '../rollup-cells.ts';
+import { toFields, toList, toMembers, toStrings } from './read-replies.ts';
 import type { RedisConnection } from './redis-connection.ts';
 
 const DAY_SECONDS = 86_400;
 /** Commands sent together: enough to hide the round trip, few enough to keep each of the server's turns short. */
 const COMMANDS_AT_ONCE = 128;
 
+/** `call` with a command in capitals answers as the server does: ioredis would make an object of every hash, which a large one pays dearly. */
 type Command = readonly [name: string, ...args: (string | number)[]];
 
 /** Reads straight from the hashes the scripts write; several commands of one report may see different moments. */
@@ -38,6 +39,7 @@ export class RedisBooksReader implements BooksReader {
     const [nowMs, metaFlat, journals, live] = toList(await this.#connection.runScript('readFreezeInput', used, []));
     const meta = toFields(metaFlat);
     const frontier = meta.get('frontier');
+    const members = toFields(journals);
     return {
       epoch: meta.get('epoch') ?? '',
       schema: Number(meta.get('schema') ?? 0),
@@ -45,7 +47,8 @@ export class RedisBooksReader implements BooksReader {
       frontier: frontier === undefined ? null : Number(frontier),
       k: Number(meta.get('k') ?? 0),
       freezeHash: meta.get('freezeHash') ?? '',
-      members: toMembers(meta, toFields(journals), toStrings(live)),
+      claimState: readClaimState(members),
+      members: toMembers(meta, members, toStrings(live)),
     };
   }
 
@@ -63,18 +66,20 @@ export class RedisBooksReader implements BooksReader {
   async readRollups(period: Period, granularity: Granularity): Promise<readonly RollupCell[]> {
     const { keys } = this.#connection;
     const starts = listStarts(period, granularity);
-    const hashes = await this.#runAll(starts.map((start): Command => ['hgetall', keys.cells(granularity, start)]));
+    const hashes = await this.#runAll(
+      starts.map((start): Command => ['call', 'HGETALL', keys.cells(granularity, start)]),
+    );
     // Read after the cells: an id that stands in a cell was interned before it.
-    const [dimsHash] = await this.#runAll([['hgetall', keys.dims]]);
-    const dims = new Map([...toHash(dimsHash)].map(([spelled, id]) => [id, spelled]));
-    return starts.flatMap((start, i) => toRollupCells(start, toHash(hashes[i]), dims));
+    const [dimsFlat] = await this.#runAll([['call', 'HGETALL', keys.dims]]);
+    const dimsOf = indexDims(toList(dimsFlat));
+    return starts.flatMap((start, i) => toRollupCells(start, toList(hashes[i]), dimsOf));
   }
 
   async readBooks(period: Period): Promise<readonly BookCell[]> {
     const { keys } = this.#connection;
     const hours = listStarts(period, 'hour');
-    const hashes = await this.#runAll(hours.map((hour): Command => ['hgetall', keys.books(hour)]));
-    return hours.flatMap((hour, i) => toBookCells(hour, toHash(hashes[i])));
+    const hashes = await this.#runAll(hours.map((hour): Command => ['call', 'HGETALL', keys.books(hour)]));
+    return hours.flatMap((hour, i) => toBookCells(hour, toList(hashes[i])));
   }
 
   async readVouchers(): Promise<readonly Voucher[]> {
@@ -171,38 +176,76 @@ function nextStart(start: number, granularity: Granularity): number {
   return cellStart('month', start + 32 * DAY_SECONDS);
 }
 
-function toRollupCells(
-  start: number,
-  fields: ReadonlyMap<string, string>,
-  dims: ReadonlyMap<string, string>,
-): RollupCell[] {
-  const rows = new Map<string, (bigint | undefined)[]>();
-  for (const [field, amount] of fields) {
-    const [id = '', metric = ''] = field.split(':');
-    const values = rows.get(id) ?? CELL_METRICS.map(() => undefined);
-    rows.set(id, values);
-    values[Number(metric)] = BigInt(amount);
-  }
-  return [...rows].map(([id, values]) => {
-    const spelled = dims.get(id);
-    if (spelled === undefined) throw new StoreUnavailableError('the store holds a cell without its dimensions');
-    return { start, ...parseDims(spelled), metrics: toCellMetrics(values) };
-  });
+/** Dimensions by id; each is parsed once, and only if a cell has it. */
+function indexDims(flat: readonly unknown[]): (id: string) => ReturnType<typeof parseDims> {
+  const spelled = new Map<string, string>();
+  for (let i = 0; i + 1 < flat.length; i += 2) spelled.set(String(flat[i + 1]), String(flat[i]));
+  const parsed = new Map<string, ReturnType<typeof parseDims>>();
+  return (id) => {
+    const known = parsed.get(id);
+    if (known !== undefined) return known;
+    const text = spelled.get(id);
+    if (text === undefined) throw new StoreUnavailableError('the store holds a cell without its dimensions');
+    const dims = parseDims(text);
+    parsed.set(id, dims);
+    return dims;
+  };
 }
 
-function toBookCells(hour: number, fields: ReadonlyMap<string, string>): BookCell[] {
-  const pools = new Set([...fields.keys()].map((field) => field.slice(field.indexOf(':') + 1)));
-  return [...pools].map((pool) => {
-    const names = JSON.parse(fields.get(`names:${pool}`) ?? '["",""]') as [string, string];
-    const metrics = BOOK_METRICS.map((metric, i) => [metric, BigInt(fields.get(`${i}:${pool}`) ?? '0')] as const);
-    return {
-      hour,
-      pool,
-      deployments: names[0],
-      gpu: names[1],
-      metrics: Object.fromEntries(metrics) as Record<BookMetric, bigint>,
-    };
-  });
+/** The freeze through which each journal has claimed. */
+function readClaimState(journals: ReadonlyMap<string, string>): string {
+  return [...journals]
+    .filter(([field]) => field.endsWith('|claimed'))
+    .flat()
+    .join(' ');
+}
+
+/** Fields and values in turn, as HGETALL returns them. */
+function toRollupCells(
+  start: number,
+  flat: readonly unknown[],
+  dimsOf: (id: string) => ReturnType<typeof parseDims>,
+): RollupCell[] {
+  const rows = new Map<string, (bigint | undefined)[]>();
+  for (let i = 0; i + 1 < flat.length; i += 2) {
+    const field = String(flat[i]);
+    const colon = field.indexOf(':');
+    const id = field.slice(0, colon);
+    let values = rows.get(id);
+    if (values === undefined) rows.set(id, (values = Array.from({ length: CELL_METRICS.length })));
+    values[Number(field.slice(colon + 1))] = BigInt(String(flat[i + 1]));
+  }
+  const cells: RollupCell[] = [];
+  for (const [id, values] of rows) cells.push({ start, ...dimsOf(id), metrics: toCellMetrics(values) });
+  return cells;
+}
+
+interface PoolFields {
+  names: string;
+  readonly values: (bigint | undefined)[];
+}
+
+function toBookCells(hour: number, flat: readonly unknown[]): BookCell[] {
+  const pools = new Map<string, PoolFields>();
+  for (let i = 0; i + 1 < flat.length; i += 2) {
+    const field = String(flat[i]);
+    const colon = field.indexOf(':');
+    const name = field.slice(0, colon);
+    const pool = field.slice(colon + 1);
+    let found = pools.get(pool);
+    if (found === undefined) {
+      found = { names: '["",""]', values: Array.from({ length: BOOK_METRICS.length }) };
+      pools.set(pool, found);
+    }
+    if (name === 'names') found.names = String(flat[i + 1]);
+    else found.values[Number(name)] = BigInt(String(flat[i + 1]));
+  }
+  const cells: BookCell[] = [];
+  for (const [pool, { names, values }] of pools) {
+    const [deployments, gpu] = JSON.parse(names) as [string, string];
+    cells.push({ hour, pool, deployments, gpu, metrics: toBookMetrics(values) });
+  }
+  return cells;
 }
 
 /** Names and scores in turn, as WITHSCORES returns them. */

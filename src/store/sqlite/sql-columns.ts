@@ -28,8 +28,9 @@ export const ADD_CLAIMED = `INSERT INTO books (hour, pool, deployments, gpu, ${B
   VALUES (?, ?, '', '', ${BOOK_COLUMNS.map((name) => (name === 'claimed_nano_usd' ? '?' : '0')).join(', ')})
   ON CONFLICT (hour, pool) DO UPDATE SET claimed_nano_usd = claimed_nano_usd + excluded.claimed_nano_usd`;
 
-export const READ_CELLS = `SELECT start, dims, ${CELL_COLUMNS.join(', ')} FROM rollups JOIN dims ON dims.id = dims_id
+/** Text first, then integers: see packed-rows.ts. */
+export const READ_CELLS = `SELECT dims, start, ${CELL_COLUMNS.join(', ')} FROM rollups JOIN dims ON dims.id = dims_id
   WHERE granularity = ? AND start >= ? AND start < ?`;
 
-export const READ_BOOKS = `SELECT hour, pool, deployments, gpu, ${BOOK_COLUMNS.join(', ')} FROM books
+export const READ_BOOKS = `SELECT pool, deployments, gpu, hour, ${BOOK_COLUMNS.join(', ')} FROM books
   WHERE hour >= ? AND hour < ?`;

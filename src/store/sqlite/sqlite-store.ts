@@ -34,6 +34,7 @@ import {
 import type { CloseEffect, LateClaim, Voucher, VoucherStore } from '#domain/voucher.ts';
 import { limitTime } from '../limit-time.ts';
 import type { StoreOptions } from '../store-options.ts';
+import { toBookCells, toRollupCells } from './unpack-cells.ts';
 import type { CallName, WorkerRequest, WorkerResponse, WorkerSettings } from './worker-protocol.ts';
 
 /** Calls waiting for the worker at most; more are refused at once. */
@@ -116,12 +117,12 @@ export class SqliteStore implements SettlementStore, BooksReader, LedgerReader, 
     return this.#call('readFacts', [], this.#options.readTimeoutMs);
   }
 
-  readRollups(period: Period, granularity: Granularity): Promise<readonly RollupCell[]> {
-    return this.#call('readRollups', [period, granularity], this.#options.readTimeoutMs);
+  async readRollups(period: Period, granularity: Granularity): Promise<readonly RollupCell[]> {
+    return toRollupCells(await this.#call('readRollups', [period, granularity], this.#options.readTimeoutMs));
   }
 
-  readBooks(period: Period): Promise<readonly BookCell[]> {
-    return this.#call('readBooks', [period], this.#options.readTimeoutMs);
+  async readBooks(period: Period): Promise<readonly BookCell[]> {
+    return toBookCells(await this.#call('readBooks', [period], this.#options.readTimeoutMs));
   }
 
   readVouchers(): Promise<readonly Voucher[]> {

@@ -14,22 +14,29 @@ export class Statements {
 
   /** Runs a write; returns the number of changed rows. */
   run(sql: string, ...values: SQLInputValue[]): number {
-    return Number(this.#prepare(sql, false).run(...values).changes);
+    return Number(this.#prepare(sql, 'plain').run(...values).changes);
   }
 
   /** First row; integers as numbers, which throws beyond 2^53. */
   get(sql: string, ...values: SQLInputValue[]): Row | undefined {
-    return this.#prepare(sql, false).get(...values);
+    return this.#prepare(sql, 'plain').get(...values);
   }
 
   /** All rows; integers as numbers, which throws beyond 2^53. */
   all(sql: string, ...values: SQLInputValue[]): Row[] {
-    return this.#prepare(sql, false).all(...values);
+    return this.#prepare(sql, 'plain').all(...values);
   }
 
   /** All rows with every integer as a bigint: for statements that read money. */
   allExact(sql: string, ...values: SQLInputValue[]): Row[] {
-    return this.#prepare(sql, true).all(...values);
+    return this.#prepare(sql, 'exact').all(...values);
+  }
+
+  /** The rows one by one as arrays of their columns, every integer as a bigint. */
+  iterateExact(sql: string, ...values: SQLInputValue[]): IterableIterator<readonly SQLOutputValue[]> {
+    const statement = this.#prepare(sql, 'rows');
+    // With arrays asked for, the rows are arrays, which the types cannot know.
+    return statement.iterate(...values) as unknown as IterableIterator<readonly SQLOutputValue[]>;
   }
 
   /** Runs `work` in one write transaction: all of it or nothing. */
@@ -54,12 +61,13 @@ export class Statements {
     }
   }
 
-  #prepare(sql: string, exact: boolean): StatementSync {
-    const id = exact ? `exact ${sql}` : sql;
+  #prepare(sql: string, form: 'plain' | 'exact' | 'rows'): StatementSync {
+    const id = `${form} ${sql}`;
     const known = this.#prepared.get(id);
     if (known !== undefined) return known;
     const statement = this.#db.prepare(sql);
-    statement.setReadBigInts(exact);
+    statement.setReadBigInts(form !== 'plain');
+    statement.setReturnArrays(form === 'rows');
     this.#prepared.set(id, statement);
     return statement;
   }

@@ -144,6 +144,7 @@ describe('reading', () => {
     let claimed = 1n;
     const books: BooksReader = {
       ...createFixedBooks(),
+      readStatus: async () => ({ ...EXAMPLE_STATUS, claimState: String(claimed) }),
       readBooks: async () => [{ ...EXAMPLE_BOOK, metrics: { ...EXAMPLE_BOOK.metrics, claimedNanoUsd: claimed } }],
       readRollups: async () => {
         claimed = claimed < 4n ? claimed + 1n : claimed;

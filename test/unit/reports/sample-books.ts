@@ -96,6 +96,7 @@ export const EXAMPLE_STATUS: BooksStatus = {
   frontier: DECEMBER - 1,
   k: 3,
   freezeHash: 'abc123',
+  claimState: '',
   members: [],
 };
 
