@@ -14,6 +14,12 @@ export function toFields(flat: unknown): Map<string, string> {
   return fields;
 }
 
+/** What ioredis makes of the HGETALL of a pipeline: an object by field. */
+export function toHash(reply: unknown): Map<string, string> {
+  if (typeof reply !== 'object' || reply === null) throw new StoreUnavailableError(STRANGE);
+  return new Map(Object.entries(reply).map(([field, value]) => [field, String(value)]));
+}
+
 /** A reply that must be a list. Throws StoreUnavailableError otherwise, which only another program's key can cause. */
 export function toList(reply: unknown): readonly unknown[] {
   if (Array.isArray(reply)) return reply;
