@@ -46,13 +46,13 @@ function compileGlobs(globs: readonly string[]) {
 export interface PassRequest {
   readonly caller: Caller;
   readonly model: string | null;
-  /** The header x-inferometer-deployment, used where no model is named. */
+  /** The header x-inferometer-deployment; where a model is named, it only chooses among the deployments of that model. */
   readonly deployment: string | undefined;
 }
 
 /**
- * Narrows rules to what the request means and its caller may use; never empty. Throws `route_not_found`, `model_not_found` or
- * `model_not_allowed`.
+ * Narrows rules to what the request means and its caller may use; never empty, the one to take first where the model is known: that of the
+ * deployment the request names, else by priority and weight. Throws `route_not_found`, `model_not_found` or `model_not_allowed`.
  */
 export function narrowPassRules(
   rules: readonly PassRule[],
@@ -70,7 +70,13 @@ export function narrowPassRules(
     if (router.isKnown({ model, deployment: request.deployment })) throw new GatewayError('route_not_found');
     throw new GatewayError('model_not_found', { param: 'model' });
   }
-  const [first, ...others] = meant.filter(({ deployment }) => router.isAllowed(caller, deployment, model ?? undefined));
+  const allowed = meant.filter(({ deployment }) => router.isAllowed(caller, deployment, model ?? undefined));
+  if (model !== null && allowed.length > 1) {
+    const named = allowed.find(({ deployment }) => deployment.name === request.deployment)?.deployment;
+    const best = named ?? router.choose(allowed.map(({ deployment }) => deployment));
+    allowed.sort((left, right) => Number(right.deployment === best) - Number(left.deployment === best));
+  }
+  const [first, ...others] = allowed;
   if (first === undefined) throw new GatewayError('model_not_allowed', { param: 'model' });
   return [first, ...others];
 }

@@ -125,7 +125,8 @@ function chooseRule(plane: DataPlane, rules: readonly [PassRule, ...PassRule[]],
   const isAlone = rules.length === 1;
   if (model === null && !isAlone) throw new GatewayError('model_required', { param: 'model' });
   if (model === null || (isAlone && !router.isKnown({ model, deployment: undefined }))) return rules[0];
-  return narrowPassRules(rules, { caller, model, deployment: undefined }, router)[0];
+  const deployment = readNamedDeployment(exchange.req.headers);
+  return narrowPassRules(rules, { caller, model, deployment }, router)[0];
 }
 
 /** The engine's name of the model that a JSON body names by an alias; null leaves the body as it is, as a form is left. */

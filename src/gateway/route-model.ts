@@ -115,7 +115,12 @@ export class ModelRouter {
     return deployment;
   }
 
-  /** Highest priority that has a usable engine, then by weight; candidates are ordered by priority already. */
+  /** Highest priority that has a usable engine, then by weight, among candidates in any order; at least one. */
+  choose(candidates: readonly DeploymentConfig[]): DeploymentConfig {
+    return this.#choose([...candidates].sort((left, right) => right.priority - left.priority));
+  }
+
+  /** The same for candidates that are ordered by priority already. */
   #choose(candidates: readonly DeploymentConfig[]): DeploymentConfig {
     const serving = candidates.filter(({ name }) => this.#isServing(name));
     const pool = serving.length === 0 ? candidates : serving;

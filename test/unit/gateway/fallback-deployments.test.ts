@@ -212,6 +212,31 @@ describe('a request goes on to the next deployment', () => {
   });
 });
 
+describe('a forwarded route of several deployments', () => {
+  const speak = (headers: Record<string, string> = {}) =>
+    send(harness.port, { path: '/v1/audio/speech', body: { model: 'shared', input: 'x' }, headers });
+
+  it('goes by priority too, and to the one that a header names', async () => {
+    await start({ deployment: (index) => ({ priority: index }) });
+    expect((await speak()).headers['x-inferometer-deployment']).toBe('spare');
+    expect((await speak({ 'x-inferometer-deployment': 'main' })).headers['x-inferometer-deployment']).toBe('main');
+    const form = '--b\r\ncontent-disposition: form-data; name="model"\r\n\r\nshared\r\n--b--\r\n';
+    const uploaded = await send(harness.port, {
+      path: '/v1/audio/transcriptions',
+      body: form,
+      headers: { 'content-type': 'multipart/form-data; boundary=b' },
+    });
+    expect(uploaded.headers['x-inferometer-deployment']).toBe('spare');
+  });
+
+  it('passes over a deployment whose engines are all left out', async () => {
+    await start();
+    all(0, reset);
+    for (let index = 0; index < 3; index += 1) await speak();
+    expect((await speak()).headers['x-inferometer-deployment']).toBe('spare');
+  });
+});
+
 describe('a request stays where it is', () => {
   it.each([400, 404, 429, 500, 501, 504])('when the engine answers %d', async (status) => {
     await start();
