@@ -48,9 +48,10 @@ function addExport(ledger: Command): void {
 function addRebuild(ledger: Command): void {
   ledger
     .command('rebuild')
-    .description('refill a store that lost its books from the journals of its gateways, then verify them')
+    .description('refill a store that lost its books from archive and journals, then verify them')
     .addOption(configOption())
     .option('--journal <dir...>', 'journal.dir of each gateway, copied here (default: that of the config)')
+    .option('--archive <dir>', 'folder of ledger export (default: retention.archive)')
     .option('--json', 'print JSON')
     .action(async (options) => {
       const { runLedgerRebuild } = await import('./ledger.ts');

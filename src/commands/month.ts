@@ -21,6 +21,7 @@ export function runMonthClose({ path, env, month, options }: MonthCloseCommand):
       ledger,
       month,
       config,
+      archive: config.retention.archive,
       args: options,
       write: (text) => void process.stdout.write(text),
     }),

@@ -2,6 +2,7 @@
 import type { BookCell, Granularity } from './books.ts';
 import type { EntryLink } from './ledger.ts';
 import type { FactBook } from './pool-facts.ts';
+import type { LateClaim, Voucher } from './voucher.ts';
 import type { CellKey, HealthChange, Publication, SettledRecordJson, ShareEntry, SyncMessage } from './settlement.ts';
 
 /** What a cell holds in all. `values[i]` belongs to `CELL_METRICS[i]`. */
@@ -55,6 +56,10 @@ export interface RestoredState {
   /** See LedgerHeads.entriesFrom. */
   readonly entriesFrom: number;
   readonly facts: FactBook;
+  readonly vouchers: readonly Voucher[];
+  readonly lateClaims: readonly LateClaim[];
+  /** Epoch second before which everything is closed; 0 for nothing. */
+  readonly closedThrough: number;
   /** Hashes of freezes that a claim may still name, ascending. */
   readonly chain: readonly { readonly k: number; readonly hash: string }[];
   readonly members: readonly RestoredMember[];

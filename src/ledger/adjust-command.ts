@@ -7,6 +7,7 @@ import { UNATTRIBUTED_TEAM } from '#domain/relabel-claim.ts';
 import type { AdjustmentContent, Voucher, VoucherStore } from '#domain/voucher.ts';
 import { formatSecond, hourOf, SECONDS_PER_HOUR } from '#domain/window.ts';
 import { canonicalJson } from '#attribution/freeze-chain.ts';
+import { writeVouchers } from './archive-vouchers.ts';
 import { LedgerFlagError } from './ledger-period.ts';
 import { monthAt, parseMonth } from './ledger-month.ts';
 import { createVoucher } from './voucher-chain.ts';
@@ -30,6 +31,8 @@ export interface AdjustCommandRequest {
   readonly vouchers: VoucherStore;
   readonly books: BooksReader;
   readonly ledger: LedgerReader;
+  /** `retention.archive`; empty for none. */
+  readonly archive: string;
   /** Names of the configured teams. */
   readonly teams: readonly string[];
   readonly args: AdjustArguments;
@@ -67,6 +70,7 @@ export async function runAdjustCommand(request: AdjustCommandRequest): Promise<0
     const { id, author, reason } = wanted;
     const voucher = createVoucher(before, { id, author, reason, atMs: nowMs, content });
     if ((await request.vouchers.addVoucher(voucher, null)) === 'stale') continue;
+    if (request.archive !== '') await writeVouchers(request.archive, books);
     tell(write, voucher, { isNew: true, json: args.json === true });
     return 0;
   }

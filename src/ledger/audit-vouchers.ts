@@ -1,12 +1,12 @@
 // What `ledger verify` recomputes of vouchers: their chain, late claims, and that closed months are as they were closed. Not here: claims.
 import type { BooksReader } from '#domain/books.ts';
 import type { LedgerReader } from '#domain/ledger.ts';
-import { UNATTRIBUTED_TEAM } from '#domain/relabel-claim.ts';
 import type { Claim } from '#domain/settlement.ts';
 import type { LateClaim, Voucher } from '#domain/voucher.ts';
 import { canonicalJson } from '#attribution/freeze-chain.ts';
 import { type Breakage, createBreakage } from './breakage.ts';
 import { hashFigures, readMonthFigures } from './month-figures.ts';
+import { toWriteOffIncrements } from './write-off.ts';
 import { checkVouchers } from './voucher-chain.ts';
 
 const TRIES_MAX = 5;
@@ -36,14 +36,9 @@ export class VoucherAudit {
 
   /** What closes moved in the books and cells of their months, as claims do. */
   listWriteOffs(): readonly Pick<Claim, 'increments' | 'pools'>[] {
-    const nobody = { team: UNATTRIBUTED_TEAM, project: '', keyId: '', model: '', deployment: '' };
     return this.#closes().map(({ content: { writeOff } }) => ({
       pools: writeOff,
-      increments: writeOff.map(({ hour, nanoUsd }) => ({
-        hour,
-        ...nobody,
-        metrics: { costNanoUsd: nanoUsd, otherNanoUsd: nanoUsd },
-      })),
+      increments: toWriteOffIncrements(writeOff),
     }));
   }
 

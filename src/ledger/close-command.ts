@@ -2,6 +2,7 @@
 import { userInfo } from 'node:os';
 import { formatUsd } from '#domain/nano-usd.ts';
 import { snapshotConfig, type ReportConfig } from '#reports/config-snapshot.ts';
+import { writeVouchers } from './archive-vouchers.ts';
 import { closeMonth, type CloseRequest } from './close-month.ts';
 import { parseMonth } from './ledger-month.ts';
 
@@ -15,13 +16,15 @@ export interface CloseCommandRequest extends Pick<CloseRequest, 'vouchers' | 'bo
   /** Such as `2026-10`. */
   readonly month: string;
   readonly config: ReportConfig;
+  /** `retention.archive`; empty for none. */
+  readonly archive: string;
   readonly args: CloseArguments;
   readonly write: (text: string) => void;
 }
 
 /** Closes and says so; exit code 0, also where it was closed before. Rejects with LedgerFlagError or MonthNotReadyError. */
 export async function runCloseCommand(request: CloseCommandRequest): Promise<0> {
-  const { args, config, write, ...stores } = request;
+  const { args, archive, config, write, ...stores } = request;
   const month = parseMonth('the month', request.month);
   const author = (args.author ?? '').trim() || userInfo().username;
   const { voucher, isNew, writtenOffNanoUsd } = await closeMonth({
@@ -31,6 +34,7 @@ export async function runCloseCommand(request: CloseCommandRequest): Promise<0> 
     author,
     config: snapshotConfig(config),
   });
+  if (archive !== '') await writeVouchers(archive, stores.books);
   if (args.json === true) {
     const { hash: ledgerHash, atMs } = voucher;
     const closedAt = new Date(atMs).toISOString();

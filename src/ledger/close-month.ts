@@ -2,11 +2,11 @@
 import type { BookCell, BooksReader } from '#domain/books.ts';
 import type { LedgerReader } from '#domain/ledger.ts';
 import { UNATTRIBUTED_TEAM } from '#domain/relabel-claim.ts';
-import type { CellIncrement } from '#domain/settlement.ts';
 import type { CloseEffect, Voucher, VoucherStore } from '#domain/voucher.ts';
 import { formatSecond } from '#domain/window.ts';
 import type { LedgerMonth } from './ledger-month.ts';
 import { hashFigures, readMonthFigures } from './month-figures.ts';
+import { toWriteOffIncrements } from './write-off.ts';
 import { createVoucher } from './voucher-chain.ts';
 
 /** A record may settle this much after its month's last window was frozen: H and the next claim (settlement.md). */
@@ -118,10 +118,7 @@ function toEffect(cells: readonly BookCell[], { month, writeOff }: CloseRequest)
     throw new MonthNotReadyError(
       `${month.name} has ${total} nanodollars that no team holds yet: wait for their gateways, or give them to ${UNATTRIBUTED_TEAM} with --write-off`,
     );
-  const nobody = { team: UNATTRIBUTED_TEAM, project: '', keyId: '', model: '', deployment: '' };
-  const increments = pending.map(({ hour, nanoUsd }): CellIncrement => {
-    return { hour, ...nobody, metrics: { costNanoUsd: nanoUsd, otherNanoUsd: nanoUsd } };
-  });
+  const increments = toWriteOffIncrements(pending);
   return { books: pending, increments };
 }
 

@@ -3,6 +3,7 @@ import type { BooksReader } from '#domain/books.ts';
 import type { LedgerReader } from '#domain/ledger.ts';
 import type { ArchiveMarks } from '#domain/archive-marks.ts';
 import type { LeaseStore } from '#domain/lease-store.ts';
+import { writeVouchers } from './archive-vouchers.ts';
 import { exportDue } from './export-due.ts';
 import { type DayManifest, exportDay } from './export-day.ts';
 import { formatDay, LedgerFlagError, listDays, parseDay } from './ledger-period.ts';
@@ -64,6 +65,7 @@ export async function runExportCommand(request: ExportCommandRequest): Promise<0
     manifests.push(manifest);
     if (args.json !== true) write(describe(manifest, folder));
   }
+  if (isArchive) await writeVouchers(folder, request.books);
   if (args.json === true) write(`${JSON.stringify({ folder, days: manifests })}\n`);
   return 0;
 }

@@ -8,6 +8,7 @@ import { canonicalJson } from '#attribution/freeze-chain.ts';
 import { BOOK_METRICS, type BookMetric } from '#domain/settlement.ts';
 import type { BooksReader, Period } from '#domain/books.ts';
 import type { LedgerReader } from '#domain/ledger.ts';
+import { booksFileName, writeBooksFile } from './archive-books.ts';
 import { ArchiveSums, readDayRecords } from './archive-rows.ts';
 import { readChainHeads } from './chain-heads.ts';
 import { formatDay } from './ledger-period.ts';
@@ -56,6 +57,8 @@ export interface DayManifest {
   /** Hex SHA-256 of the canonical JSON of everything above. */
   readonly ledgerHash: string;
   readonly files: readonly ArchiveFile[];
+  /** Hour figures of the day for a rebuild; absent in a partial export. */
+  readonly books?: ArchiveFile;
 }
 
 /** The day cannot be exported as it is; the message says why and what to do. */
@@ -139,11 +142,22 @@ async function writeManifest(
   const path = join(folder, `manifest-${formatDay(day)}.json`);
   const others = await readOtherFiles(path, { ledgerHash, name });
   const files = [...others, file].toSorted((a, b) => (a.name < b.name ? -1 : 1));
-  const manifest: DayManifest = { ...content, ledgerHash, files };
+  const booked = complete ? await addBooks({ ledger, books, day, folder }) : null;
+  const manifest: DayManifest = { ...content, ledgerHash, files, ...(booked === null ? {} : { books: booked }) };
   await writeFile(`${path}.part`, `${JSON.stringify(manifest, null, 2)}\n`);
   await rename(part, join(folder, name));
   await rename(`${path}.part`, path);
   return manifest;
+}
+
+/** Null where the store has no hour figures of the day any more. */
+async function addBooks(
+  request: Pick<ExportDayRequest, 'ledger' | 'books' | 'day' | 'folder'>,
+): Promise<ArchiveFile | null> {
+  const name = booksFileName(request.day);
+  const path = join(request.folder, name);
+  if (!(await writeBooksFile(path, request))) return null;
+  return { name, bytes: (await stat(path)).size, sha256: await hashFile(path) };
 }
 
 /** Files of the same day in other formats stay in the manifest as long as the ledger says the same of it. */

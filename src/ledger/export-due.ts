@@ -4,6 +4,7 @@ import type { ArchiveMarks } from '#domain/archive-marks.ts';
 import type { BooksReader } from '#domain/books.ts';
 import type { LeaseStore } from '#domain/lease-store.ts';
 import type { LedgerReader } from '#domain/ledger.ts';
+import { writeVouchers } from './archive-vouchers.ts';
 import { type ArchiveFormat, DayNotSettledError, type DayManifest, exportDay } from './export-day.ts';
 import { formatDay } from './ledger-period.ts';
 import { dayOf } from './scan-entries.ts';
@@ -73,6 +74,7 @@ async function runDue(request: ExportDueRequest, hold: () => Promise<boolean>): 
       waiting.push({ day: formatDay(day), reason: err.message });
     }
   }
+  await writeVouchers(request.folder, request.books);
   const dropped = await dropOld(marks, now - Math.ceil(recordsMs / 1000));
   onProgress(1, `${exported.length} days exported, ${dropped.length} left the store`);
   return { held: true, exported, dropped, waiting };

@@ -4,6 +4,7 @@ import type { BooksReader } from '#domain/books.ts';
 import type { LedgerReader } from '#domain/ledger.ts';
 import type { StoreRestorer } from '#domain/restore-store.ts';
 import { formatSecond } from '#domain/window.ts';
+import { openArchive } from './open-archive.ts';
 import { JournalFolderError, openJournalFolder } from './journal-folder.ts';
 import { rebuildLedger, type RebuildResult } from './rebuild-ledger.ts';
 import { renderVerdict, toVerdictJson } from './verify-command.ts';
@@ -11,6 +12,8 @@ import { verifyLedger } from './verify-ledger.ts';
 
 export interface RebuildArguments {
   readonly journal?: readonly string[] | undefined;
+  /** Folder; default `retention.archive`. */
+  readonly archive?: string | undefined;
   readonly json?: boolean | undefined;
 }
 
@@ -20,6 +23,8 @@ export interface RebuildCommandRequest {
   readonly books: BooksReader;
   /** `journal.dir` of the config. */
   readonly journalDir: string;
+  /** `retention.archive`; empty for none. */
+  readonly archiveDir: string;
   readonly recordsMs: number;
   /** Epoch milliseconds of the store's clock. */
   readonly nowMs: number;
@@ -32,10 +37,14 @@ export interface RebuildCommandRequest {
 export async function runRebuildCommand(request: RebuildCommandRequest): Promise<0 | 1> {
   const { args, write, ledger, books, recordsMs, onProgress } = request;
   const roots = args.journal === undefined || args.journal.length === 0 ? [request.journalDir] : args.journal;
-  const journals = roots.flatMap(listFolders).map(openJournalFolder);
+  const archive = await openArchive(args.archive ?? request.archiveDir);
+  // Where the journals are lost too, the archive alone brings back what it has.
+  const isGiven = (args.journal ?? []).length > 0 || archive.days.length === 0;
+  const journals = roots.flatMap((root) => listFolders(root, isGiven)).map(openJournalFolder);
   const rebuilt = await rebuildLedger({
     ...request,
     journals,
+    archive,
     onProgress: (share, text) => onProgress(share * 0.7, text),
   });
   const verdict = await verifyLedger({
@@ -52,20 +61,21 @@ export async function runRebuildCommand(request: RebuildCommandRequest): Promise
 }
 
 /** The journals below a `journal.dir`, or the folder itself where it is one. */
-function listFolders(root: string): readonly string[] {
+function listFolders(root: string, isNeeded: boolean): readonly string[] {
   const folders = listJournals(root);
-  if (folders.length === 0)
+  if (folders.length === 0 && isNeeded)
     throw new JournalFolderError(`${root} holds no journal: --journal must name the journal.dir of a gateway`);
   return folders;
 }
 
 function toJson(result: RebuildResult): Readonly<Record<string, unknown>> {
-  const { epoch, records, hours, from, isComplete, frontier, missingJournals } = result;
+  const { epoch, records, hours, archivedDays, from, isComplete, frontier, missingJournals } = result;
   return {
     epoch,
     records,
     hours,
-    from: formatSecond(from),
+    archivedDays,
+    from: from === null ? null : formatSecond(from),
     complete: isComplete,
     settledThrough: formatSecond(frontier + 1),
     missingJournals,
@@ -73,10 +83,14 @@ function toJson(result: RebuildResult): Readonly<Record<string, unknown>> {
 }
 
 function describe(result: RebuildResult): string {
-  const { records, hours, from, isComplete, frontier, missingJournals } = result;
-  const reach = isComplete
-    ? 'everything since the books began'
-    : `everything from ${formatSecond(from)} on; what came before stands in no journal that was given`;
+  const { records, hours, archivedDays, from, isComplete, frontier, missingJournals } = result;
+  const days = archivedDays === 0 ? '' : `${archivedDays} days from the archive, `;
+  const reach =
+    from === null
+      ? `${days}nothing from journals`
+      : isComplete
+        ? `${days}everything since the books began`
+        : `${days}everything from ${formatSecond(from)} on from the journals that were given`;
   const missing =
     missingJournals.length === 0
       ? ''

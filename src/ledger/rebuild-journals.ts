@@ -2,6 +2,8 @@
 import type { JournalEntry } from '#accounting/journal-entry.ts';
 import type { RestoredClaim, RestoredMember, RestoredState, StoreRestorer } from '#domain/restore-store.ts';
 import type { EntryLink } from '#domain/ledger.ts';
+import { relabelClaim } from '#domain/relabel-claim.ts';
+import type { LateClaim } from '#domain/voucher.ts';
 import type { FreezeCommit, ShareEntry, SyncMessage } from '#domain/settlement.ts';
 import type { IncrementSpool } from './increment-spool.ts';
 import type { JournalSource } from './journal-folder.ts';
@@ -24,6 +26,9 @@ interface ReplayOptions {
 /** Collects what the store goes on from; claims go to the store, figures to the spool. */
 export class JournalReplay {
   readonly books = new BookSums();
+  readonly late: LateClaim[] = [];
+  /** Records of restored claims that the archive has too. */
+  readonly archivedIds = new Set<string>();
   readonly #options: ReplayOptions;
   readonly #freezes: ReadonlyMap<string, number>;
   readonly #shares = new Map<string, ShareEntry[]>();
@@ -136,10 +141,14 @@ export class JournalReplay {
     const { sources, spool } = this.#options;
     const { claim, journal, seq, hash } = message;
     if (claim === null) return;
+    // What was closed by the time it was applied: closes name the last entry before them.
+    const closedThrough = sources.closedThroughAt(journal, seq);
+    const effects = relabelClaim(message, claim, closedThrough);
+    const { late } = effects;
+    if (late !== null && sources.counts(journal, seq, late.hour)) this.late.push(late);
     await spool.add({
-      ...claim,
-      increments: claim.increments.filter(({ hour }) => sources.counts(journal, seq, hour)),
-      pools: claim.pools.filter(({ hour }) => sources.counts(journal, seq, hour)),
+      increments: effects.increments.filter(({ hour }) => sources.counts(journal, seq, hour)),
+      pools: effects.pools.filter(({ hour }) => sources.counts(journal, seq, hour)),
     });
     const isEntry = claim.lines.length > 0 || claim.increments.length > 0 || claim.records.length > 0;
     const day = dayOf(message.sealedThrough);
@@ -152,8 +161,11 @@ export class JournalReplay {
     // An entry before that is not restored is of a day long gone, as far as a reader can tell.
     const previous = this.#entries.get(journal) ?? (isWhole ? null : { day: 0, seq: seq - 1, hash: '' });
     this.#entries.set(journal, { day, seq, hash });
-    this.#waiting.push({ message, previous, closedThrough: 0 });
+    this.#waiting.push({ message, previous, closedThrough });
     this.#records += claim.records.length;
+    for (const { recordId, endedAtMs } of claim.records) {
+      if (sources.isArchivedEntry(journal, seq, dayOf(Math.floor(endedAtMs / 1000)))) this.archivedIds.add(recordId);
+    }
     if (this.#waiting.length >= CLAIMS_AT_ONCE) await this.#flush();
   }
 

@@ -1,13 +1,19 @@
 // Refills an empty store from the archive and the journals: `ledger rebuild`. Not here: flags and words (rebuild-command.ts).
 import type { FactBook } from '#domain/pool-facts.ts';
 import type { RestoredState, StoreRestorer } from '#domain/restore-store.ts';
+import type { LateClaim } from '#domain/voucher.ts';
 import { hourOf, SECONDS_PER_HOUR } from '#domain/window.ts';
+import type { ArchivedDay } from './archive-books.ts';
 import { IncrementSpool } from './increment-spool.ts';
 import { JournalFacts } from './journal-facts.ts';
 import type { JournalSource } from './journal-folder.ts';
+import type { Archive } from './open-archive.ts';
+import { restoreArchivedRecords, writeFigures } from './rebuild-archive.ts';
+import { toWriteOffIncrements } from './write-off.ts';
 import { JournalReplay } from './rebuild-journals.ts';
-import { CellWriter } from './rebuild-figures.ts';
 import { RebuildSources } from './rebuild-sources.ts';
+
+const DAY_SECONDS = 86_400;
 
 /** Nothing was changed: the store has books of its own, or there is nothing to rebuild from. The message says what to do. */
 export class RebuildRefusedError extends Error {
@@ -17,8 +23,11 @@ export class RebuildRefusedError extends Error {
 export interface RebuildRequest {
   readonly restorer: StoreRestorer;
   readonly journals: readonly JournalSource[];
+  readonly archive: Archive;
   /** Epoch milliseconds of the store's clock. */
   readonly nowMs: number;
+  /** `retention.records`, milliseconds: older records stay in the archive alone. */
+  readonly recordsMs: number;
   /** `share` 0 … 1. */
   readonly onProgress: (share: number, text: string) => void;
 }
@@ -28,8 +37,10 @@ export interface RebuildResult {
   /** Records restored. */
   readonly records: number;
   readonly hours: number;
-  /** First epoch second that is restored exactly, and whether the books began there. */
-  readonly from: number;
+  /** Days that came from the archive. */
+  readonly archivedDays: number;
+  /** First epoch second from which the journals hold everything, and whether the books began there; null where no journal helped. */
+  readonly from: number | null;
   readonly isComplete: boolean;
   /** Last frozen window. */
   readonly frontier: number;
@@ -38,41 +49,51 @@ export interface RebuildResult {
 }
 
 /**
- * Two passes over the journals: what the store had, then its content. Rejects with RebuildRefusedError, JournalFolderError or
+ * Two passes over the journals: what the store had, then its content. Rejects with RebuildRefusedError, JournalFolderError, ArchiveDamagedError or
  * StoreUnavailableError; after the latter it can be run again.
  */
 export async function rebuildLedger(request: RebuildRequest): Promise<RebuildResult> {
-  const { restorer, journals, onProgress } = request;
-  const facts = readFacts(journals, (share) => onProgress(0.4 * share, 'reading journals'));
-  const { epoch } = facts;
+  const { restorer, journals, archive, onProgress } = request;
+  const facts = readFacts(journals, (share) => onProgress(0.3 * share, 'reading journals'));
+  const days = await readHeads(archive, facts.epoch);
+  const newest = days.last;
+  const epoch = facts.epoch ?? newest?.epoch ?? null;
   if (epoch === null)
-    throw new RebuildRefusedError('the journals hold no message that a store ever took: there is nothing to rebuild');
-  const sources = new RebuildSources(facts, epoch, new Map());
-  const tip = sources.path.at(-1);
-  const book = facts.bookOf(epoch);
-  if (tip === undefined || book === null)
+    throw new RebuildRefusedError('neither the journals nor the archive hold anything: there is nothing to rebuild');
+  const { vouchers } = archive;
+  const sources = new RebuildSources(facts, epoch, { heads: days.heads, vouchers });
+  const tip = sources.path.at(-1) ?? archiveTip(newest);
+  const book = facts.bookOf(epoch) ?? newest?.facts ?? null;
+  if (tip === null || book === null)
     throw new RebuildRefusedError(
-      'no frozen hour stands in the journals: name the journal.dir of every gateway with --journal',
+      'no freeze stands in the journals: name the journal.dir of every gateway with --journal',
     );
   if (!(await restorer.beginRestore()))
     throw new RebuildRefusedError(
       'the store is not empty: books have begun in it. Empty it, or use another store.prefix (SQLite: another file)',
     );
-  const period = { from: sources.journalsFrom, to: hourOf(tip.to) + 2 * SECONDS_PER_HOUR };
+  const first = Math.min(sources.journalsFrom, ...[...days.heads.keys()].slice(0, 1));
+  const period = { from: Number.isFinite(first) ? first : hourOf(tip.to), to: hourOf(tip.to) + 2 * SECONDS_PER_HOUR };
   const spool = new IncrementSpool(period);
   try {
     const replay = new JournalReplay({ restorer, sources, spool, frontier: tip.to });
-    await replay.run(journals, (share) => onProgress(0.4 + 0.4 * share, `${replay.records} records`));
-    const hours = await writeFigures(request, { replay, spool, period });
+    await replay.run(journals, (share) => onProgress(0.3 + 0.3 * share, `${replay.records} records`));
+    await addWriteOffs(spool, sources, archive);
+    const late: LateClaim[] = [];
+    const hours = await writeFigures(request, { sources, replay, spool, period, late });
+    const archived = await restoreArchivedRecords(request, { days: [...days.heads.keys()], skip: replay.archivedIds });
     await writeFreezes(restorer, sources);
-    const state = replay.finish();
-    await restorer.finishRestore(toState({ sources, book, replay, members: state }));
-    onProgress(1, `${replay.records} records, ${hours} hours`);
+    const members = replay.finish();
+    const lateClaims = [...late, ...replay.late];
+    await restorer.finishRestore(toState({ sources, tip, book, replay, members, vouchers, lateClaims }));
+    const records = replay.records + archived;
+    onProgress(1, `${records} records, ${hours} hours`);
     return {
       epoch,
-      records: replay.records,
+      records,
       hours,
-      from: sources.journalsFrom,
+      archivedDays: days.heads.size,
+      from: Number.isFinite(sources.journalsFrom) ? sources.journalsFrom : null,
       isComplete: sources.isComplete,
       frontier: tip.to,
       missingJournals: replay.missingJournals,
@@ -80,6 +101,16 @@ export async function rebuildLedger(request: RebuildRequest): Promise<RebuildRes
   } finally {
     await spool.close();
   }
+}
+
+interface Tip {
+  readonly k: number;
+  readonly hash: string;
+  readonly to: number;
+}
+
+function archiveTip(newest: ArchivedDay | null): Tip | null {
+  return newest === null ? null : { ...newest.freezes, to: newest.day + DAY_SECONDS - 1 };
 }
 
 function readFacts(journals: readonly JournalSource[], onProgress: (share: number) => void): JournalFacts {
@@ -97,22 +128,32 @@ function readFacts(journals: readonly JournalSource[], onProgress: (share: numbe
   return facts;
 }
 
-async function writeFigures(
-  { restorer, nowMs, onProgress }: RebuildRequest,
-  { replay, spool, period }: { replay: JournalReplay; spool: IncrementSpool; period: { from: number; to: number } },
-): Promise<number> {
-  const writer = new CellWriter(restorer, Math.floor(nowMs / 1000));
-  let hours = 0;
-  for (let hour = period.from; hour < period.to; hour += SECONDS_PER_HOUR) {
-    const { cells, claimed } = await spool.sum(hour);
-    const books = replay.books.read(hour, claimed);
-    if (books.length > 0) await restorer.restoreBooks(books);
-    if (cells.size > 0) await writer.add(hour, cells);
-    if (books.length > 0 || cells.size > 0) hours += 1;
-    onProgress(0.8 + (0.15 * (hour - period.from)) / (period.to - period.from), `${hours} hours`);
+/** Heads of the archived days of these books, and the newest of them. */
+async function readHeads(
+  archive: Archive,
+  epoch: string | null,
+): Promise<{ readonly heads: Map<number, Readonly<Record<string, number>>>; readonly last: ArchivedDay | null }> {
+  const heads = new Map<number, Readonly<Record<string, number>>>();
+  let last: ArchivedDay | null = null;
+  let wanted = epoch;
+  // Newest first: without journals its epoch is that of the books.
+  for (const day of archive.days.toReversed()) {
+    const archived = await archive.read(day);
+    wanted ??= archived.epoch;
+    if (archived.epoch !== wanted) continue;
+    last ??= archived;
+    heads.set(day, archived.heads);
   }
-  await writer.finish();
-  return hours;
+  return { heads: new Map([...heads].toReversed()), last };
+}
+
+/** What closes gave to nobody in hours that do not come from the archive. */
+async function addWriteOffs(spool: IncrementSpool, sources: RebuildSources, { vouchers }: Archive): Promise<void> {
+  for (const { content } of vouchers) {
+    if (content.kind !== 'close') continue;
+    const parts = content.writeOff.filter(({ hour }) => !sources.isArchived(hour) && hour >= sources.journalsFrom);
+    await spool.add({ pools: parts, increments: toWriteOffIncrements(parts) });
+  }
 }
 
 async function writeFreezes(restorer: StoreRestorer, { path }: RebuildSources): Promise<void> {
@@ -124,27 +165,29 @@ async function writeFreezes(restorer: StoreRestorer, { path }: RebuildSources): 
   }
 }
 
-function toState({
-  sources,
-  book,
-  replay,
-  members,
-}: {
+interface StateParts extends Pick<RestoredState, 'members' | 'vouchers' | 'lateClaims'> {
   readonly sources: RebuildSources;
+  readonly tip: Tip;
   readonly book: FactBook;
   readonly replay: JournalReplay;
-  readonly members: RestoredState['members'];
-}): RestoredState {
-  const tip = sources.path.at(-1);
+}
+
+function toState({ sources, tip, book, replay, ...rest }: StateParts): RestoredState {
+  const close = rest.vouchers.findLast(({ content }) => content.kind === 'close')?.content;
+  const reach = Number.isFinite(sources.journalsFrom) ? sources.journalsFrom : hourOf(tip.to + 1);
+  // Claims of archived hours are in the archive's figures, not in the store.
+  const entriesFrom =
+    sources.archivedThrough > 0 ? Math.max(reach, sources.archivedThrough) : sources.isComplete ? 0 : reach;
   return {
+    ...rest,
     epoch: sources.epoch,
-    frontier: tip?.to ?? 0,
-    k: tip?.k ?? 0,
-    freezeHash: tip?.hash ?? '',
-    entriesFrom: sources.isComplete ? 0 : sources.journalsFrom,
+    frontier: tip.to,
+    k: tip.k,
+    freezeHash: tip.hash,
+    entriesFrom,
     facts: book,
+    closedThrough: close?.kind === 'close' ? close.to : 0,
     chain: sources.path.map(({ k, hash }) => ({ k, hash })),
-    members,
     board: replay.board,
     health: replay.health,
   };

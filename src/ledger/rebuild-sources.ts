@@ -1,4 +1,5 @@
 // What a rebuild is made of: which hours stand in the archive, which follow from the journals, and which claims count where. Pure.
+import type { CloseContent, Voucher } from '#domain/voucher.ts';
 import { SECONDS_PER_HOUR } from '#domain/window.ts';
 import {
   type JournalFacts,
@@ -38,10 +39,16 @@ export class RebuildSources {
   /** True when the journals reach back to the beginning of the books. */
   readonly isComplete: boolean;
   readonly #heads: ArchivedHeads;
+  readonly #closes: readonly CloseContent[];
 
-  constructor(facts: JournalFacts, epoch: string, heads: ArchivedHeads) {
+  constructor(
+    facts: JournalFacts,
+    epoch: string,
+    archive: { readonly heads: ArchivedHeads; readonly vouchers: readonly Voucher[] },
+  ) {
     this.epoch = epoch;
-    this.#heads = heads;
+    this.#heads = archive.heads;
+    this.#closes = archive.vouchers.flatMap(({ content }) => (content.kind === 'close' ? [content] : []));
     const journals = [...facts.journals.values()].map((known): AppliedJournal => {
       const { journal, incarnation, answers } = known;
       const applied = listApplied(known, epoch);
@@ -65,6 +72,16 @@ export class RebuildSources {
     this.journalsFrom = this.isComplete
       ? Math.floor(begin / SECONDS_PER_HOUR) * SECONDS_PER_HOUR
       : ceilHour(late.reduce((latest, second) => Math.max(latest, second), first?.k === 1 ? 0 : begin));
+  }
+
+  /** Epoch second before which everything was closed when the claim was applied; 0 for nothing. */
+  closedThroughAt(journal: string, seq: number): number {
+    return this.#closes.findLast(({ heads }) => seq > (heads[journal]?.seq ?? 0))?.to ?? 0;
+  }
+
+  /** End of the last archived day, epoch seconds; 0 without any. */
+  get archivedThrough(): number {
+    return [...this.#heads.keys()].reduce((last, day) => Math.max(last, day + 86_400), 0);
   }
 
   /** Whether an hour's figures come from the archive. */

@@ -84,6 +84,7 @@ describe.each(['sqlite', 'redis'] as const)('vouchers on %s', (kind) => {
       vouchers: store.vouchers,
       books: store.books,
       ledger: store.ledger,
+      archive: '',
       teams: ['search', 'ads'],
       args,
       write: (text) => void (said += text),
@@ -102,6 +103,7 @@ describe.each(['sqlite', 'redis'] as const)('vouchers on %s', (kind) => {
       ledger: reader,
       month: month.name,
       config,
+      archive: '',
       args: { ...args, author: 'finance', json: true },
       write: (text) => void (said += text),
     });

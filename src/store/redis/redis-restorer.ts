@@ -136,6 +136,7 @@ export class RedisRestorer implements StoreRestorer {
             pipeline.hset(keys.chain, String(k), hash),
       ),
       ...state.members.flatMap((member) => this.#memberWrites(member)),
+      ...this.#voucherWrites(state),
       ...state.board.flatMap(({ journal, publication }): Write[] => {
         const field = `${publication.window}|${journal}|${publication.pool}`;
         return [
@@ -161,9 +162,29 @@ export class RedisRestorer implements StoreRestorer {
       dimsCount: String(this.#dims.size),
       isHealthTrimmed: '0',
       restoring: '0',
+      closedThrough: String(state.closedThrough),
+      voucherHash: state.vouchers.at(-1)?.hash ?? '',
       epoch,
     };
     await this.#write([(pipeline) => pipeline.hset(keys.meta, row)]);
+  }
+
+  #voucherWrites({ vouchers, lateClaims }: RestoredState): Write[] {
+    const { keys, options } = this.#connection;
+    return [
+      (pipeline) => pipeline.del(keys.vouchers),
+      ...vouchers.map(
+        (voucher): Write =>
+          (pipeline) =>
+            pipeline.rpush(keys.vouchers, JSON.stringify(voucher)),
+      ),
+      ...lateClaims.flatMap((late): Write[] => {
+        const month = cellStart('month', late.hour);
+        const key = keys.lateClaims(month);
+        const write: Write = (pipeline) => pipeline.hset(key, `${late.journal}.${late.seq}`, JSON.stringify(late));
+        return [write, this.#expire(key, cellsExpiry('month', month, options.retention))];
+      }),
+    ];
   }
 
   #memberWrites(member: RestoredMember): Write[] {

@@ -15,6 +15,7 @@ import { formatDims } from '../rollup-cells.ts';
 import { BOOK_COLUMNS, CELL_COLUMNS } from './sql-columns.ts';
 import { internDims } from './intern-dims.ts';
 import { ADD_BATCH, ADD_ENTRY } from './sqlite-ledger.ts';
+import { addLateClaim, writeVoucher } from './sqlite-vouchers.ts';
 import { writeMember } from './sqlite-members.ts';
 import type { Statements } from './statements.ts';
 
@@ -22,9 +23,17 @@ const places = (count: number) => Array.from({ length: count }, () => '?').join(
 
 const READ_FRONTIER = 'SELECT frontier FROM store WHERE id = 1';
 // What an interrupted rebuild left; the other tables are set again by their keys.
-const CLEAR = ['members', 'messages', 'board', 'health', 'freezes', 'shares', 'record_batches'].map(
-  (table) => `DELETE FROM ${table}`,
-);
+const CLEAR = [
+  'members',
+  'messages',
+  'board',
+  'health',
+  'freezes',
+  'shares',
+  'record_batches',
+  'vouchers',
+  'late_claims',
+].map((table) => `DELETE FROM ${table}`);
 const BEGIN = `UPDATE store SET epoch = '', alive_ms = 0, last_call_ms = 0, freeze_count = 0, freeze_hash = '',
   board_version = 0, facts_version = 0, facts = '{}', entries_from = 0 WHERE id = 1`;
 const SET_CELL = `INSERT OR REPLACE INTO rollups (granularity, start, dims_id, ${CELL_COLUMNS.join(', ')})
@@ -40,7 +49,7 @@ const SET_MESSAGE = 'INSERT INTO messages (journal, seq, hash, claim_applied, la
 const SET_BOARD = 'INSERT OR IGNORE INTO board (window, journal, pool, publication) VALUES (?, ?, ?, ?)';
 const SET_HEALTH = 'INSERT OR REPLACE INTO health (journal, pool, window, healthy) VALUES (?, ?, ?, ?)';
 const FINISH = `UPDATE store SET epoch = ?, frontier = ?, freeze_count = ?, freeze_hash = ?, board_version = 1,
-  facts_version = ?, facts = ?, entries_from = ? WHERE id = 1`;
+  facts_version = ?, facts = ?, entries_from = ?, closed_through = ? WHERE id = 1`;
 
 /** See StoreRestorer for what each method promises; each is one transaction. */
 export class SqliteRestore {
@@ -121,9 +130,11 @@ export class SqliteRestore {
       for (const { journal, pool, window, healthy } of state.health) {
         this.#statements.run(SET_HEALTH, journal, pool, window, healthy ? 1 : 0);
       }
-      const { epoch, frontier, k, freezeHash, facts, entriesFrom } = state;
+      for (const voucher of state.vouchers) writeVoucher(this.#statements, voucher);
+      for (const late of state.lateClaims) addLateClaim(this.#statements, late);
+      const { epoch, frontier, k, freezeHash, facts, entriesFrom, closedThrough } = state;
       const pools = JSON.stringify(facts.pools);
-      this.#statements.run(FINISH, epoch, frontier, k, freezeHash, facts.version, pools, entriesFrom);
+      this.#statements.run(FINISH, epoch, frontier, k, freezeHash, facts.version, pools, entriesFrom, closedThrough);
     });
   }
 

@@ -25,7 +25,7 @@ export function readClosedThrough(statements: Statements): number {
 /** See VoucherStore. */
 export function addVoucher(statements: Statements, voucher: Voucher, effect: CloseEffect | null): 'added' | 'stale' {
   return statements.transact(() => {
-    const { n, id, hash, previousHash, content } = voucher;
+    const { n, previousHash, content } = voucher;
     const last = statements.get(READ_LAST);
     const follows = Number(last?.['n'] ?? 0) + 1 === n && String(last?.['hash'] ?? '') === previousHash;
     const openFrom = content.kind === 'close' ? content.from : content.hour;
@@ -38,9 +38,14 @@ export function addVoucher(statements: Statements, voucher: Voucher, effect: Clo
       if (isStale || !applyClose(statements, effect)) return 'stale';
       statements.run(CLOSE, content.to);
     }
-    statements.run(ADD, n, id, hash, JSON.stringify(voucher));
+    writeVoucher(statements, voucher);
     return 'added';
   });
+}
+
+/** Without any check. The caller holds the transaction. */
+export function writeVoucher(statements: Statements, voucher: Voucher): void {
+  statements.run(ADD, voucher.n, voucher.id, voucher.hash, JSON.stringify(voucher));
 }
 
 /** False where a book is not as it was read; the caller's transaction has changed nothing by then. */
