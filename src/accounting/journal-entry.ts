@@ -72,9 +72,10 @@ export class LineEncoder {
 
   /** The bytes of the line of this JSON, newline included; valid until the next call. */
   encode(json: string): Buffer {
-    // One UTF-16 unit is three bytes of UTF-8 at most.
-    const longest = json.length * 3 + CRC_DIGITS + 2;
-    const into = longest <= LINE_BYTES ? this.#buffer : Buffer.allocUnsafeSlow(longest);
+    const around = CRC_DIGITS + 2;
+    // One UTF-16 unit is three bytes of UTF-8 at most. What is longer is measured: it may be megabytes.
+    const fits = json.length * 3 + around <= LINE_BYTES;
+    const into = fits ? this.#buffer : Buffer.allocUnsafeSlow(Buffer.byteLength(json) + around);
     const start = CRC_DIGITS + 1;
     const end = start + into.write(json, start, 'utf8');
     writeHex(into, crc32(into.subarray(start, end)));
