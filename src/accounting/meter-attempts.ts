@@ -46,6 +46,9 @@ function enterAttempt(start: AttemptStart, options: MeteringOptions): TrackedAtt
       promptBytes: start.promptBytes,
       maxTokens: start.maxTokens,
       sequences: Math.max(1, Math.floor(start.sequences)),
+      ...(start.promptCount !== undefined && start.promptCount > 1
+        ? { promptCount: Math.floor(start.promptCount) }
+        : {}),
     },
     identity: start.identity,
     profileSource: options.profileOf(start.deployment).source,

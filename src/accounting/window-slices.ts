@@ -141,9 +141,12 @@ function prefilledBefore(prefill: Prefill, epochMs: number): number {
   return Math.round((prefill.tokens * (epochMs - prefill.fromMs)) / (prefill.toMs - prefill.fromMs));
 }
 
-/** Σ p(2c+p) over the first `tokens` uncached tokens, in any parts: (c + tokens)² − c². */
+/**
+ * Σ p(2c+p) over the first `tokens` uncached tokens, in any parts: (c + tokens)² − c². Of m prompts side by side, m times that of an m-th part,
+ * to whole units; a function of `tokens` alone, so that parts add up.
+ */
 function contextSquares(prefill: Prefill, tokens: number): number {
-  return tokens * (2 * prefill.cached + tokens);
+  return Math.round((tokens * (2 * prefill.cached + tokens)) / (prefill.prompts ?? 1));
 }
 
 function bucketOf(epochMs: number, startMs: number): number {

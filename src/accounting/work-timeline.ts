@@ -18,6 +18,8 @@ export interface AttemptShape {
   readonly maxTokens: number | null;
   /** At least 1. */
   readonly sequences: number;
+  /** Prompts that were sent as a list and do not read each other's context; absent: 1. */
+  readonly promptCount?: number;
 }
 
 /** An interval of prefill; `ended` false means that only a part of it was seen to happen. */
@@ -27,6 +29,8 @@ export interface Prefill {
   /** Uncached prompt tokens, and those before them in the KV cache. */
   readonly tokens: number;
   readonly cached: number;
+  /** So many prompts of equal parts; absent: 1. */
+  readonly prompts?: number;
   readonly ended: boolean;
 }
 
@@ -56,6 +60,7 @@ const FIRST_TOKEN_EXTRA_MS = 20;
 interface Prompt {
   readonly tokens: number;
   readonly cached: number;
+  readonly prompts: number;
   readonly modelledMs: number;
 }
 
@@ -94,11 +99,15 @@ export function finalTimeline(
   const idle = !facts.worked && counted.prompt === null && counted.output === null && features.events === 0;
   if (shape.work === 'duration' || idle) return { ...base, memberFromMs: features.startMs };
   const promptTokens = counted.prompt ?? Math.max(0, facts.estimatedPromptTokens);
-  const prompt = modelPrompt(profile, promptTokens, counted.cached);
+  const prompt = modelPrompt(profile, {
+    tokens: promptTokens,
+    cached: counted.cached,
+    prompts: shape.promptCount ?? 1,
+  });
   const paced = shape.stream ? null : paceAnswer(shape, features, { prompt, output: counted.output, facts, clock });
   if (paced !== null) {
     const prefill = placePrefill(prompt, features.startMs, paced.firstMs);
-    const contextTokens = promptTokens + counted.cached;
+    const contextTokens = contextOf(shape, promptTokens + counted.cached);
     return { ...base, ...paced, prefill, memberFromMs: prefill.fromMs, contextTokens };
   }
   const streamed = shape.stream && features.firstContentMs !== null;
@@ -122,7 +131,7 @@ export function finalTimeline(
     ...base,
     prefill,
     memberFromMs: prefill.fromMs,
-    contextTokens: promptTokens + counted.cached,
+    contextTokens: contextOf(shape, promptTokens + counted.cached),
     outputTokens: output,
     outputBefore:
       shape.stream && features.events > 0 ? scaledEvents(features, output) : evenOutput(firstMs, endMs, output),
@@ -153,7 +162,11 @@ export function openTimeline(
   const gaps = features.gapsUntil(facts.untilMs);
   const base = { ...commonPart(shape, features, Number.POSITIVE_INFINITY), gaps };
   if (shape.work === 'duration') return { ...base, memberFromMs: features.startMs };
-  const prompt = modelPrompt(profile, facts.estimatedPromptTokens, 0);
+  const prompt = modelPrompt(profile, {
+    tokens: facts.estimatedPromptTokens,
+    cached: 0,
+    prompts: shape.promptCount ?? 1,
+  });
   const seenMs = features.firstContentMs;
   if (shape.stream && (seenMs === null || seenMs >= facts.untilMs)) return base;
   const firstMs = shape.stream && seenMs !== null ? seenMs : assumeFirstToken(features, prompt, facts.queue);
@@ -177,7 +190,7 @@ export function openTimeline(
     ...base,
     prefill,
     memberFromMs: prefill.fromMs,
-    contextTokens: facts.estimatedPromptTokens,
+    contextTokens: contextOf(shape, facts.estimatedPromptTokens),
     outputTokens: outputBefore(facts.untilMs),
     outputBefore,
   };
@@ -207,13 +220,19 @@ function countsOf(tokens: TokenCounts): { prompt: number | null; cached: number;
   };
 }
 
-function modelPrompt(profile: EngineProfile, tokens: number, cached: number): Prompt {
-  return { tokens, cached, modelledMs: prefillMs(profile, tokens, cached) };
+function modelPrompt(profile: EngineProfile, prompt: Omit<Prompt, 'modelledMs'>): Prompt {
+  const { tokens, cached, prompts } = prompt;
+  return { ...prompt, modelledMs: prompts * prefillMs(profile, tokens / prompts, cached / prompts) };
+}
+
+/** Context of the first decode step of one sequence: whole tokens. */
+function contextOf({ promptCount = 1 }: AttemptShape, promptTokens: number): number {
+  return Math.round(promptTokens / promptCount);
 }
 
 function placePrefill(prompt: Prompt, startMs: number, firstMs: number): Prefill {
   const fromMs = Math.min(firstMs, Math.max(startMs, firstMs - PREFILL_SPREAD * prompt.modelledMs));
-  return { fromMs, toMs: firstMs, tokens: prompt.tokens, cached: prompt.cached, ended: true };
+  return { fromMs, toMs: firstMs, tokens: prompt.tokens, cached: prompt.cached, prompts: prompt.prompts, ended: true };
 }
 
 /** Epoch ms of the first token of an answer that does not stream: its turn in the queue and its prefill, at the latest when a later one had its own. */

@@ -23,12 +23,14 @@ export interface AttemptStart {
   readonly work: 'tokens' | 'duration';
   /** True where the engine produces no decode steps (embeddings, rerank): prefill only. */
   readonly prefillOnly: boolean;
-  /** Bytes of the prompt-bearing request body: estimates the prompt until its count arrives. */
+  /** Bytes of the prompt's text, of the whole body where none was found: estimates the prompt until its count arrives. */
   readonly promptBytes: number;
   /** `max_tokens` or its aliases; null without. */
   readonly maxTokens: number | null;
   /** n, best_of or the number of list prompts: sequences in the batch. */
   readonly sequences: number;
+  /** List prompts in one request, which do not read each other's context; absent: 1. */
+  readonly promptCount?: number;
   /** Monotonic ms at which the request was handed to the engine's socket. */
   readonly atMs: number;
 }

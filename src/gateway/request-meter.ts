@@ -37,6 +37,8 @@ export interface AttemptTarget {
   readonly promptBytes: number;
   readonly maxTokens: number | null;
   readonly sequences: number;
+  /** Absent: 1. */
+  readonly promptCount?: number;
 }
 
 type RecordIdentity = AttemptStart['identity'];
@@ -140,6 +142,7 @@ export class RequestMeter {
       promptBytes: target.promptBytes,
       maxTokens: target.maxTokens,
       sequences: target.sequences,
+      promptCount: target.promptCount ?? 1,
       atMs: this.services.clock.monotonicMs(),
     });
     return new AttemptSpan(this, { identity, meter });

@@ -17,6 +17,9 @@ import type { HeldWriter } from './held-writer.ts';
 import type { AttemptSpan } from './request-meter.ts';
 import { createAnswerHeaders, selectTrailers } from './response-headers.ts';
 
+/** A body in which no text was found: pictures, sounds, fields of another protocol. */
+const UNREAD_BYTES_MAX = 16_384;
+
 /** Streams one engine's answer to one client. */
 export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
   readonly #options: ExchangeOptions;
@@ -115,9 +118,11 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
       pool: upstream.config.pool,
       work: route.work ?? upstream.deployment.work,
       prefillOnly: route.prefillOnly,
-      promptBytes: body.length,
+      // Of its text: an image in a prompt is a hundred kilobytes and a thousand tokens.
+      promptBytes: request.promptTextBytes > 0 ? request.promptTextBytes : Math.min(body.length, UNREAD_BYTES_MAX),
       maxTokens: request.maxTokens,
       sequences: request.sequences,
+      promptCount: request.promptCount,
     });
   }
 

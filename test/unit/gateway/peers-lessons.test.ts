@@ -211,6 +211,18 @@ test('row 43: of a large body only what is changed is touched', async () => {
   expect(String(harness.engine.requests[0]?.body)).toBe(body.replace('"llama-3.1-70b"', '"served"'));
 });
 
+test('beyond the rows: a picture in a prompt is not taken for a hundred thousand bytes of text', async () => {
+  harness = await startHarness();
+  const picture = { type: 'image_url', image_url: { url: `data:image/png;base64,${'A'.repeat(150_000)}` } };
+  for (const text of ['What is this?', null]) {
+    const content = text === null ? [picture] : [{ type: 'text', text }, picture];
+    await send(harness.port, { body: { model: 'llama-3.1-70b', messages: [{ role: 'user', content }] } });
+  }
+  const [described, alone] = harness.metering.starts.map(({ promptBytes }) => promptBytes);
+  expect(described).toBeLessThan(100);
+  expect(alone).toBeLessThan(20_000);
+});
+
 test('beyond the rows: GPU time is metered on every route, whatever it says of tokens', async () => {
   harness = await startHarness();
   for (const path of ['/v1/audio/speech', '/v1/images/generations', '/v1/moderations'])

@@ -239,6 +239,16 @@ describe('what single routes have of their own', () => {
     expect(harness.metering.starts).toMatchObject([{ sequences }]);
   });
 
+  it('prompts in a list are told apart from several answers to one', async () => {
+    const body = { model: 'llama-3.1-70b', prompt: ['a', 'b', 'c'], n: 2 };
+    await send(harness.port, { path: '/v1/completions', body });
+    await send(harness.port, { path: '/v1/embeddings', body: { model: 'llama-3.1-70b', input: ['a', 'b'] } });
+    expect(harness.metering.starts).toMatchObject([
+      { sequences: 6, promptCount: 3 },
+      { sequences: 2, promptCount: 2, prefillOnly: true },
+    ]);
+  });
+
   it('stream_options goes with stream: true alone', async () => {
     for (const stream of [undefined, false, 'true', null]) {
       await send(harness.port, { path: CHAT.path, body: { ...CHAT.body, stream } });
