@@ -14,6 +14,9 @@ const { values } = parseArgs({
     verbose: { type: 'boolean', default: false },
   },
 });
+// Everything started here is ended when this process exits, which a signal alone would not make it do.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+
 const seed = Number(values.seed);
 const count = Number(values.schedules);
 const indices = values.only === undefined ? Array.from({ length: count }, (_, index) => index) : [Number(values.only)];
@@ -45,4 +48,5 @@ say(
   `seed ${seed}: schedules ${summary.schedules}, requests ${summary.requests} (${summary.completed} whole, ${summary.records} records), ` +
     `lost ${summary.lost}, doubled ${summary.doubled}, token difference ${summary.tokenDifference}, difference ${summary.differenceNanoUsd} nanodollars`,
 );
-process.exitCode = summary.problems.length === 0 && summary.schedules === indices.length ? 0 : 1;
+// What a broken schedule may have left running ends with this process.
+process.exit(summary.problems.length === 0 && summary.schedules === indices.length ? 0 : 1);
