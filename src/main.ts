@@ -201,8 +201,8 @@ async function main(): Promise<void> {
   addSimulate(program);
   addReport(program);
   addCalibrate(program);
-  addLedger(program);
-  addMonth(program);
+  addLedger(program, process.env);
+  addMonth(program, process.env);
   addUndelivered(program);
   for (const command of [program, ...program.commands, ...program.commands.flatMap((child) => child.commands)]) {
     command.exitOverride();

@@ -3,15 +3,15 @@ import type { Command } from 'commander';
 import { configOption } from './config-option.ts';
 
 /** `ledger verify|export|rebuild|adjust`. */
-export function addLedger(program: Command): void {
+export function addLedger(program: Command, env: NodeJS.ProcessEnv): void {
   const ledger = program.command('ledger').description('prove the books, archive the records');
-  addVerify(ledger);
-  addExport(ledger);
-  addRebuild(ledger);
-  addAdjust(ledger);
+  addVerify(ledger, env);
+  addExport(ledger, env);
+  addRebuild(ledger, env);
+  addAdjust(ledger, env);
 }
 
-function addVerify(ledger: Command): void {
+function addVerify(ledger: Command, env: NodeJS.ProcessEnv): void {
   ledger
     .command('verify')
     .description('recompute the books from every claim; names the first thing that does not add up')
@@ -21,11 +21,11 @@ function addVerify(ledger: Command): void {
     .option('--json', 'print JSON')
     .action(async (options) => {
       const { runLedgerVerify } = await import('./ledger.ts');
-      process.exitCode = await runLedgerVerify({ path: options.config, env: process.env, options });
+      process.exitCode = await runLedgerVerify({ path: options.config, env, options });
     });
 }
 
-function addExport(ledger: Command): void {
+function addExport(ledger: Command, env: NodeJS.ProcessEnv): void {
   ledger
     .command('export')
     .description('write settled records to the archive, one file per UTC day, with a manifest')
@@ -41,11 +41,11 @@ function addExport(ledger: Command): void {
     .option('--json', 'print the manifests as JSON')
     .action(async (options) => {
       const { runLedgerExport } = await import('./ledger.ts');
-      process.exitCode = await runLedgerExport({ path: options.config, env: process.env, options });
+      process.exitCode = await runLedgerExport({ path: options.config, env, options });
     });
 }
 
-function addRebuild(ledger: Command): void {
+function addRebuild(ledger: Command, env: NodeJS.ProcessEnv): void {
   ledger
     .command('rebuild')
     .description('refill a store that lost its books from archive and journals, then verify them')
@@ -55,11 +55,11 @@ function addRebuild(ledger: Command): void {
     .option('--json', 'print JSON')
     .action(async (options) => {
       const { runLedgerRebuild } = await import('./ledger.ts');
-      process.exitCode = await runLedgerRebuild({ path: options.config, env: process.env, options });
+      process.exitCode = await runLedgerRebuild({ path: options.config, env, options });
     });
 }
 
-function addAdjust(ledger: Command): void {
+function addAdjust(ledger: Command, env: NodeJS.ProcessEnv): void {
   ledger
     .command('adjust')
     .description('move money between two rows with a reason and an author; the bill stays what it is')
@@ -81,12 +81,12 @@ function addAdjust(ledger: Command): void {
     .option('--json', 'print JSON')
     .action(async (options) => {
       const { runLedgerAdjust } = await import('./ledger.ts');
-      process.exitCode = await runLedgerAdjust({ path: options.config, env: process.env, options });
+      process.exitCode = await runLedgerAdjust({ path: options.config, env, options });
     });
 }
 
 /** `month close`. */
-export function addMonth(program: Command): void {
+export function addMonth(program: Command, env: NodeJS.ProcessEnv): void {
   const month = program.command('month').description('finish the books of a month');
   month
     .command('close')
@@ -98,6 +98,6 @@ export function addMonth(program: Command): void {
     .option('--json', 'print JSON')
     .action(async (month, options) => {
       const { runMonthClose } = await import('./month.ts');
-      process.exitCode = await runMonthClose({ path: options.config, env: process.env, month, options });
+      process.exitCode = await runMonthClose({ path: options.config, env, month, options });
     });
 }
