@@ -202,7 +202,7 @@ export class ProfileLearner {
     this.#facts = facts;
     profiles.take(facts, windowOf(epochMs()));
     for (const { group, update } of updates) {
-      if (update.learned === null) continue;
+      if (update.learned === null || !this.#holds(update.deployments[0] ?? '', update.learned.profile)) continue;
       applied.add(group);
       const { fitError, samples } = update.learned;
       log.info(
@@ -210,6 +210,12 @@ export class ProfileLearner {
         'a profile learned from traffic prices the windows that follow',
       );
     }
+  }
+
+  /** Another process may have applied its own a moment ago. */
+  #holds(deployment: string, profile: DeploymentFacts['profile']): boolean {
+    const held = this.#factsOf(deployment)?.profile;
+    return held !== undefined && Object.values(held).join(' ') === Object.values(profile).join(' ');
   }
 
   #tellDrift(

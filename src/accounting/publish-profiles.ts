@@ -21,7 +21,7 @@ export interface ProfileUpdate {
 
 const STORE_ATTEMPTS_MAX = 8;
 /** Two processes that came to the same profile at the same moment apply it once. */
-const MIN_WINDOWS_BETWEEN = 30;
+const MIN_WINDOWS_BETWEEN = 15;
 
 /**
  * The book with these updates, as new versions from `nowWindow` + 2 on and beyond the frontier; null where nothing differs. A profile that the

@@ -65,6 +65,13 @@ export interface MatrixOptions {
 /** Below this part of the time, idle is too small to be compared with itself. */
 const IDLE_PART_MIN = 0.05;
 const DEFAULT_SEED = 21;
+/** What was measured, declared or told is held to the targets; a start that nobody measured is shown beside it. */
+const HELD_SOURCES: ReadonlySet<ProfileSourceName> = new Set([
+  'declared',
+  'calibrated',
+  'engine statistics',
+  'learned',
+]);
 
 /** All cells, in the order of the table. */
 export async function runMatrix(options: MatrixOptions): Promise<readonly Cell[]> {
@@ -122,7 +129,7 @@ function scoreCell(
     load: of.load.name,
     watchers: of.watchers.name,
     method: of.source,
-    held: of.source === 'declared',
+    held: HELD_SOURCES.has(of.source),
     charges: scoreCharges(trace.requests, charged),
     books: {
       ...books,

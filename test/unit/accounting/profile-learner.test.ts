@@ -173,6 +173,22 @@ describe('what is learned', () => {
     expect((await store.readFacts()).pools['pool-a']?.length).toBeLessThan(16);
   });
 
+  test('is not taken for applied where another process applied its own a moment ago, and comes later', async () => {
+    const process = createProcess();
+    await freeze(process, { count: 20 });
+    const { version } = await store.readFacts();
+    const at = Math.floor(nowMs / 1000);
+    const theirs = factsWith({ ...TRUE, iterationMs: 4 }, 'learned');
+    await store.putFacts({ 'pool-a': [factsWith(GUESS, 'builtin'), { ...theirs, effectiveFrom: at + 2 }] }, version);
+    await freeze(process, { count: 120, seed: 2 });
+    const deployment = await inForce();
+    expect(fromProfileFemtos(deployment?.profile ?? toProfileFemtos(GUESS)).iterationMs).toBeGreaterThan(6);
+    const group = parseLearned((await store.readLearned()).text).get(NAME);
+    const versions = (await store.readFacts()).pools['pool-a']?.length ?? 0;
+    expect(versions).toBeGreaterThan(2);
+    expect(group?.appliedAtSamples).toBeGreaterThan(0);
+  });
+
   test('of a document that nobody can read begins anew', async () => {
     await store.putLearned('{"groups":{"llama-8b":{"grid":[7]},"x":null}', 0);
     await freeze(createProcess(), { count: 10 });
