@@ -15,6 +15,7 @@ export class ChaosRedis {
   readonly #folder: string;
   #server: RedisServer;
   #generation = 0;
+  #turn: Promise<void> = Promise.resolve();
 
   private constructor(folder: string, server: RedisServer) {
     this.#folder = folder;
@@ -29,6 +30,16 @@ export class ChaosRedis {
 
   get port(): number {
     return this.#server.port;
+  }
+
+  /** Runs `work` once whatever was begun before is over: on a busy machine one fault outlasts its time, and two would leave a server behind. */
+  inTurn<T>(work: (redis: this) => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(() => work(this));
+    this.#turn = turn.then(
+      () => {},
+      () => {},
+    );
+    return turn;
   }
 
   /** SIGKILL. What was acknowledged is in the append-only file, since the machine lives on. */
@@ -83,6 +94,7 @@ export class ChaosRedis {
   }
 
   async close(): Promise<void> {
+    await this.#turn;
     this.#server.resume();
     await this.#server.stop();
   }

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type BooksVerdict, checkBooks, type ExpectedBooks, isSettled } from './check-books.ts';
 import { buildStage, type ChaosStage, readSegmentBytes } from './chaos-stage.ts';
+import type { ChaosRedis } from './chaos-redis.ts';
 import { runTraffic } from './chaos-traffic.ts';
 import type { ChaosSchedule, Fault } from './draw-schedule.ts';
 
@@ -68,18 +69,24 @@ async function act(stage: ChaosStage, fault: Fault): Promise<void> {
     case 'link':
       return await actOnLink(stage, fault);
     case 'redis-kill':
-      await stage.redis?.kill();
-      await sleep(fault.forMs);
-      return await stage.redis?.restart();
     case 'redis-pause':
-      stage.redis?.pause();
-      await sleep(fault.forMs);
-      return stage.redis?.resume();
-    case 'redis-failover': {
-      const port = await stage.redis?.failOver(fault.forMs);
-      if (port !== undefined) for (const { storeLink } of stage.gateways) storeLink?.retarget(port);
-      return undefined;
-    }
+    case 'redis-failover':
+      return await stage.redis?.inTurn((redis) => actOnRedis(stage, redis, fault));
+  }
+}
+
+async function actOnRedis(stage: ChaosStage, redis: ChaosRedis, { kind, forMs }: Fault): Promise<void> {
+  if (kind === 'redis-kill') {
+    await redis.kill();
+    await sleep(forMs);
+    await redis.restart();
+  } else if (kind === 'redis-pause') {
+    redis.pause();
+    await sleep(forMs);
+    redis.resume();
+  } else {
+    const port = await redis.failOver(forMs);
+    for (const { storeLink } of stage.gateways) storeLink?.retarget(port);
   }
 }
 

@@ -79,7 +79,8 @@ export class RedisBooksReader implements BooksReader {
     const { keys } = this.#connection;
     const hours = listStarts(period, 'hour');
     const hashes = await this.#runAll(hours.map((hour): Command => ['call', 'HGETALL', keys.books(hour)]));
-    return hours.flatMap((hour, i) => toBookCells(hour, toList(hashes[i])));
+    const namesOf = rememberNames();
+    return hours.flatMap((hour, i) => toBookCells(hour, toList(hashes[i]), namesOf));
   }
 
   async readVouchers(): Promise<readonly Voucher[]> {
@@ -206,46 +207,69 @@ function toRollupCells(
   flat: readonly unknown[],
   dimsOf: (id: string) => ReturnType<typeof parseDims>,
 ): RollupCell[] {
-  const rows = new Map<string, (bigint | undefined)[]>();
+  const rows = new Map<number, bigint[]>();
   for (let i = 0; i + 1 < flat.length; i += 2) {
     const field = String(flat[i]);
     const colon = field.indexOf(':');
-    const id = field.slice(0, colon);
+    const id = readDigits(field, 0, colon);
     let values = rows.get(id);
-    if (values === undefined) rows.set(id, (values = Array.from({ length: CELL_METRICS.length })));
-    values[Number(field.slice(colon + 1))] = BigInt(String(flat[i + 1]));
+    if (values === undefined) rows.set(id, (values = NO_CELL_VALUES.slice()));
+    values[readDigits(field, colon + 1, field.length)] = BigInt(String(flat[i + 1]));
   }
   const cells: RollupCell[] = [];
-  for (const [id, values] of rows) cells.push({ start, ...dimsOf(id), metrics: toCellMetrics(values) });
+  for (const [id, values] of rows) cells.push({ start, ...dimsOf(String(id)), metrics: toCellMetrics(values) });
   return cells;
+}
+
+const NO_CELL_VALUES: readonly bigint[] = CELL_METRICS.map(() => 0n);
+const ZERO = 0x30;
+
+/** The decimal number between two places of a text, without a text of its own: a month has hundreds of thousands of fields. */
+function readDigits(text: string, from: number, to: number): number {
+  let value = 0;
+  for (let at = from; at < to; at += 1) value = value * 10 + text.charCodeAt(at) - ZERO;
+  return value;
 }
 
 interface PoolFields {
   names: string;
-  readonly values: (bigint | undefined)[];
+  readonly values: bigint[];
 }
 
-function toBookCells(hour: number, flat: readonly unknown[]): BookCell[] {
+const NO_BOOK_VALUES: readonly bigint[] = BOOK_METRICS.map(() => 0n);
+const NAMES = 'names:';
+
+function toBookCells(hour: number, flat: readonly unknown[], namesOf: (text: string) => PoolNames): BookCell[] {
   const pools = new Map<string, PoolFields>();
   for (let i = 0; i + 1 < flat.length; i += 2) {
     const field = String(flat[i]);
     const colon = field.indexOf(':');
-    const name = field.slice(0, colon);
     const pool = field.slice(colon + 1);
     let found = pools.get(pool);
-    if (found === undefined) {
-      found = { names: '["",""]', values: Array.from({ length: BOOK_METRICS.length }) };
-      pools.set(pool, found);
-    }
-    if (name === 'names') found.names = String(flat[i + 1]);
-    else found.values[Number(name)] = BigInt(String(flat[i + 1]));
+    if (found === undefined) pools.set(pool, (found = { names: '["",""]', values: NO_BOOK_VALUES.slice() }));
+    if (field.startsWith(NAMES)) found.names = String(flat[i + 1]);
+    else found.values[readDigits(field, 0, colon)] = BigInt(String(flat[i + 1]));
   }
   const cells: BookCell[] = [];
   for (const [pool, { names, values }] of pools) {
-    const [deployments, gpu] = JSON.parse(names) as [string, string];
+    const [deployments, gpu] = namesOf(names);
     cells.push({ hour, pool, deployments, gpu, metrics: toBookMetrics(values) });
   }
   return cells;
+}
+
+type PoolNames = readonly [deployments: string, gpu: string];
+
+/** Hours repeat the names of their pools: each spelling is parsed once. */
+function rememberNames(): (text: string) => PoolNames {
+  const parsed = new Map<string, PoolNames>();
+  return (text) => {
+    const known = parsed.get(text);
+    if (known !== undefined) return known;
+    const names = JSON.parse(text) as PoolNames;
+    parsed.set(text, names);
+    return names;
+  };
 }
 
 /** Names and scores in turn, as WITHSCORES returns them. */
