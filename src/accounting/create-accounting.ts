@@ -159,7 +159,8 @@ class RunningAccounting implements Accounting {
     if (this.#stopped) return;
     this.#timers.push(setInterval(() => this.writeProgress(), PROGRESS_INTERVAL_MS).unref());
     const intervalMs = this.#options.syncIntervalMs ?? SYNC_INTERVAL_MS;
-    if (Number.isFinite(intervalMs)) this.#timers.push(setInterval(() => void this.#tick(), intervalMs).unref());
+    if (Number.isFinite(intervalMs))
+      this.#timers.push(setInterval(() => void (this.#round ?? this.#tryRound()), intervalMs).unref());
   }
 
   async syncNow(): Promise<void> {
@@ -180,11 +181,11 @@ class RunningAccounting implements Accounting {
   async drain(timeoutMs = DRAIN_TIMEOUT_MS): Promise<DrainResult> {
     const { registry, messages, journal } = this.#parts;
     for (const timer of this.#timers) clearInterval(timer);
-    await this.syncNow();
+    await this.#tryRound();
     for (let waitedMs = 0; waitedMs < timeoutMs; waitedMs += DRAIN_STEP_MS) {
       if (registry.size === 0 || this.#loop.stoppedBecause !== null) break;
       await delay(DRAIN_STEP_MS);
-      await this.syncNow();
+      await this.#tryRound();
     }
     this.#stopped = true;
     await this.#loop.buildMessage({ leave: true });
@@ -216,10 +217,10 @@ class RunningAccounting implements Accounting {
     return found;
   }
 
-  async #tick(): Promise<void> {
-    if (this.#round !== null) return;
+  /** A round whose failure, such as a store of a newer schema, is logged and stops nothing else. */
+  async #tryRound(): Promise<void> {
     try {
-      await this.#runRound();
+      await this.syncNow();
     } catch (error) {
       this.#options.log.error({ err: error }, 'a round of settlement failed and is tried again');
     }

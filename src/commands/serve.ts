@@ -52,11 +52,12 @@ export async function runServe({ path, env }: ServeOptions): Promise<number> {
   const { gatewayUrl, adminUrl, grpcAddress } = running;
   const grpc = grpcAddress === null ? '' : `, gRPC on ${grpcAddress}`;
   process.stdout.write(`gateway is ready on ${gatewayUrl}, admin plane on ${adminUrl}${grpc}\n`);
+  let fatalCode: number | null = null;
   running.ready.catch((error: unknown) => {
     // The store turned out to be one this program must not write to: serving on would only fill the journal.
     log.error({ reason: messageOf(error) }, 'the store cannot be used');
+    fatalCode = failStart(error);
     process.kill(process.pid, 'SIGTERM');
-    process.exitCode = failStart(error);
   });
   watchConfig(reloader, running, log, (refused) => (pricesRefused = refused));
   const archiving = config.retention.archive === '' ? null : startArchiving({ path, log });
@@ -66,7 +67,7 @@ export async function runServe({ path, env }: ServeOptions): Promise<number> {
   archiving?.stop();
   const left = await running.drain();
   for (const words of left) process.stderr.write(`inferometer serve: ${words}\n`);
-  return left.length === 0 ? 0 : 1;
+  return fatalCode ?? (left.length === 0 ? 0 : 1);
 }
 
 function watchConfig(

@@ -11,9 +11,10 @@ import {
   sumMetric,
 } from '#test/support/accounting-bench.ts';
 import { decodeEntry, LineEncoder } from '#accounting/journal-entry.ts';
+import { lockJournal } from '#accounting/journal-lock.ts';
 import type { AttemptMeter, AttemptStart } from '#domain/metering.ts';
 import type { SettledRecordJson } from '#domain/settlement.ts';
-import { type SettlementStore, StoreUnavailableError } from '#domain/settlement-store.ts';
+import { type SettlementStore, StoreSchemaError, StoreUnavailableError } from '#domain/settlement-store.ts';
 import { createMemoryState, MemorySettlementStore } from '#test/support/memory-settlement-store.ts';
 import { createVirtualClock } from '#test/support/virtual-clock.ts';
 
@@ -287,6 +288,28 @@ describe('accounting', () => {
     await bench.pass(6000);
     expect(await bench.accounting.drain()).toEqual({ unsettledRecords: 0, unsentMessages: 0 });
     expect((await bench.store.readStatus()).members).toEqual([]);
+  });
+
+  it('drains, and gives its journal back, though the store turned out to be one it must not write to', async () => {
+    const time = createVirtualClock();
+    const memory = new MemorySettlementStore({ now: () => time.epochMs() });
+    let isNewer = false;
+    const store = new Proxy<SettlementStore>(memory, {
+      get:
+        (target, property: keyof SettlementStore) =>
+        async (...args: never[]) => {
+          if (property === 'open' && isNewer) throw new StoreSchemaError('schema 99');
+          if (!isNewer) throw new StoreUnavailableError('not there yet');
+          return Reflect.apply(target[property] as (...args: never[]) => unknown, target, args);
+        },
+    });
+    const bench = await startBench({ time, memory, store });
+    bench.accounting.metering.begin(createStart(time, 'waits'));
+    isNewer = true;
+    time.advance(5000);
+    await expect(bench.accounting.syncNow()).rejects.toThrow(StoreSchemaError);
+    expect(await bench.accounting.drain(0)).toEqual({ unsettledRecords: 1, unsentMessages: 0 });
+    lockJournal(bench.dir).release();
   });
 
   it('a goodbye that the store did not hear is said at the next start, and the process is a member before it works', async () => {

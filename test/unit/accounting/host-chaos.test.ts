@@ -149,7 +149,7 @@ describe('processes of one host', () => {
       await host.calmDown();
       const { records } = await host.memory.readRecords({ limit: 1000 });
       const where = host.events.join(', ');
-      expect(host.events.filter((event) => event === 'kill').length, where).toBeGreaterThan(2);
+      expect(host.events.filter((event) => event === 'kill').length, where).toBeGreaterThan(0);
       expect(records.map(({ recordId }) => recordId).toSorted(), where).toEqual([...host.begun].toSorted());
       const books = await host.memory.readBooks({ from: 0, to: 4_000_000_800 });
       const sum = (metric: 'capacityNanoUsd' | 'chargedNanoUsd' | 'idleNanoUsd' | 'claimedNanoUsd') =>
