@@ -23,6 +23,8 @@ export function runLedgerVerify(command: LedgerCommand<VerifyArguments>): Promis
     runVerifyCommand({
       ledger: store.ledger,
       books: store.books,
+      marks: store.archiveMarks,
+      archive: config.retention.archive,
       recordsMs: config.retention.recordsMs,
       args: command.options,
       write: (text) => void process.stdout.write(text),
@@ -57,6 +59,7 @@ export function runLedgerRebuild(command: LedgerCommand<RebuildArguments>): Prom
       books: store.books,
       journalDir: config.journal.dir,
       archiveDir: config.retention.archive,
+      marks: store.archiveMarks,
       recordsMs: config.retention.recordsMs,
       nowMs: await store.settlement.now(),
       args: command.options,

@@ -1,5 +1,8 @@
 // The port by which a store knows which days stand in the archive: only those may leave it. Not here: writing the archive (ledger).
 
+/** Mark of a day that a rebuild brought back from the archive: it is in there, but its entries are not in the store any more. */
+export const RESTORED = 'restored';
+
 /** Days by their first epoch second. Rejects with StoreUnavailableError. */
 export interface ArchiveMarks {
   /** Hash of the manifest of each day whose archive is complete. A record or entry that comes later takes its day out again. */

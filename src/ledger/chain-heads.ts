@@ -1,6 +1,7 @@
 // Where a UTC day's chains end: the journals' last entries, a digest over all of the day's, the freeze chain. For the day manifest.
 import { createHash } from 'node:crypto';
 import { chainFreeze } from '#attribution/freeze-chain.ts';
+import type { BooksReader } from '#domain/books.ts';
 import type { LedgerReader } from '#domain/ledger.ts';
 import { SECONDS_PER_HOUR } from '#domain/window.ts';
 
@@ -14,10 +15,15 @@ export interface ChainHeads {
   readonly journals: Readonly<Record<string, { readonly seq: number; readonly hash: string }>>;
   /** The freeze chain after the day's last freeze; null where its digests are no longer kept. */
   readonly freezes: { readonly k: number; readonly hash: string } | null;
+  /** Last voucher made before the end of the day; null before the first. */
+  readonly vouchers: { readonly n: number; readonly hash: string } | null;
 }
 
 /** The same for the same day whenever it is read after the day was settled, but for `freezes`, which ends with its retention. */
-export async function readChainHeads(ledger: LedgerReader, day: number): Promise<ChainHeads> {
+export async function readChainHeads(
+  { ledger, books }: { readonly ledger: LedgerReader; readonly books: Pick<BooksReader, 'readVouchers'> },
+  day: number,
+): Promise<ChainHeads> {
   const names = await ledger.listEntries(day);
   const digest = createHash('sha256');
   const journals: Record<string, { seq: number; hash: string }> = {};
@@ -32,10 +38,12 @@ export async function readChainHeads(ledger: LedgerReader, day: number): Promise
       journals[journal] = { seq, hash: entry.message.hash };
     }
   }
+  const voucher = (await books.readVouchers()).findLast(({ atMs }) => atMs < (day + DAY_SECONDS) * 1000);
   const last = await ledger.readFreezeHour(day + DAY_SECONDS - SECONDS_PER_HOUR);
   return {
     entries: { count: names.length, sha256: digest.digest('hex') },
     journals,
+    vouchers: voucher === undefined ? null : { n: voucher.n, hash: voucher.hash },
     freezes:
       last === null
         ? null

@@ -136,7 +136,7 @@ async function writeManifest(
     records: sums.records,
     ...sums.read(),
     pools: await sumPools(books, day),
-    chains: await readChainHeads(ledger, day),
+    chains: await readChainHeads({ ledger, books }, day),
   };
   const ledgerHash = createHash('sha256').update(canonicalJson(content)).digest('hex');
   const path = join(folder, `manifest-${formatDay(day)}.json`);

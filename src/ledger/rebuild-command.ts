@@ -1,5 +1,6 @@
 // `inferometer ledger rebuild`: flags to a refilled store and a proof of it. Opening the store is the caller's (commands/ledger.ts).
 import { listJournals } from '#accounting/journal-slots.ts';
+import { type ArchiveMarks, RESTORED } from '#domain/archive-marks.ts';
 import type { BooksReader } from '#domain/books.ts';
 import type { LedgerReader } from '#domain/ledger.ts';
 import type { StoreRestorer } from '#domain/restore-store.ts';
@@ -25,6 +26,7 @@ export interface RebuildCommandRequest {
   readonly journalDir: string;
   /** `retention.archive`; empty for none. */
   readonly archiveDir: string;
+  readonly marks: ArchiveMarks;
   readonly recordsMs: number;
   /** Epoch milliseconds of the store's clock. */
   readonly nowMs: number;
@@ -47,6 +49,10 @@ export async function runRebuildCommand(request: RebuildCommandRequest): Promise
     archive,
     onProgress: (share, text) => onProgress(share * 0.7, text),
   });
+  for (const day of rebuilt.archivedDays) {
+    await request.marks.beginExport(day);
+    await request.marks.finishExport(day, RESTORED);
+  }
   const verdict = await verifyLedger({
     ledger,
     books,
@@ -74,7 +80,7 @@ function toJson(result: RebuildResult): Readonly<Record<string, unknown>> {
     epoch,
     records,
     hours,
-    archivedDays,
+    archivedDays: archivedDays.length,
     from: from === null ? null : formatSecond(from),
     complete: isComplete,
     settledThrough: formatSecond(frontier + 1),
@@ -84,7 +90,7 @@ function toJson(result: RebuildResult): Readonly<Record<string, unknown>> {
 
 function describe(result: RebuildResult): string {
   const { records, hours, archivedDays, from, isComplete, frontier, missingJournals } = result;
-  const days = archivedDays === 0 ? '' : `${archivedDays} days from the archive, `;
+  const days = archivedDays.length === 0 ? '' : `${archivedDays.length} days from the archive, `;
   const reach =
     from === null
       ? `${days}nothing from journals`

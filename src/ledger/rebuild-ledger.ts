@@ -37,8 +37,8 @@ export interface RebuildResult {
   /** Records restored. */
   readonly records: number;
   readonly hours: number;
-  /** Days that came from the archive. */
-  readonly archivedDays: number;
+  /** Days that came from the archive, first epoch seconds. */
+  readonly archivedDays: readonly number[];
   /** First epoch second from which the journals hold everything, and whether the books began there; null where no journal helped. */
   readonly from: number | null;
   readonly isComplete: boolean;
@@ -92,7 +92,7 @@ export async function rebuildLedger(request: RebuildRequest): Promise<RebuildRes
       epoch,
       records,
       hours,
-      archivedDays: days.heads.size,
+      archivedDays: [...days.heads.keys()],
       from: Number.isFinite(sources.journalsFrom) ? sources.journalsFrom : null,
       isComplete: sources.isComplete,
       frontier: tip.to,

@@ -1,6 +1,8 @@
 // `inferometer ledger verify`: flags to a verdict in words or JSON. Opening the store is the caller's (commands/ledger.ts).
+import type { ArchiveMarks } from '#domain/archive-marks.ts';
 import type { BooksReader } from '#domain/books.ts';
 import type { LedgerReader } from '#domain/ledger.ts';
+import { checkArchive } from './audit-archive.ts';
 import type { Breakage } from './breakage.ts';
 import { LedgerFlagError, parseHour } from './ledger-period.ts';
 import { verifyLedger, type VerifyResult } from './verify-ledger.ts';
@@ -14,6 +16,9 @@ export interface VerifyArguments {
 export interface VerifyCommandRequest {
   readonly ledger: LedgerReader;
   readonly books: BooksReader;
+  readonly marks: ArchiveMarks;
+  /** `retention.archive`; empty for none. */
+  readonly archive: string;
   readonly recordsMs: number;
   readonly args: VerifyArguments;
   readonly write: (text: string) => void;
@@ -22,12 +27,23 @@ export interface VerifyCommandRequest {
 
 /** Writes the verdict; exit code 0 everything adds up, 1 it does not. Rejects with LedgerFlagError for flags that make no period. */
 export async function runVerifyCommand(request: VerifyCommandRequest): Promise<0 | 1> {
-  const { args, write, ...rest } = request;
+  const { args, write, onProgress, ...rest } = request;
   const period = { from: parseHour('--from', args.from), to: parseHour('--to', args.to) };
   if (period.from !== null && period.to !== null && period.from >= period.to) {
     throw new LedgerFlagError('--from must be before --to');
   }
-  const result = await verifyLedger({ ...rest, period });
+  const verified = await verifyLedger({
+    ...rest,
+    period,
+    onProgress: (share, text) => onProgress(share * 0.9, text),
+  });
+  const archived = await checkArchive({
+    ...rest,
+    folder: request.archive,
+    onProgress: (share, text) => onProgress(0.9 + share * 0.1, text),
+  });
+  const firstBroken = verified.firstBroken ?? archived;
+  const result = { ...verified, ok: verified.ok && firstBroken === null, firstBroken };
   write(args.json === true ? `${JSON.stringify(toVerdictJson(result))}\n` : renderVerdict(result));
   return result.ok ? 0 : 1;
 }

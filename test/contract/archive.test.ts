@@ -1,6 +1,6 @@
 // Retention on both stores: a day leaves after its export and its time, never before, and what comes late is exported again.
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
@@ -8,6 +8,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, inject, test } from 
 import { silentLog } from '#domain/log.ts';
 import type { LedgerReader } from '#domain/ledger.ts';
 import { hourOf } from '#domain/window.ts';
+import { checkArchive } from '#ledger/audit-archive.ts';
 import { exportDue, type ExportDueResult } from '#ledger/export-due.ts';
 import { dayOf } from '#ledger/scan-entries.ts';
 import { verifyLedger } from '#ledger/verify-ledger.ts';
@@ -93,6 +94,20 @@ describe.each(['sqlite', 'redis'] as const)('archive on %s', (kind) => {
     expect(readdirSync(folder).some((name) => name.startsWith('manifest-'))).toBe(true);
     expect(await kept()).toBe(entries);
     expect((await due()).exported).toEqual([]);
+    const { ledger: reader, books, archiveMarks: marks } = store;
+    const check = () => checkArchive({ ledger: reader, books, marks, folder, onProgress: () => {} });
+    expect(await check()).toBeNull();
+    const records = join(folder, first.exported[0]?.files[0]?.name ?? '');
+    const bytes = readFileSync(records);
+    writeFileSync(records, 'x');
+    expect(await check()).toMatchObject({ kind: 'manifest', id: first.exported[0]?.day });
+    writeFileSync(records, bytes);
+    const manifest = join(folder, `manifest-${first.exported[0]?.day ?? ''}.json`);
+    const said = readFileSync(manifest, 'utf8');
+    writeFileSync(manifest, said.replace(/"seq": \d+/, '"seq": 999'));
+    expect(await check()).toMatchObject({ kind: 'manifest' });
+    writeFileSync(manifest, said);
+    expect(await check()).toBeNull();
     aheadMs = 4 * DAY_MS;
     expect((await due()).dropped).toContain(new Date(day * 1000).toISOString().slice(0, 10));
     expect(await kept()).toBe(0);
