@@ -11,6 +11,8 @@ import { silentLog } from '#domain/log.ts';
 import { SECONDS_PER_HOUR } from '#domain/window.ts';
 import { type AdjustArguments, runAdjustCommand } from '#ledger/adjust-command.ts';
 import { type CloseArguments, runCloseCommand } from '#ledger/close-command.ts';
+import { exportDay } from '#ledger/export-day.ts';
+import { dayOf } from '#ledger/scan-entries.ts';
 import { type LedgerMonth, monthAt } from '#ledger/ledger-month.ts';
 import { verifyLedger, type VerifyResult } from '#ledger/verify-ledger.ts';
 import { computeChargeback } from '#reports/chargeback.ts';
@@ -211,6 +213,16 @@ describe.each(['sqlite', 'redis'] as const)('vouchers on %s', (kind) => {
     expect(open.rows.find(({ team }) => team === 'search')).toMatchObject({ totalNanoUsd: '123', requests: 1 });
     expect(await verify()).toMatchObject({ ok: true, firstBroken: null, differenceNanoUsd: 0n });
     expect(await close()).toMatchObject({ closed: false, ledgerHash });
+    // Neither the day it ended in nor the day it is counted in is missing a record.
+    for (let hour = month.to; hour < month.to + 86_400; hour += 3600)
+      await freezeHonestly(store.settlement, hour + 3599, {});
+    await freezeHonestly(store.settlement, month.to + 86_400 + 61, {});
+    const archive = { folder: join(folder, prefix), format: 'ndjson' as const, gzip: false, partial: false };
+    for (const day of [dayOf(ledger.hour), month.to]) {
+      const { ledger: reader, books } = store;
+      const manifest = await exportDay({ ...archive, ledger: reader, books, day, onProgress: () => {} });
+      expect(manifest.complete).toBe(true);
+    }
   });
 
   test('an adjustment of a closed month stands in the open one', async () => {
