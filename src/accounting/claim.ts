@@ -111,7 +111,9 @@ function* splitShare(
   const known = frozen === null ? [] : slices.filter((slice) => target.registry.get(slice.recordId) !== undefined);
   const ids = known.map((slice) => slice.recordId);
   const weights: bigint[] = [];
-  yield* eachInSteps(known, (slice) => weights.push(weightOf(slice.features, frozen?.get(slice.deployment))));
+  yield* eachInSteps(known, (slice) =>
+    weights.push(notBelowZero(weightOf(slice.features, frozen?.get(slice.deployment)))),
+  );
   const nanoUsd = BigInt(share.nanoUsd);
   const gpuMicros = BigInt(share.gpuMicros);
   const place = { hour: hourOf(share.window), nanoUsdPerGpuHour: BigInt(share.nanoUsdPerGpuHour) };
@@ -130,13 +132,18 @@ function* splitShare(
     const gpuPart = gpu[index] ?? 0n;
     if (nanoPart === 0n && gpuPart === 0n) return;
     const { prefill, decode, other } = phaseWeights(slice.features, frozen?.get(slice.deployment));
-    const phases = [prefill, decode, other];
+    const phases = [prefill, decode, other].map(notBelowZero);
     const parts = {
       nanoUsd: splitInOrder(nanoPart, PHASES, phases),
       gpuMicros: splitInOrder(gpuPart, PHASES, phases),
     };
     chargeParts(target.lines, slice.recordId, parts, place);
   });
+}
+
+/** A journal may hold slices from before they were made sound (sound-slice.ts): they must not keep everybody's money waiting. */
+function notBelowZero(weight: bigint): bigint {
+  return weight < 0n ? 0n : weight;
 }
 
 /** Adds parts in the order of PHASES. */

@@ -10,6 +10,7 @@ import { addSealed, placeLateFacts } from './late-facts.ts';
 import type { ProfileOf } from './profile-of.ts';
 import type { SealedSlice } from './sealed-slices.ts';
 import { eachInSteps, type SlicedWork } from './sliced-work.ts';
+import { makeSound } from './sound-slice.ts';
 import type { AttemptIdentity, TrackedAttempt } from './tracked-attempt.ts';
 import { addBusyBits, addSequenceMs, sliceOf, totalsOf, windowsOf } from './window-slices.ts';
 import { assumedStepsPerSecond, CAUTION, type WorkEstimates } from './work-estimates.ts';
@@ -83,6 +84,7 @@ export function* sealWindows(options: SealOptions): SlicedWork<Sealing> {
     if (plan.over) overEstimates += 1;
     if (plan.under) underEstimates += 1;
     for (const { window, timeline, features } of plan.parts) {
+      if (makeSound(features)) overEstimates += 1;
       addToDraft(drafts, start, { window, timeline, features });
       addSealed(attempt.sealed, features);
       slices.push({ recordId: attempt.recordId, pool: start.pool, deployment: start.deployment, window, features });

@@ -1,0 +1,23 @@
+// The last look at a slice before it is sealed: nothing negative, nothing that is no number.
+import { describe, expect, it } from 'vitest';
+import { makeSound } from '#accounting/sound-slice.ts';
+import { createSliceFeatures } from '#attribution/work-model.ts';
+
+describe('a slice before it is sealed', () => {
+  it('is left as it is where every feature is sound', () => {
+    const slice = { ...createSliceFeatures(), p: 3, d: 2, flightMs: 7 };
+    slice.s[4] = 3;
+    slice.prefillSteps[4] = 1;
+    const before = structuredClone(slice);
+    expect(makeSound(slice)).toBe(false);
+    expect(slice).toEqual(before);
+  });
+
+  it('holds 0 where something was negative or no number, and at least the steps of its prefill', () => {
+    const slice = { ...createSliceFeatures(), p: -1, k: Number.NaN, d: -4 };
+    slice.s[2] = -4;
+    slice.prefillSteps[2] = 1;
+    expect(makeSound(slice)).toBe(true);
+    expect([slice.p, slice.k, slice.d, slice.s[2], slice.prefillSteps[2]]).toEqual([0, 0, 0, 1, 1]);
+  });
+});
