@@ -114,7 +114,7 @@ export function finalTimeline(
   const cut = !streamed && !facts.whole;
   const beginMs = Math.max(features.startMs, cut ? (queue?.beginsAfterMs ?? features.startMs) : features.startMs);
   // Cut while it waited its turn: the engine had not begun.
-  if (cut && beginMs >= endMs && features.events === 0 && counted.output === null)
+  if (cut && beginMs >= endMs && features.events === 0 && (counted.output ?? 0) === 0)
     return { ...base, memberFromMs: endMs };
   const unseen = shape.stream && cut;
   const firstMs = streamed
@@ -245,7 +245,7 @@ function assumeFirstToken(features: AttemptFeatures, prompt: Prompt, queue: Queu
 /** A stream cut before its first token: at most the part that fits into the time it had; it may have waited in the queue. */
 function cutPrefill(prompt: Prompt, startMs: number, endMs: number): Prefill {
   const spreadMs = PREFILL_SPREAD * prompt.modelledMs;
-  const part = spreadMs <= 0 ? 1 : Math.min(1, (endMs - startMs) / spreadMs);
+  const part = spreadMs <= 0 ? 1 : Math.max(0, Math.min(1, (endMs - startMs) / spreadMs));
   const tokens = Math.floor(prompt.tokens * part);
   return { ...placePrefill({ ...prompt, tokens }, startMs, endMs), ended: false };
 }

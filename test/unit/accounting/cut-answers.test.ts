@@ -97,6 +97,18 @@ describe('a stream that was cut before it said its count', () => {
     expect(finalTimeline(STREAM, wire, { profile: PROFILE, clock }, cut(321)).outputTokens).toBe(321);
   });
 
+  test('did nothing, and never less, where its client left before its turn in the queue came', () => {
+    for (const output of [0, null, 3]) {
+      for (const behindMs of [10_000, 10_001, 60_000]) {
+        const queue = { beginsAfterMs: START_MS + behindMs, firstTokenByMs: Number.POSITIVE_INFINITY };
+        const timeline = finalTimeline(STREAM, features(10_000), { profile: PROFILE, clock, queue }, cut(output));
+        const { p, q, d, k } = totalsOf(timeline);
+        expect(Math.min(p, q, d, k)).toBeGreaterThanOrEqual(0);
+        expect(p).toBe(0);
+      }
+    }
+  });
+
   test('its windows add up to its whole work', () => {
     const wire = features(7321, every(50, 100, 7321));
     const timeline = finalTimeline(STREAM, wire, { profile: PROFILE, clock }, cut(wire.events));
