@@ -37,6 +37,7 @@ export async function runServe({ path, env }: ServeOptions): Promise<number> {
   for (const warning of warnings) log.warn({ event: 'config_warning', path: warning.path }, formatProblem(warning));
   let pricesRefused = false;
   const reloader = new ConfigReloader({ path, env, initial: config, files, log });
+  const hangups = catchHangups();
   let running: RunningWorkers;
   try {
     const compose = config.server.workers > 1 ? composeWorkers : composeGateway;
@@ -60,6 +61,7 @@ export async function runServe({ path, env }: ServeOptions): Promise<number> {
     process.kill(process.pid, 'SIGTERM');
   });
   watchConfig(reloader, running, log, (refused) => (pricesRefused = refused));
+  hangups.pass(() => void reloader.reload());
   const archiving = config.retention.archive === '' ? null : startArchiving({ path, log });
   const signal = await waitForSignal(['SIGTERM', 'SIGINT']);
   log.info({ signal }, 'draining');
@@ -68,6 +70,21 @@ export async function runServe({ path, env }: ServeOptions): Promise<number> {
   const left = await running.drain();
   for (const words of left) process.stderr.write(`inferometer serve: ${words}\n`);
   return fatalCode ?? (left.length === 0 ? 0 : 1);
+}
+
+/** A SIGHUP before the gateway can reload must neither end the process, as it would by default, nor be forgotten. */
+function catchHangups(): { pass(reload: () => void): void } {
+  let isAsked = false;
+  let answer = (): void => {
+    isAsked = true;
+  };
+  process.on('SIGHUP', () => answer());
+  return {
+    pass(reload) {
+      answer = reload;
+      if (isAsked) reload();
+    },
+  };
 }
 
 function watchConfig(
@@ -84,7 +101,6 @@ function watchConfig(
     }
   };
   reloader.onChange((next) => void apply(next));
-  process.on('SIGHUP', () => void reloader.reload());
   reloader.start();
 }
 
