@@ -1,8 +1,9 @@
 // One timer for all time limits of the data plane: cheaper than a timer per request and limit, and exact to its period.
 import type { Clock } from '#domain/clock.ts';
+import { Seats, type Seated } from './seats.ts';
 
 /** Something with a time limit; whether it is due may change with every byte. */
-export interface Deadline {
+export interface Deadline extends Seated {
   /** `nowMs` is monotonic. Cheap: asked for each open request in every period. */
   isDue(nowMs: number): boolean;
   /** Called once, after the deadline was taken out of the sweep. Must not throw. */
@@ -13,7 +14,7 @@ const PERIOD_MS = 50;
 
 /** Asks every open deadline again and again whether it is due; runs only while there are any, and never keeps the process alive. */
 export class DeadlineSweep {
-  readonly #open = new Set<Deadline>();
+  readonly #open = new Seats<Deadline>();
   readonly #clock: Clock;
   #timer: NodeJS.Timeout | undefined;
 

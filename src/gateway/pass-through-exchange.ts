@@ -13,6 +13,7 @@ import { askForBody } from './expect-continue.ts';
 import { createRequestHeaders } from './request-headers.ts';
 import type { AttemptSpan, RequestMeter } from './request-meter.ts';
 import { createAnswerHeaders, selectTrailers } from './response-headers.ts';
+import { UNSEATED } from './seats.ts';
 import type { Lease } from './upstream.ts';
 import { getForwarder, type ProxyListener } from './upstream-proxy.ts';
 import { readWireRefusal } from './wire-refusals.ts';
@@ -28,6 +29,7 @@ export interface PassThroughOptions {
 
 /** Forwards one request to one upstream; there is no second attempt, because its body is gone once it was streamed. */
 export class PassThroughExchange implements ProxyListener, Deadline {
+  seat = UNSEATED;
   readonly #options: PassThroughOptions;
   #writer: ClientWriter;
   readonly #done = Promise.withResolvers<void>();

@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { GatewayError } from '#domain/errors.ts';
 import type { DeadlineSweep } from './deadline-sweep.ts';
 import { askForBody } from './expect-continue.ts';
+import { UNSEATED } from './seats.ts';
 
 /** A body must come at this pace once the grace is over: a slow line may, a slow-loris may not. */
 const MIN_BYTES_PER_MS = 1;
@@ -50,6 +51,7 @@ export function readBody(req: IncomingMessage, limits: BodyLimits): Promise<Buff
     const onEnd = (): void => settle();
     const onClose = (): void => settle(new ClientGoneError());
     const deadline = {
+      seat: UNSEATED,
       isDue: (nowMs: number) => nowMs > limits.nowMs + limits.graceMs + length / MIN_BYTES_PER_MS,
       expire: () => settle(new GatewayError('request_timeout')),
     };

@@ -5,6 +5,7 @@ import { GatewayError } from '#domain/errors.ts';
 import { chooseByPrefix, chooseLessLoaded } from './choose-replica.ts';
 import type { Deadline, DeadlineSweep } from './deadline-sweep.ts';
 import { RetryBudget } from './retry-budget.ts';
+import { UNSEATED } from './seats.ts';
 import type { EjectionListener, Lease, Upstream, UpstreamListener } from './upstream.ts';
 import { type Urgency, type Waiter, WaitingLine } from './waiting-line.ts';
 
@@ -208,6 +209,7 @@ export class ReplicaSet implements UpstreamListener {
 
 /** One request in the line. */
 class WaitingRequest implements Waiter, Turn, Deadline {
+  seat = UNSEATED;
   readonly request: LeaseRequest;
   readonly sinceMs: number;
   readonly #untilMs: number;

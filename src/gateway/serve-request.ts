@@ -4,13 +4,14 @@ import { GatewayError } from '#domain/errors.ts';
 import { createCorsHeaders } from './cors.ts';
 import type { DataPlane } from './data-plane.ts';
 import { protocolOf } from './metered-routes.ts';
-import type { Interruptible } from './in-flight.ts';
+import type { Interruptible, OpenRequest } from './in-flight.ts';
 import { sendError } from './openai-error.ts';
 import { ClientGoneError } from './read-body.ts';
 import { parseTags } from './read-tags.ts';
 import { readClientRequestId } from './request-id.ts';
 import { readClientRetry, RequestMeter } from './request-meter.ts';
 import { createIdHeaders } from './response-headers.ts';
+import { UNSEATED } from './seats.ts';
 import { readWireRefusal } from './wire-refusals.ts';
 
 /** An authenticated request. */
@@ -69,7 +70,8 @@ async function serveTracked(
   request: Omit<Exchange, 'inFlight'>,
 ): Promise<void> {
   const exchange: Exchange = { ...request, inFlight: { attempt: undefined } };
-  const cuttable: Interruptible = {
+  const cuttable: OpenRequest = {
+    seat: UNSEATED,
     interrupt() {
       if (exchange.inFlight.attempt !== undefined) {
         exchange.inFlight.attempt.interrupt();

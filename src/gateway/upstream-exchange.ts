@@ -16,12 +16,14 @@ import type { ExchangeOptions, ExchangeResult } from './exchange-options.ts';
 import type { HeldWriter } from './held-writer.ts';
 import type { AttemptSpan } from './request-meter.ts';
 import { createAnswerHeaders, selectTrailers } from './response-headers.ts';
+import { UNSEATED } from './seats.ts';
 
 /** A body in which no text was found: pictures, sounds, fields of another protocol. */
 const UNREAD_BYTES_MAX = 16_384;
 
 /** Streams one engine's answer to one client. */
 export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
+  seat = UNSEATED;
   readonly #options: ExchangeOptions;
   #writer: ClientWriter;
   /** The whole answer so far, where it may be a refusal of what the gateway added. */

@@ -8,6 +8,7 @@ import { ClientGoneError } from '#gateway/read-body.ts';
 import { readNamedDeployment } from '#gateway/read-model.ts';
 import type { Turn } from '#gateway/replica-set.ts';
 import type { RequestMeter } from '#gateway/request-meter.ts';
+import { UNSEATED } from '#gateway/seats.ts';
 import type { Lease, Upstream } from '#gateway/upstream.ts';
 import { toHttpStatus } from './grpc-status.ts';
 import { toParsedRequest } from './infer-work.ts';
@@ -41,7 +42,7 @@ async function serveInfer(grpc: GrpcPlane, call: Call, respond: Respond): Promis
   const receivedAtMs = plane.clock.monotonicMs();
   let meter: RequestMeter | undefined;
   let relay: UnaryRelay | undefined;
-  const cuttable = { interrupt: () => relay?.interrupt() };
+  const cuttable = { seat: UNSEATED, interrupt: () => relay?.interrupt() };
   try {
     const opened = openCall(plane, call, (identified) => {
       meter = createMeter(plane, identified, { route: INFER_PATH, receivedAtMs });

@@ -8,6 +8,7 @@ import type { Deadline } from '#gateway/deadline-sweep.ts';
 import { ClientGoneError } from '#gateway/read-body.ts';
 import type { Turn } from '#gateway/replica-set.ts';
 import type { RequestMeter } from '#gateway/request-meter.ts';
+import { UNSEATED } from '#gateway/seats.ts';
 import { toParsedRequest } from './infer-work.ts';
 import {
   askEmptyFinal,
@@ -50,11 +51,12 @@ export function createStreamHandler(grpc: GrpcPlane): handleBidiStreamingCall<Bu
 
 /** One client's stream with its lanes to the engines. */
 class StreamRelay implements LaneListener, Deadline {
+  seat = UNSEATED;
   readonly #grpc: GrpcPlane;
   readonly #call: Call;
   readonly #opened: OpenCall;
   readonly #lanes = new Map<string, StreamLane>();
-  readonly #cuttable = { interrupt: () => this.#interrupt() };
+  readonly #cuttable = { seat: UNSEATED, interrupt: () => this.#interrupt() };
   #turn: Turn | undefined;
   #hasBegun = false;
   #isDraining = false;

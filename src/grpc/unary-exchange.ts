@@ -6,6 +6,7 @@ import type { Outcome } from '#domain/usage-record.ts';
 import type { DataPlane } from '#gateway/data-plane.ts';
 import type { Deadline } from '#gateway/deadline-sweep.ts';
 import type { AttemptSpan, RequestMeter } from '#gateway/request-meter.ts';
+import { UNSEATED } from '#gateway/seats.ts';
 import type { Upstream } from '#gateway/upstream-pool.ts';
 import { toHttpStatus } from './grpc-status.ts';
 import { resolveInferTokens } from './infer-work.ts';
@@ -47,6 +48,7 @@ const keep = (bytes: Buffer): Buffer => bytes;
 
 /** Carries one message to one engine. */
 export class UnaryExchange implements Deadline {
+  seat = UNSEATED;
   readonly #options: UnaryExchangeOptions;
   readonly #done = Promise.withResolvers<UnaryResult>();
   readonly #startedAtMs: number;
