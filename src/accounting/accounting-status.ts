@@ -25,7 +25,7 @@ export interface AccountingStatus {
   readonly overEstimates: number;
   readonly underEstimates: number;
   /** By deployment: GPU seconds in flight that are not sealed yet, at most. */
-  readonly residualGpuSeconds: ReadonlyMap<string, number>;
+  readonly residualGpuSeconds: () => ReadonlyMap<string, number>;
   /** How often the store was seen to have lost what it had acknowledged. */
   readonly rollbacks: number;
   /** Journals of dead processes that this one settles now. */
@@ -37,7 +37,7 @@ export interface AccountingStatus {
   readonly stoppedBecause: string | null;
 }
 
-/** A snapshot; costs one pass over the attempts that are not sealed. */
+/** A snapshot; costs nothing, but for `residualGpuSeconds`, which passes over the attempts that are not sealed. */
 export function readStatus(
   parts: SyncParts,
   loop: SyncLoop,
@@ -61,7 +61,7 @@ export function readStatus(
     underEstimates: loop.counters.underEstimates,
     rollbacks: loop.counters.rollbacks,
     adoptedJournals: 0,
-    residualGpuSeconds: readResidual(parts, facts, nowMs),
+    residualGpuSeconds: () => readResidual(parts, facts, nowMs),
     frontier,
     sealedThrough: messages.head.sealedThrough,
     stoppedBecause: loop.stoppedBecause,

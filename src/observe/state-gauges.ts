@@ -33,7 +33,7 @@ export interface MetricsSources {
     /** Seconds between now and the last frozen window; null before the first. */
     readonly settlementLagSeconds: number | null;
     /** Busy GPU seconds still waiting for work, by deployment. */
-    readonly residualGpuSeconds: Readonly<Record<string, number>>;
+    readonly residualGpuSeconds: () => ReadonlyMap<string, number>;
   };
   profiles(): readonly {
     readonly deployment: string;
@@ -223,8 +223,8 @@ function registerAccountingGauges({ registry, sources, labels }: StateGaugesOpti
     help: 'Busy GPU seconds still waiting for work to divide them by. Left out: those of other gateways.',
     labelNames: ['deployment'] as const,
     collect: (set) => {
-      const { residualGpuSeconds } = sources.accountingStatus();
-      for (const { name } of labels().deployments) set({ deployment: name }, residualGpuSeconds[name] ?? 0);
+      const residualGpuSeconds = sources.accountingStatus().residualGpuSeconds();
+      for (const { name } of labels().deployments) set({ deployment: name }, residualGpuSeconds.get(name) ?? 0);
     },
   });
   registerGauge(registry, {

@@ -22,25 +22,42 @@ test('every item is visited once and in order', () => {
   );
 });
 
-test('others have their turn after each slice of a millisecond', async () => {
+/** Work of so many steps. */
+function* workOf(steps: number, doStep: () => void): Generator<undefined, string, undefined> {
+  for (let step = 0; step < steps; step += 1) {
+    doStep();
+    yield;
+  }
+  return 'done';
+}
+
+/** The turns that others have meanwhile, each of `turnMs`. */
+async function countTurns(options: { steps: number; stepMs: number; turnMs: number }): Promise<number> {
   let nowMs = 0;
   let turns = 0;
   const count = (): void => {
     turns += 1;
+    nowMs += options.turnMs;
     immediate = setImmediate(count);
   };
   let immediate = setImmediate(count);
-  function* work(): Generator<undefined, string, undefined> {
-    for (let step = 0; step < 30; step += 1) {
-      nowMs += 0.1;
-      yield;
-    }
-    return 'done';
-  }
-  await expect(runSliced(work(), { monotonicMs: () => nowMs })).resolves.toBe('done');
+  const work = workOf(options.steps, () => (nowMs += options.stepMs));
+  await expect(runSliced(work, { monotonicMs: () => nowMs })).resolves.toBe('done');
   clearImmediate(immediate);
-  expect(turns).toBeGreaterThanOrEqual(2);
-  expect(turns).toBeLessThanOrEqual(4);
+  return turns;
+}
+
+test('others have their turn after each quarter of a millisecond', async () => {
+  const turns = await countTurns({ steps: 40, stepMs: 0.05, turnMs: 0.01 });
+  expect(turns).toBeGreaterThanOrEqual(7);
+  expect(turns).toBeLessThanOrEqual(10);
+});
+
+test('where the others take long, the work takes a quarter of the time, so that it never falls behind', async () => {
+  // 100 ms of work beside turns of 30 ms: slices of 10 ms.
+  const turns = await countTurns({ steps: 100, stepMs: 1, turnMs: 30 });
+  expect(turns).toBeGreaterThanOrEqual(8);
+  expect(turns).toBeLessThanOrEqual(11);
 });
 
 test('an error inside the work is the caller’s', async () => {

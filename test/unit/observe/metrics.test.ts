@@ -31,7 +31,7 @@ function create(overrides: Partial<MetricsOptions> = {}) {
         adoptedJournals: 1,
         lateCount: 3,
         settlementLagSeconds: 2.5,
-        residualGpuSeconds: { 'llama-70b': 0.5 },
+        residualGpuSeconds: () => new Map([['llama-70b', 0.5]]),
       }),
       profiles: () => [
         {
