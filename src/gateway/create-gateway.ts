@@ -23,6 +23,12 @@ import { ModelRouter } from './route-model.ts';
 import { createServer, type Readiness } from './server.ts';
 import { UpstreamPool } from './upstream-pool.ts';
 
+/**
+ * New connections that the kernel keeps while the event loop is busy, as far as `net.core.somaxconn` lets it. Beyond node's 511 a burst of clients
+ * would find no room and try again after one, three and seven seconds.
+ */
+const BACKLOG = 4096;
+
 export type { Readiness } from './server.ts';
 
 export interface GatewayOptions {
@@ -113,7 +119,7 @@ class DataPlaneGateway implements Gateway {
     const { host, port } = this.#plane.view.config.server;
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject);
-      this.#server.listen(port, host, () => {
+      this.#server.listen({ port, host, backlog: BACKLOG }, () => {
         this.#server.off('error', reject);
         resolve();
       });

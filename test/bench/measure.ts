@@ -63,7 +63,7 @@ const SETTLE_MS = 500;
  */
 export const MEASUREMENTS: readonly Measurement[] = [
   { name: 'memory of 2,000 open streams', warmupSeconds: 6, seconds: 2, measure: measureMemory },
-  { name: 'saturation with requests', warmupSeconds: 4, seconds: 8, measure: measureSaturation },
+  { name: 'saturation with requests', warmupSeconds: 12, seconds: 8, measure: measureSaturation },
   { name: '1,000 requests per second', warmupSeconds: 3, seconds: 30, measure: measurePaced },
   {
     name: '10,000 chunks per second',

@@ -1,3 +1,5 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { createConnection, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { answerStream, chatEvents, createGate } from '#test/support/fake-engine.ts';
@@ -148,5 +150,14 @@ describe('expect: 100-continue', () => {
     const text = await sendRaw(harness.port, `${ask(key)}${length}\r\n`);
     expect(text).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
     expect(text.toLowerCase()).toContain('\r\nconnection: close\r\n');
+  });
+
+  it('a burst of 1,000 connections is kept by the kernel while the gateway is busy', () => {
+    // The child runs while this process, and the gateway in it, stands still.
+    const count = `const { createConnection } = require('node:net'); let connected = 0;
+      for (let i = 0; i < 1000; i += 1) createConnection(${harness.port}, '127.0.0.1').on('connect', () => (connected += 1)).on('error', () => {});
+      setTimeout(() => { process.stdout.write(String(connected)); process.exit(); }, 900);`;
+    const room = Number(readFileSync('/proc/sys/net/core/somaxconn', 'utf8'));
+    expect(Number(execFileSync(process.execPath, ['-e', count]))).toBeGreaterThanOrEqual(Math.min(1000, room));
   });
 });
