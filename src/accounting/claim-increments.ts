@@ -2,11 +2,10 @@
 // Not here: how money was split (claim.ts).
 import type { CellIncrement, CellKey, CellMetric } from '#domain/settlement.ts';
 import { totalTokens } from '#domain/tokens.ts';
+import { UNATTRIBUTED_ROW } from '#domain/unattributed.ts';
 import type { UsageRecord } from '#domain/usage-record.ts';
 import { hourOf, windowOf } from '#domain/window.ts';
 import { type HourCharge, sumPhases, type TrackedAttempt } from './tracked-attempt.ts';
-
-const UNATTRIBUTED_TEAM = '(unattributed)';
 
 type Dimensions = Pick<UsageRecord, 'team' | 'project' | 'keyId' | 'model' | 'deployment'>;
 
@@ -15,8 +14,6 @@ const SOURCE_METRICS = {
   counted: 'countedTokens',
   estimated: 'estimatedTokens',
 } as const satisfies Record<string, CellMetric>;
-
-const NOBODY: Dimensions = { team: UNATTRIBUTED_TEAM, project: null, keyId: null, model: null, deployment: null };
 
 interface Cell {
   readonly key: CellKey;
@@ -34,7 +31,7 @@ export class ClaimIncrements {
 
   /** Money of the windows of this claim; `attempt` null: nobody's. */
   addCost(attempt: TrackedAttempt | null, charges: ReadonlyMap<number, HourCharge>): void {
-    const dimensions = attempt?.start?.identity ?? attempt?.record ?? NOBODY;
+    const dimensions = attempt?.start?.identity ?? attempt?.record ?? UNATTRIBUTED_ROW;
     for (const [hour, charge] of charges) {
       const { amounts } = this.#cell(dimensions, hour);
       addAmount(amounts, 'gpuMicros', sumPhases(charge.gpuMicros));

@@ -3,15 +3,13 @@
 import { splitInOrder } from '#attribution/split-exactly.ts';
 import { parseFrozenWeights, phaseWeights, weightOf } from '#attribution/work-model.ts';
 import type { ChargeLine, Claim, Phase, SettledRecordJson, ShareEntry, ShareWindow } from '#domain/settlement.ts';
+import { UNATTRIBUTED } from '#domain/unattributed.ts';
 import { hourOf } from '#domain/window.ts';
 import { type AttemptRegistry, hourPool } from './attempt-registry.ts';
 import { ClaimIncrements } from './claim-increments.ts';
 import type { SealedSlice, SealedSlices } from './sealed-slices.ts';
 import { eachInSteps, type SlicedWork } from './sliced-work.ts';
 import { addCharge, type HourCharge, settledRecord, type TrackedAttempt } from './tracked-attempt.ts';
-
-/** Record id and team of money whose slices are lost: a share must be claimed whole. */
-export const UNATTRIBUTED = '(unattributed)';
 
 const PHASES: readonly Phase[] = ['prefill', 'decode', 'other'];
 const NO_CHARGES: ReadonlyMap<number, HourCharge> = new Map();
@@ -118,6 +116,7 @@ function* splitShare(
   const gpuMicros = BigInt(share.gpuMicros);
   const place = { hour: hourOf(share.window), nanoUsdPerGpuHour: BigInt(share.nanoUsdPerGpuHour) };
   if (!weights.some((weight) => weight > 0n)) {
+    // Their slices are lost, but a share must be claimed whole.
     const parts = { nanoUsd: [0n, 0n, nanoUsd], gpuMicros: [0n, 0n, gpuMicros] };
     chargeParts(target.lines, UNATTRIBUTED, parts, place);
     return;

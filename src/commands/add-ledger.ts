@@ -1,5 +1,6 @@
 // The flags of `inferometer ledger` and `inferometer month`. What they do lives in ledger.ts and month.ts beside this file.
 import type { Command } from 'commander';
+import { UNATTRIBUTED } from '#domain/unattributed.ts';
 import { configOption } from './config-option.ts';
 
 /** `ledger verify|export|rebuild|adjust`. */
@@ -66,7 +67,7 @@ function addAdjust(ledger: Command, env: NodeJS.ProcessEnv): void {
     .addOption(configOption())
     .option('--team <team>', 'team whose row gets the amount (a negative amount is taken from it)')
     .option('--amount <usd>', 'dollars, such as 12.50 or -3')
-    .option('--against <team>', 'row that gives it', '(unattributed)')
+    .option('--against <team>', 'row that gives it', UNATTRIBUTED)
     .option('--project <project>', 'project of the team')
     .option('--model <model>', 'model of both rows')
     .option('--deployment <deployment>', 'deployment of both rows')
@@ -93,7 +94,7 @@ export function addMonth(program: Command, env: NodeJS.ProcessEnv): void {
     .description('close a UTC month for good: its report reproduces byte for byte, later money becomes a correction')
     .argument('<month>', 'such as 2026-10')
     .addOption(configOption())
-    .option('--write-off', 'give money that no team holds yet to the row (unattributed)')
+    .option('--write-off', `give money that no team holds yet to the row ${UNATTRIBUTED}`)
     .option('--author <name>', 'who closes it (default: the user of this shell)')
     .option('--json', 'print JSON')
     .action(async (month, options) => {

@@ -2,10 +2,8 @@
 // Pure; both stores apply it, and `ledger verify` recomputes it.
 import type { CorrectionLine, LateClaim } from './voucher.ts';
 import { CELL_METRICS, type CellIncrement, type Claim, type SyncMessage } from './settlement.ts';
+import { UNATTRIBUTED, UNATTRIBUTED_ROW } from './unattributed.ts';
 import { hourOf } from './window.ts';
-
-/** Row of money that nobody can claim, or that was written off. */
-export const UNATTRIBUTED_TEAM = '(unattributed)';
 
 /** Part of a cost: they stay with the row that was written off. */
 const MONEY: ReadonlySet<string> = new Set([
@@ -54,13 +52,12 @@ function toLines(moved: readonly CellIncrement[]): CorrectionLine[] {
     byRow.set(key, known);
     known.sum += BigInt(metrics.costNanoUsd ?? '0');
   }
-  const rows = [...byRow.values()].filter(({ row, sum }) => sum !== 0n && row.team !== UNATTRIBUTED_TEAM);
+  const rows = [...byRow.values()].filter(({ row, sum }) => sum !== 0n && row.team !== UNATTRIBUTED);
   const total = rows.reduce((sum, row) => sum + row.sum, 0n);
   if (rows.length === 0) return [];
-  const nobody = { team: UNATTRIBUTED_TEAM, project: '', keyId: '', model: '', deployment: '' };
   return [
     ...rows.map(({ row, sum }) => ({ ...row, nanoUsd: sum.toString() })),
-    { ...nobody, nanoUsd: (-total).toString() },
+    { ...UNATTRIBUTED_ROW, nanoUsd: (-total).toString() },
   ];
 }
 

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { formatUsd, parseNanoUsd } from '#domain/nano-usd.ts';
 import type { BooksReader } from '#domain/books.ts';
 import type { LedgerReader } from '#domain/ledger.ts';
-import { UNATTRIBUTED_TEAM } from '#domain/relabel-claim.ts';
+import { UNATTRIBUTED } from '#domain/unattributed.ts';
 import type { AdjustmentContent, Voucher, VoucherStore } from '#domain/voucher.ts';
 import { formatSecond, hourOf, SECONDS_PER_HOUR } from '#domain/window.ts';
 import { canonicalJson } from '#attribution/freeze-chain.ts';
@@ -95,8 +95,8 @@ async function listTeams({ books, ledger, teams }: AdjustCommandRequest): Promis
 
 function readFlags(args: AdjustArguments, teams: readonly string[]): Wanted {
   const team = readText('--team', args.team);
-  const against = args.against ?? UNATTRIBUTED_TEAM;
-  const known = [...new Set([...teams, UNATTRIBUTED_TEAM])];
+  const against = args.against ?? UNATTRIBUTED;
+  const known = [...new Set([...teams, UNATTRIBUTED])];
   for (const [flag, name] of [
     ['--team', team],
     ['--against', against],

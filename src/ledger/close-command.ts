@@ -1,6 +1,7 @@
 // `inferometer month close`: flags to a closed month, in words or JSON. Opening the store is the caller's (commands/month.ts).
 import { userInfo } from 'node:os';
 import { formatUsd } from '#domain/nano-usd.ts';
+import { UNATTRIBUTED } from '#domain/unattributed.ts';
 import { snapshotConfig, type ReportConfig } from '#reports/config-snapshot.ts';
 import { writeVouchers } from './archive-vouchers.ts';
 import { closeMonth, type CloseRequest } from './close-month.ts';
@@ -42,7 +43,8 @@ export async function runCloseCommand(request: CloseCommandRequest): Promise<0> 
     write(`${JSON.stringify({ ...said, writtenOffNanoUsd: writtenOffNanoUsd.toString() })}\n`);
     return 0;
   }
-  const written = writtenOffNanoUsd === 0n ? '' : `, ${formatUsd(writtenOffNanoUsd)} USD written off to (unattributed)`;
+  const written =
+    writtenOffNanoUsd === 0n ? '' : `, ${formatUsd(writtenOffNanoUsd)} USD written off to ${UNATTRIBUTED}`;
   write(`${month.name} ${isNew ? 'is closed' : 'was closed before'}${written}: ledger hash ${voucher.hash}\n`);
   return 0;
 }

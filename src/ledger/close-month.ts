@@ -1,7 +1,7 @@
 // Closes a UTC month for good: what must hold before, what is written off, the voucher that fixes it. Not here: flags and words (close-command.ts).
 import type { BookCell, BooksReader } from '#domain/books.ts';
 import type { LedgerReader } from '#domain/ledger.ts';
-import { UNATTRIBUTED_TEAM } from '#domain/relabel-claim.ts';
+import { UNATTRIBUTED } from '#domain/unattributed.ts';
 import type { CloseEffect, Voucher, VoucherStore } from '#domain/voucher.ts';
 import { formatSecond } from '#domain/window.ts';
 import type { LedgerMonth } from './ledger-month.ts';
@@ -116,7 +116,7 @@ function toEffect(cells: readonly BookCell[], { month, writeOff }: CloseRequest)
   const total = pending.reduce((sum, { nanoUsd }) => sum + BigInt(nanoUsd), 0n);
   if (total !== 0n && !writeOff)
     throw new MonthNotReadyError(
-      `${month.name} has ${total} nanodollars that no team holds yet: wait for their gateways, or give them to ${UNATTRIBUTED_TEAM} with --write-off`,
+      `${month.name} has ${total} nanodollars that no team holds yet: wait for their gateways, or give them to ${UNATTRIBUTED} with --write-off`,
     );
   const increments = toWriteOffIncrements(pending);
   return { books: pending, increments };

@@ -1,14 +1,12 @@
 // Label values of metrics: only words of the config, so that no client can create series. Counting lives in *-metrics.ts.
 import type { Config, DeploymentConfig } from '#config/config.ts';
+import { UNATTRIBUTED } from '#domain/unattributed.ts';
 
 /** Label of requests without identity, and of records that reached no deployment. */
 export const NONE = 'none';
 
 /** Label of everything the config does not know. */
 export const OTHER = 'other';
-
-/** Row of what can never be claimed (contract §6). */
-const UNATTRIBUTED = '(unattributed)';
 
 /** Routes of contract §4 that can stand in a record. */
 const ROUTES = [

@@ -1,8 +1,8 @@
 // What must be true of the books after a schedule, whatever happened in it. Reads the store itself, past gateways and proxies.
 import type { BookCell, RollupCell } from '#domain/books.ts';
 import { factsInForce, poolHourNanoUsd, priceAt } from '#domain/pool-facts.ts';
-import { UNATTRIBUTED } from '#accounting/claim.ts';
 import type { SettledRecordJson } from '#domain/settlement.ts';
+import { UNATTRIBUTED } from '#domain/unattributed.ts';
 import { verifyLedger } from '#ledger/verify-ledger.ts';
 import type { OpenedStore } from '#store/open-store.ts';
 import type { ChaosStage } from './chaos-stage.ts';

@@ -2,12 +2,13 @@
 import { describe, expect, it } from 'vitest';
 import { AttemptFeatures } from '#accounting/attempt-features.ts';
 import { AttemptRegistry } from '#accounting/attempt-registry.ts';
-import { buildClaim, UNATTRIBUTED } from '#accounting/claim.ts';
+import { buildClaim } from '#accounting/claim.ts';
 import { runWhole } from '#accounting/sliced-work.ts';
 import { SealedSlices } from '#accounting/sealed-slices.ts';
 import { type TrackedAttempt, trackAttempt } from '#accounting/tracked-attempt.ts';
 import { createSliceFeatures } from '#attribution/work-model.ts';
 import type { ShareEntry } from '#domain/settlement.ts';
+import { UNATTRIBUTED } from '#domain/unattributed.ts';
 import { createEnd, createStart } from '#test/support/accounting-bench.ts';
 import { createVirtualClock } from '#test/support/virtual-clock.ts';
 
