@@ -48,7 +48,7 @@ export function selectTrailers(trailers: IncomingHttpHeaders | undefined): Outgo
 export interface AnswerHeaderOptions {
   /** Added last; they win over the engine's. */
   readonly own: Readonly<Record<string, string>>;
-  /** True where bytes may be taken out, so that the engine's length would be wrong. */
+  /** True where bytes may be taken out or added, so that the engine's length would be wrong. */
   readonly lengthUnknown: boolean;
   /** Milliseconds the request spent in the gateway so far. */
   readonly gatewayMs: number;

@@ -34,7 +34,7 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
   #observer: AnswerObserver = new OpaqueObserver();
   #engineStatus: number | null = null;
   #isStream = false;
-  /** Body bytes still to come by content-length; null where the end shows itself otherwise. */
+  /** Body bytes still to come by content-length; null where the end shows itself otherwise, as that of a stream does. */
   #bytesLeft: number | null = null;
   #hasBodyBytes = false;
   #dispatchedAtMs = 0;
@@ -149,11 +149,12 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
     if (held !== null) this.#writer = held;
     if (this.#options.asksAgain?.(status, null) === true) this.#refusal = held;
     const length = Number(headers['content-length'] ?? Number.NaN);
-    this.#bytesLeft = Number.isSafeInteger(length) && res.req.method !== 'HEAD' ? length : null;
+    this.#bytesLeft = Number.isSafeInteger(length) && res.req.method !== 'HEAD' && !this.#isStream ? length : null;
     const nowMs = this.#now();
     const answer = createAnswerHeaders(headers, {
       own: answerHeaders,
-      lengthUnknown: this.#observer.changesLength === true,
+      // A stream that breaks gets an error event on top of what its engine promised.
+      lengthUnknown: this.#isStream || this.#observer.changesLength === true,
       gatewayMs: this.#dispatchedAtMs - meter.receivedAtMs - meter.waitedMs,
     });
     this.#lastByteAtMs = nowMs;
@@ -256,7 +257,7 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
   /** The answer is complete as far as its engine is concerned; what it says of itself decides the outcome. */
   #finishAnswered(): Promise<void> | undefined {
     if (this.#isFinished) return this.#recording;
-    if (!this.#isStream || this.#bytesLeft === 0) this.#observer.end();
+    if (!this.#isStream) this.#observer.end();
     const ending = this.#ending;
     return this.#finish(isWholeAnswer(ending) ? 'completed' : 'upstream_error', ending.status);
   }
