@@ -1,9 +1,10 @@
-// Which deployments forward a path unread, and which of them a request means. Forwarding itself is pass-through's concern.
+// Which deployments forward a path unread, which of them a request means, and in which order. Forwarding itself is pass-through's concern.
 import type { Config, DeploymentConfig } from '#config/config.ts';
 import type { Caller } from '#domain/caller.ts';
 import { GatewayError } from '#domain/errors.ts';
 import { isControlPath, OPERATOR_SCOPE } from './control-routes.ts';
 import { createPathFilter, readSafePath } from './forwardable-path.ts';
+import type { Ranking } from './relay-by-rank.ts';
 import type { ModelRouter } from './route-model.ts';
 
 /** One deployment that forwards a path, by the glob that says so. */
@@ -79,4 +80,17 @@ export function narrowPassRules(
   const [first, ...others] = allowed;
   if (first === undefined) throw new GatewayError('model_not_allowed', { param: 'model' });
   return [first, ...others];
+}
+
+/** The order of narrowed rules: the first, then by priority and weight those whose engines may be sent to, never one that does not forward the path. */
+export function rankPassRules(
+  rules: readonly [PassRule, ...PassRule[]],
+  request: PassRequest,
+  router: ModelRouter,
+): Ranking {
+  const deployments = rules.map(({ deployment }) => deployment);
+  return {
+    deployment: rules[0].deployment,
+    findNext: (tried) => (rules.length === 1 ? null : router.routeElsewhere(request, tried, deployments)),
+  };
 }

@@ -1,21 +1,31 @@
 // Everything that is no metered route: forwarded where a deployment's globs name the path, metered by its duration, else refused.
 import type { Config, DeploymentConfig } from '#config/config.ts';
 import { GatewayError } from '#domain/errors.ts';
-import type { Permit } from '#tenancy/admission.ts';
 import { acquireLease } from './acquire-lease.ts';
 import { admit } from './admit.ts';
 import type { DataPlane } from './data-plane.ts';
 import { estimateWork } from './estimate-work.ts';
+import { leaveRefusing } from './find-onward.ts';
 import { type MeteredRoute, protocolOf } from './metered-routes.ts';
+import { nameDeployment } from './name-deployment.ts';
 import type { ParsedRequest } from './parse-request.ts';
-import { createPassRules, type FindPassRules, narrowPassRules, type PassRule } from './pass-rules.ts';
+import {
+  createPassRules,
+  type FindPassRules,
+  narrowPassRules,
+  type PassRequest,
+  type PassRule,
+  rankPassRules,
+} from './pass-rules.ts';
 import { PassThroughExchange } from './pass-through-exchange.ts';
+import { canNameModel, isJsonType, readModel, readNamedDeployment, readQueryModel } from './read-model.ts';
 import { receiveBody } from './receive-body.ts';
-import { canNameModel, isJsonType, readModel, readQueryModel, readNamedDeployment } from './read-model.ts';
-import { Relay } from './relay.ts';
+import { relayByRank } from './relay-by-rank.ts';
+import type { RequestMeter } from './request-meter.ts';
+import type { ModelRouter } from './route-model.ts';
 import { SentBodies } from './sent-body.ts';
-import { runRelay } from './relay-by-rank.ts';
 import type { Exchange, RouteHandler } from './serve-request.ts';
+import type { Lease, Upstream } from './upstream.ts';
 
 /** What is known of a request that nobody reads. */
 const UNREAD: ParsedRequest = {
@@ -67,39 +77,39 @@ async function servePassThrough(plane: DataPlane, rules: readonly PassRule[], ex
     throw new GatewayError('request_too_large');
   if (req.headers['transfer-encoding'] !== undefined && !TAKES_CHUNKED.has(req.method ?? ''))
     throw new GatewayError('invalid_request', { text: 'A body with this method must announce its content-length.' });
-  const meant = narrowPassRules(rules, { caller: meter.caller, model, deployment }, router);
+  const request = { caller: meter.caller, model, deployment };
+  const meant = narrowPassRules(rules, request, router);
   const { 'content-type': type, 'content-encoding': coding } = req.headers;
   // JSON is short and read even where one deployment is left: its model may be another's. Forms hold files and stream to that one.
   const mustRead = meant.length > 1 || (isJsonType(type) && coding === undefined);
   const isRead = req.method === 'POST' && model === null && mustRead;
-  if (isRead && canNameModel(type)) await forwardByBody(plane, meant, exchange);
-  else if (meant.length === 1 || model !== null) await forwardUnread(plane, meant[0], exchange);
+  if (isRead && canNameModel(type)) await forwardByBody(plane, { rules: meant, request, router }, exchange);
+  else if (meant.length === 1 || model !== null)
+    await forwardUnread(plane, { rules: meant, request, router }, exchange);
   else throw new GatewayError('model_required', { param: 'model' });
 }
 
+/** A request with the deployments that may forward it, the first choice first. */
+interface PassPlan {
+  readonly rules: readonly [PassRule, ...PassRule[]];
+  readonly request: PassRequest;
+  readonly router: ModelRouter;
+}
+
 /** Streams the request through http-proxy-middleware. */
-async function forwardUnread(plane: DataPlane, rule: PassRule, exchange: Exchange): Promise<void> {
+async function forwardUnread(plane: DataPlane, plan: PassPlan, exchange: Exchange): Promise<void> {
   const { req, res, meter } = exchange;
-  const { deployment } = rule;
-  const permit = await admitRule(plane, rule, { exchange, promptBytes: Number(req.headers['content-length'] ?? 0) });
+  const { deployment: first } = nameRule(meter, plan.rules[0]);
+  const promptBytes = Number(req.headers['content-length'] ?? 0);
+  const permit = await admit(plane.admission, meter, { deployment: first, request: UNREAD, promptBytes });
   try {
-    const promptBytes = Number(req.headers['content-length'] ?? 0);
-    const lease = await acquireLease({
-      plane,
-      meter,
-      res,
-      deployment: deployment.name,
-      wish: {
-        urgency: 'first',
-        work: estimateWork({ promptBytes, maxTokens: null, sequences: 1, prefillOnly: false }),
-        prefix: null,
-        excluded: new Set(),
-      },
-    });
-    const { upstream } = lease;
+    const lease = await leaseByRank(plane, plan, exchange);
+    const { exposeUpstream } = plane.view.config.server;
     const answerHeaders = {
-      ...createAnswerHeaders(exchange, { permit, deployment }),
-      ...(plane.view.config.server.exposeUpstream ? { 'x-inferometer-upstream': upstream.config.name } : {}),
+      ...permit.headers,
+      ...exchange.idHeaders,
+      'x-inferometer-deployment': lease.upstream.deployment.name,
+      ...(exposeUpstream ? { 'x-inferometer-upstream': lease.upstream.config.name } : {}),
     };
     const forwarding = new PassThroughExchange({ plane, meter, req, res, lease, answerHeaders });
     const onClose = (): void => forwarding.clientGone();
@@ -116,79 +126,76 @@ async function forwardUnread(plane: DataPlane, rule: PassRule, exchange: Exchang
 }
 
 /**
+ * An engine of the best deployment that has one to give. What is streamed can be sent once only: where it goes on to is decided before its
+ * first byte is read.
+ */
+async function leaseByRank(plane: DataPlane, plan: PassPlan, { req, res, meter }: Exchange): Promise<Lease> {
+  const promptBytes = Number(req.headers['content-length'] ?? 0);
+  const work = estimateWork({ promptBytes, maxTokens: null, sequences: 1, prefillOnly: false });
+  const wish = { urgency: 'first', work, prefix: null, excluded: new Set<Upstream>() } as const;
+  const ranking = rankPassRules(plan.rules, plan.request, plan.router);
+  let { deployment } = ranking;
+  const tried = new Set<DeploymentConfig>();
+  for (;;) {
+    tried.add(deployment);
+    try {
+      return await acquireLease({ plane, meter, res, deployment: deployment.name, wish });
+    } catch (error) {
+      const next = leaveRefusing(error, () => ranking.findNext(tried));
+      if (next === null) throw error;
+      ({ deployment } = nameRule(meter, findRule(plan.rules, next)));
+    }
+  }
+}
+
+/**
  * Chooses among the deployments that forward the path by the body's model. One that is left alone takes what names no model, or one that
  * only its engine may know.
  */
-function chooseRule(plane: DataPlane, rules: readonly [PassRule, ...PassRule[]], exchange: Exchange): PassRule {
-  const { requestedModel: model, caller } = exchange.meter;
-  const { router } = plane.view;
+function narrowByModel({ rules, request, router }: PassPlan): PassPlan['rules'] {
+  const { model } = request;
   const isAlone = rules.length === 1;
   if (model === null && !isAlone) throw new GatewayError('model_required', { param: 'model' });
-  if (model === null || (isAlone && !router.isKnown({ model, deployment: undefined }))) return rules[0];
-  const deployment = readNamedDeployment(exchange.req.headers);
-  return narrowPassRules(rules, { caller, model, deployment }, router)[0];
+  if (model === null || (isAlone && !router.isKnown({ model, deployment: undefined }))) return [rules[0]];
+  return narrowPassRules(rules, request, router);
 }
 
 /** The engine's name of the model that a JSON body names by an alias; null leaves the body as it is, as a form is left. */
-function renameModel({ deployment }: PassRule, { req, meter }: Exchange): string | null {
+function renameModel(deployment: DeploymentConfig, { req, meter }: Exchange): string | null {
   const { requestedModel: model } = meter;
   if (model === null || !isJsonType(req.headers['content-type'])) return null;
   return model !== deployment.servedModel && deployment.models.includes(model) ? deployment.servedModel : null;
 }
 
 /** Reads the body for its model and relays it unchanged but for the model's name. */
-async function forwardByBody(
-  plane: DataPlane,
-  rules: readonly [PassRule, ...PassRule[]],
-  exchange: Exchange,
-): Promise<void> {
-  const { req, res, meter } = exchange;
+async function forwardByBody(plane: DataPlane, unread: PassPlan, exchange: Exchange): Promise<void> {
+  const { req, meter } = exchange;
   const body = await receiveBody(plane, exchange);
   meter.requestedModel = readModel(body, req.headers['content-type'] ?? '');
-  const rule = chooseRule(plane, rules, exchange);
-  const { deployment } = rule;
-  const permit = await admitRule(plane, rule, { exchange, promptBytes: body.length });
-  try {
-    const answerHeaders = createAnswerHeaders(exchange, { permit, deployment });
-    const route = createUnreadRoute(req.url ?? '');
-    await runRelay(
-      exchange,
-      new Relay({
-        plane,
-        meter,
-        route,
-        request: UNREAD,
-        deployment,
-        req,
-        res,
-        bodies: new SentBodies({ body, model: renameModel(rule, exchange), plan: 'leave', fields: null }),
-        answerHeaders,
-      }),
-    );
-  } finally {
-    permit.release();
-  }
+  const plan = { ...unread, request: { ...unread.request, model: meter.requestedModel } };
+  const rules = narrowByModel(plan);
+  const route = createUnreadRoute(req.url ?? '');
+  await relayByRank(plane, exchange, {
+    ...rankPassRules(rules, plan.request, plan.router),
+    promptBytes: body.length,
+    draft(deployment) {
+      nameRule(meter, findRule(rules, deployment));
+      const model = renameModel(deployment, exchange);
+      const bodies = new SentBodies({ body, model, plan: 'leave', fields: null });
+      return { request: UNREAD, complete: () => ({ route, bodies }) };
+    },
+  });
 }
 
-/** Names the deployment in the record and asks limits and budgets: a route nobody reads is no way around them. */
-async function admitRule(
-  plane: DataPlane,
-  rule: PassRule,
-  options: { readonly exchange: Exchange; readonly promptBytes: number },
-): Promise<Permit> {
-  const { meter } = options.exchange;
-  const { deployment } = rule;
+/** Every record from now on names this rule's deployment, and its glob as the route. */
+function nameRule(meter: RequestMeter, rule: PassRule): PassRule {
   meter.route = rule.glob;
-  meter.deployment = deployment.name;
-  meter.model = deployment.models[0] ?? null;
-  return admit(plane.admission, meter, { deployment, request: UNREAD, promptBytes: options.promptBytes });
+  nameDeployment(meter, rule.deployment);
+  return rule;
 }
 
-function createAnswerHeaders(
-  exchange: Exchange,
-  options: { readonly permit: Permit; readonly deployment: DeploymentConfig },
-): Record<string, string> {
-  return { ...options.permit.headers, ...exchange.idHeaders, 'x-inferometer-deployment': options.deployment.name };
+function findRule(rules: PassPlan['rules'], deployment: DeploymentConfig): PassRule {
+  return rules.find((rule) => rule.deployment === deployment) ?? rules[0];
 }
 
 function createUnreadRoute(path: string): MeteredRoute {

@@ -3,12 +3,12 @@
 import type { DeploymentConfig } from '#config/config.ts';
 import { admit } from './admit.ts';
 import type { DataPlane } from './data-plane.ts';
+import { nameDeployment } from './name-deployment.ts';
 import type { ParsedRequest } from './parse-request.ts';
 import { ClientGoneError } from './read-body.ts';
 import { readNamedDeployment } from './read-model.ts';
 import { Relay, type RelayOptions } from './relay.ts';
-import type { RequestMeter } from './request-meter.ts';
-import type { ModelRouter, RouteRequest } from './route-model.ts';
+import type { ModelRouter } from './route-model.ts';
 import type { Exchange } from './serve-request.ts';
 
 /** What of a relay depends on the route. */
@@ -21,11 +21,13 @@ export interface Draft {
   complete(): RelayParts | Promise<RelayParts>;
 }
 
-export interface RankedRequest {
-  readonly router: ModelRouter;
-  /** Where the request wants to go, and the best deployment for it. */
-  readonly wish: RouteRequest;
+/** The best deployment for a request, and where it goes on that those in `tried` could not serve; null for nowhere. */
+export interface Ranking {
   readonly deployment: DeploymentConfig;
+  findNext(tried: ReadonlySet<DeploymentConfig>): DeploymentConfig | null;
+}
+
+export interface RankedRequest extends Ranking {
   /** Bytes of the body, for limits. */
   readonly promptBytes: number;
   /** The request for one deployment; called for each that is tried. */
@@ -33,10 +35,7 @@ export interface RankedRequest {
 }
 
 /** Finds the best deployment for an exchange and names it in the meter. Throws like `ModelRouter.route`. */
-export function chooseDeployment(
-  router: ModelRouter,
-  exchange: Exchange,
-): Pick<RankedRequest, 'router' | 'wish' | 'deployment'> {
+export function chooseDeployment(router: ModelRouter, exchange: Exchange): Ranking {
   const { req, meter } = exchange;
   const wish = {
     caller: meter.caller,
@@ -45,7 +44,7 @@ export function chooseDeployment(
   };
   const deployment = router.route(wish);
   nameDeployment(meter, deployment);
-  return { router, wish, deployment };
+  return { deployment, findNext: (tried) => router.routeElsewhere(wish, tried) };
 }
 
 /**
@@ -54,7 +53,7 @@ export function chooseDeployment(
  */
 export async function relayByRank(plane: DataPlane, exchange: Exchange, ranked: RankedRequest): Promise<void> {
   const { req, res, meter, idHeaders } = exchange;
-  const { router, wish, promptBytes } = ranked;
+  const { promptBytes } = ranked;
   let { deployment } = ranked;
   let draft = ranked.draft(deployment);
   meter.stream = draft.request.stream;
@@ -69,7 +68,7 @@ export async function relayByRank(plane: DataPlane, exchange: Exchange, ranked: 
       if (res.destroyed) throw new ClientGoneError();
       const answerHeaders = { ...permit.headers, ...idHeaders, 'x-inferometer-deployment': deployment.name };
       const { request } = draft;
-      const findFallback = (): DeploymentConfig | null => router.routeElsewhere(wish, tried);
+      const findFallback = (): DeploymentConfig | null => ranked.findNext(tried);
       const options = { plane, meter, request, deployment, req, res, answerHeaders, findFallback, ...parts };
       const fallback = await runRelay(exchange, new Relay(options));
       if (fallback === null) return;
@@ -84,7 +83,7 @@ export async function relayByRank(plane: DataPlane, exchange: Exchange, ranked: 
 }
 
 /** Runs a relay, tied to its client and to draining for as long as it takes; returns the deployment to go on with, or null. */
-export async function runRelay(exchange: Exchange, relay: Relay): Promise<DeploymentConfig | null> {
+async function runRelay(exchange: Exchange, relay: Relay): Promise<DeploymentConfig | null> {
   const onClose = (): void => relay.clientGone();
   exchange.inFlight.attempt = relay;
   exchange.res.once('close', onClose);
@@ -95,9 +94,4 @@ export async function runRelay(exchange: Exchange, relay: Relay): Promise<Deploy
     exchange.inFlight.attempt = undefined;
     exchange.res.off('close', onClose);
   }
-}
-
-function nameDeployment(meter: RequestMeter, deployment: DeploymentConfig): void {
-  meter.deployment = deployment.name;
-  meter.model = deployment.models[0] ?? null;
 }

@@ -54,12 +54,16 @@ export class ModelRouter {
 
   /**
    * Another deployment that serves the same model to the same caller, now that those in `tried` could not; null where there is none, where none
-   * has an engine to send to, and where the request names its deployment itself.
+   * has an engine to send to, and where the request names its deployment itself. `among` leaves out all others.
    */
-  routeElsewhere(request: RouteRequest, tried: ReadonlySet<DeploymentConfig>): DeploymentConfig | null {
+  routeElsewhere(
+    request: RouteRequest,
+    tried: ReadonlySet<DeploymentConfig>,
+    among: readonly DeploymentConfig[] = this.#deployments,
+  ): DeploymentConfig | null {
     if (request.model === null) return null;
     const candidates = this.#listServing(request.model, request).filter(
-      (deployment) => !tried.has(deployment) && this.#isServing(deployment.name),
+      (deployment) => !tried.has(deployment) && this.#isServing(deployment.name) && among.includes(deployment),
     );
     const isPinned = [...tried].some(({ name }) => name === request.deployment);
     return isPinned || candidates.length === 0 ? null : this.#choose(candidates);

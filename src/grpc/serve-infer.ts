@@ -4,6 +4,7 @@ import type { DeploymentConfig } from '#config/config.ts';
 import { GatewayError } from '#domain/errors.ts';
 import { admit } from '#gateway/admit.ts';
 import { findOnward, leaveRefusing } from '#gateway/find-onward.ts';
+import { nameDeployment } from '#gateway/name-deployment.ts';
 import { ClientGoneError } from '#gateway/read-body.ts';
 import { readNamedDeployment } from '#gateway/read-model.ts';
 import type { Turn } from '#gateway/replica-set.ts';
@@ -111,7 +112,8 @@ class UnaryRelay {
       model: meter.requestedModel,
       deployment: readNamedDeployment(opened.headers),
     };
-    let deployment = nameDeployment(meter, router.route(wish));
+    let deployment = router.route(wish);
+    nameDeployment(meter, deployment);
     const request = toParsedRequest(facts, false);
     const permit = await admit(plane.admission, meter, { deployment, request, promptBytes: call.request.length });
     const left = new Set<DeploymentConfig>();
@@ -122,7 +124,8 @@ class UnaryRelay {
         left.add(deployment);
         tried = await this.#tryEngines(deployment, facts, findFallback);
         if ('result' in tried) break;
-        deployment = nameDeployment(meter, tried);
+        deployment = tried;
+        nameDeployment(meter, deployment);
       }
       const { result, upstream } = tried;
       if (result.outcome === 'client_aborted') return;
@@ -244,12 +247,6 @@ class UnaryRelay {
     leaveLine(this.#turn);
     this.#exchange?.cut('client_aborted', Status.CANCELLED, 'the client left');
   }
-}
-
-function nameDeployment(meter: RequestMeter, deployment: DeploymentConfig): DeploymentConfig {
-  meter.deployment = deployment.name;
-  meter.model = deployment.models[0] ?? null;
-  return deployment;
 }
 
 /** What the result says of the engine. */
