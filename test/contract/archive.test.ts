@@ -1,10 +1,7 @@
 // Retention on both stores: a day leaves after its export and its time, never before, and what comes late is exported again.
-import { randomUUID } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Redis } from 'ioredis';
-import { afterAll, afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { silentLog } from '#domain/log.ts';
 import type { LedgerReader } from '#domain/ledger.ts';
 import { hourOf } from '#domain/window.ts';
@@ -13,23 +10,12 @@ import { exportDue, type ExportDueResult } from '#ledger/export-due.ts';
 import { dayOf } from '#ledger/scan-entries.ts';
 import { verifyLedger } from '#ledger/verify-ledger.ts';
 import { openStore, type OpenedStore } from '#store/open-store.ts';
+import { StorePlaces } from '#test/support/store-places.ts';
 import { freezeHonestly, type HonestLedger, writeHonestLedger } from './honest-ledger.ts';
 
 const DAY_MS = 86_400_000;
 const DAY_SECONDS = 86_400;
-const root = mkdtempSync(join(tmpdir(), 'inferometer-archive-'));
-const url = inject('redisUrl');
-const admin = new Redis(url);
-const prefixes: string[] = [];
-
-afterAll(async () => {
-  rmSync(root, { recursive: true, force: true });
-  for (const prefix of prefixes) {
-    const keys = await admin.keys(`${prefix}:*`);
-    if (keys.length > 0) await admin.del(...keys);
-  }
-  admin.disconnect();
-});
+const places = new StorePlaces('archive');
 
 describe.each(['sqlite', 'redis'] as const)('archive on %s', (kind) => {
   let store: OpenedStore;
@@ -41,13 +27,12 @@ describe.each(['sqlite', 'redis'] as const)('archive on %s', (kind) => {
   let aheadMs: number;
 
   beforeEach(async () => {
-    prefix = `test-${randomUUID()}`;
-    prefixes.push(prefix);
-    folder = join(root, prefix);
+    const place = places.newPlace(kind);
+    prefix = place.prefix;
+    folder = join(places.folder, prefix);
     aheadMs = 0;
-    const place = kind === 'sqlite' ? `sqlite:${join(root, `${prefix}.db`)}` : url;
     const retention = { recordsMs: 2 * DAY_MS, rollupsMs: 400 * DAY_MS, archive: folder };
-    store = openStore({ url: place, prefix, timeoutMs: 5000, retention, log: silentLog });
+    store = openStore({ url: place.url, prefix, timeoutMs: 5000, retention, log: silentLog });
     ledger = await writeHonestLedger(store.settlement);
     day = dayOf(ledger.hour + 2 * 3600);
     await ledger.authors[0]?.claim(['last.1'], [(day + 3600) * 1000]);
@@ -130,8 +115,8 @@ describe.each(['sqlite', 'redis'] as const)('archive on %s', (kind) => {
     expect(await kept()).toBeGreaterThan(1);
     if (kind !== 'redis') return;
     // No key of records or entries expires by itself.
-    for (const key of await admin.keys(`${prefix}:{s0}:*`)) {
-      if (/:(entries|bodies|batches):/.test(key)) expect(await admin.ttl(key)).toBe(-1);
+    for (const key of await places.admin.keys(`${prefix}:{s0}:*`)) {
+      if (/:(entries|bodies|batches):/.test(key)) expect(await places.admin.ttl(key)).toBe(-1);
     }
   });
 

@@ -1,34 +1,21 @@
 // What `ledger export` writes from both stores: every record once, the same bytes each time, sums and hashes that can be checked.
-import { createHash, randomUUID } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { asyncBufferFromFile, parquetReadObjects } from 'hyparquet';
-import { Redis } from 'ioredis';
-import { afterAll, afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { silentLog } from '#domain/log.ts';
 import { DayNotSettledError, type DayManifest, exportDay, type ExportDayRequest } from '#ledger/export-day.ts';
 import { dayOf } from '#ledger/scan-entries.ts';
 import { openStore, type OpenedStore } from '#store/open-store.ts';
+import { StorePlaces } from '#test/support/store-places.ts';
 import { freezeHonestly, type HonestLedger, writeHonestLedger } from './honest-ledger.ts';
 
 const DAY_MS = 86_400_000;
 const DAY_SECONDS = 86_400;
 const retention = { recordsMs: 35 * DAY_MS, rollupsMs: 400 * DAY_MS };
-const root = mkdtempSync(join(tmpdir(), 'inferometer-export-'));
-const url = inject('redisUrl');
-const prefixes: string[] = [];
-
-afterAll(async () => {
-  rmSync(root, { recursive: true, force: true });
-  const admin = new Redis(url);
-  for (const prefix of prefixes) {
-    const keys = await admin.keys(`${prefix}:*`);
-    if (keys.length > 0) await admin.del(...keys);
-  }
-  admin.disconnect();
-});
+const places = new StorePlaces('export');
 
 describe.each(['sqlite', 'redis'] as const)('ledger export on %s', (kind) => {
   let store: OpenedStore;
@@ -40,12 +27,10 @@ describe.each(['sqlite', 'redis'] as const)('ledger export on %s', (kind) => {
   let dayEnd: unknown;
 
   beforeEach(async () => {
-    const prefix = `test-${randomUUID()}`;
-    prefixes.push(prefix);
-    const place = kind === 'sqlite' ? `sqlite:${join(root, `${prefix}.db`)}` : url;
-    store = openStore({ url: place, prefix, timeoutMs: 5000, retention, log: silentLog });
+    const { url, prefix } = places.newPlace(kind);
+    store = openStore({ url, prefix, timeoutMs: 5000, retention, log: silentLog });
     ledger = await writeHonestLedger(store.settlement);
-    folder = join(root, prefix);
+    folder = join(places.folder, prefix);
     day = dayOf(ledger.hour + 2 * 3600);
   });
   afterEach(() => store.settlement.close());

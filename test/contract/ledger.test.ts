@@ -1,10 +1,5 @@
 // What `ledger verify` finds on both stores: an honest ledger adds up, and each single change of it is found and named.
-import { randomUUID } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { Redis } from 'ioredis';
-import { afterAll, afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ChargeLine, CellIncrement } from '#domain/settlement.ts';
 import { silentLog } from '#domain/log.ts';
 import { formatSecond } from '#domain/window.ts';
@@ -12,36 +7,13 @@ import type { VerifyResult } from '#ledger/verify-ledger.ts';
 import { verifyLedger } from '#ledger/verify-ledger.ts';
 import { openStore, type OpenedStore } from '#store/open-store.ts';
 import { cellStart } from '#store/rollup-cells.ts';
+import { StorePlaces } from '#test/support/store-places.ts';
 import { freezeHonestly, type HonestLedger, writeHonestLedger } from './honest-ledger.ts';
 import { editMessage, editRecordOf, tamperWithRedis, tamperWithSqlite, type Tampering } from './ledger-tampering.ts';
 
 const DAY_MS = 86_400_000;
 const retention = { recordsMs: 35 * DAY_MS, rollupsMs: 400 * DAY_MS };
-const folder = mkdtempSync(join(tmpdir(), 'inferometer-ledger-'));
-const url = inject('redisUrl');
-const admin = new Redis(url);
-const prefixes: string[] = [];
-
-afterAll(async () => {
-  rmSync(folder, { recursive: true, force: true });
-  for (const prefix of prefixes) {
-    const keys = await admin.keys(`${prefix}:*`);
-    if (keys.length > 0) await admin.del(...keys);
-  }
-  admin.disconnect();
-});
-
-const stores = {
-  sqlite: () => {
-    const path = join(folder, `${randomUUID()}.db`);
-    return { url: `sqlite:${path}`, prefix: '', tampering: tamperWithSqlite(path) };
-  },
-  redis: () => {
-    const prefix = `test-${randomUUID()}`;
-    prefixes.push(prefix);
-    return { url, prefix, tampering: tamperWithRedis(admin, prefix) };
-  },
-};
+const places = new StorePlaces('ledger');
 
 describe.each(['sqlite', 'redis'] as const)('ledger verify on %s', (kind) => {
   let store: OpenedStore;
@@ -49,9 +21,9 @@ describe.each(['sqlite', 'redis'] as const)('ledger verify on %s', (kind) => {
   let ledger: HonestLedger;
 
   beforeEach(async () => {
-    const place = stores[kind]();
-    store = openStore({ url: place.url, prefix: place.prefix, timeoutMs: 5000, retention, log: silentLog });
-    ({ tampering } = place);
+    const { url, prefix, path } = places.newPlace(kind);
+    store = openStore({ url, prefix, timeoutMs: 5000, retention, log: silentLog });
+    tampering = kind === 'sqlite' ? tamperWithSqlite(path) : tamperWithRedis(places.admin, prefix);
     ledger = await writeHonestLedger(store.settlement);
   });
   afterEach(() => store.settlement.close());

@@ -1,10 +1,8 @@
 // A rebuild from archive and journals on both stores: the same cells, books, records and vouchers as before, and verify adds up.
 import { randomUUID } from 'node:crypto';
-import { appendFileSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { appendFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { Redis } from 'ioredis';
-import { afterAll, afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { JournalEntry } from '#accounting/journal-entry.ts';
 import { silentLog } from '#domain/log.ts';
 import type { SettlementStore } from '#domain/settlement-store.ts';
@@ -17,23 +15,12 @@ import { rebuildLedger, type RebuildResult } from '#ledger/rebuild-ledger.ts';
 import { dayOf } from '#ledger/scan-entries.ts';
 import { verifyLedger } from '#ledger/verify-ledger.ts';
 import { openStore, type OpenedStore } from '#store/open-store.ts';
+import { StorePlaces } from '#test/support/store-places.ts';
 import { freezeHonestly, type HonestLedger, writeHonestLedger } from './honest-ledger.ts';
 
 const DAY_MS = 86_400_000;
 const DAY_SECONDS = 86_400;
-const root = mkdtempSync(join(tmpdir(), 'inferometer-rebuild-'));
-const url = inject('redisUrl');
-const prefixes: string[] = [];
-
-afterAll(async () => {
-  rmSync(root, { recursive: true, force: true });
-  const admin = new Redis(url);
-  for (const prefix of prefixes) {
-    const keys = await admin.keys(`${prefix}:*`);
-    if (keys.length > 0) await admin.del(...keys);
-  }
-  admin.disconnect();
-});
+const places = new StorePlaces('rebuild');
 
 /** What gateways write into their journals, beside a store. */
 function witness(store: SettlementStore, lines: JournalEntry[]): SettlementStore {
@@ -71,15 +58,13 @@ describe.each(['sqlite', 'redis'] as const)('rebuild on %s', (kind) => {
   let day: number;
 
   const open = (): OpenedStore => {
-    const prefix = `test-${randomUUID()}`;
-    prefixes.push(prefix);
-    const place = kind === 'sqlite' ? `sqlite:${join(root, `${prefix}.db`)}` : url;
+    const { url, prefix } = places.newPlace(kind);
     const retention = { recordsMs: 35 * DAY_MS, rollupsMs: 400 * DAY_MS, archive: folder };
-    return openStore({ url: place, prefix, timeoutMs: 5000, retention, log: silentLog });
+    return openStore({ url, prefix, timeoutMs: 5000, retention, log: silentLog });
   };
 
   beforeEach(async () => {
-    folder = join(root, `archive-${randomUUID()}`);
+    folder = join(places.folder, `archive-${randomUUID()}`);
     [lost, found] = [open(), open()];
     lines = [];
     const recorded = witness(lost.settlement, lines);

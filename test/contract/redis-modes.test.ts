@@ -1,6 +1,5 @@
 // Redis as it is really run, and run wrongly: TLS, an ACL user, a replica by mistake, a full memory, a slow network. Real servers all.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { afterEach, expect, test, vi } from 'vitest';
@@ -10,10 +9,12 @@ import { openStore } from '#store/open-store.ts';
 import { ENGINE_CERT, ENGINE_KEY } from '#test/support/engine-certificate.ts';
 import { startRedis } from '#test/support/redis-server.ts';
 import { reservePort } from '#test/support/reserve-port.ts';
+import { StorePlaces } from '#test/support/store-places.ts';
 import { TcpProxy } from '#test/support/tcp-proxy.ts';
 import { optionsOf, settleOnce, SHAPE_PREFIX } from './settle-once.ts';
 import { claimOf, freezeOf, JournalAuthor, recordAt } from './settlement-messages.ts';
 
+const { folder } = new StorePlaces('tls');
 const closers: (() => unknown)[] = [];
 afterEach(async () => {
   for (const close of closers.splice(0).toReversed()) await close();
@@ -28,8 +29,6 @@ async function startServer(...args: string[]) {
 }
 
 async function startTlsServer(...args: string[]) {
-  const folder = mkdtempSync(join(tmpdir(), 'inferometer-tls-'));
-  closers.push(() => rmSync(folder, { recursive: true, force: true }));
   const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
   writeFileSync(cert, ENGINE_CERT);
   writeFileSync(key, ENGINE_KEY);

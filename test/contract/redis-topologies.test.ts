@@ -1,11 +1,13 @@
 // The other shapes of Redis that store.url may name: a cluster and a master found through a sentinel, both real.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { expect, test } from 'vitest';
 import { startRedis } from '#test/support/redis-server.ts';
+import { StorePlaces } from '#test/support/store-places.ts';
 import { settleOnce } from './settle-once.ts';
+
+const { folder } = new StorePlaces('sentinel');
 
 test('every script and report runs on a cluster, whose keys are all in one slot', async () => {
   const server = await startRedis(['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1']);
@@ -25,7 +27,6 @@ test('every script and report runs on a cluster, whose keys are all in one slot'
 
 test('the master is found through a sentinel', async () => {
   const master = await startRedis();
-  const folder = mkdtempSync(join(tmpdir(), 'inferometer-sentinel-'));
   const file = join(folder, 'sentinel.conf');
   writeFileSync(file, `sentinel monitor books 127.0.0.1 ${master.port} 1\n`);
   const sentinel = await startRedis([], undefined, file);
@@ -37,6 +38,5 @@ test('the master is found through a sentinel', async () => {
   } finally {
     await sentinel.stop();
     await master.stop();
-    rmSync(folder, { recursive: true, force: true });
   }
 });

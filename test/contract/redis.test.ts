@@ -1,7 +1,5 @@
 // The store contract on a real Redis, and what only a server can show: pauses, restarts, eviction, key names.
-import { randomUUID } from 'node:crypto';
-import { Redis } from 'ioredis';
-import { afterAll, describe, expect, inject, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { computeFreeze } from '#accounting/frontier.ts';
 import { silentLog } from '#domain/log.ts';
 import { StoreUnavailableError } from '#domain/settlement-store.ts';
@@ -13,6 +11,7 @@ import { RedisSettlementStore } from '#store/redis/redis-settlement-store.ts';
 import { parseRedisUrl } from '#store/redis/redis-url.ts';
 import { STORE_SCHEMA } from '#store/store-options.ts';
 import { startRedis } from '#test/support/redis-server.ts';
+import { StorePlaces } from '#test/support/store-places.ts';
 import { describeLearnerStore } from './learner-store.case.ts';
 import { describeSettledBooks } from './settled-books.case.ts';
 import { describeSettlementStore } from './settlement-store.case.ts';
@@ -20,26 +19,13 @@ import type { StoreSuite } from './store-rig.ts';
 import { claimOf, freezeOf, JournalAuthor, publicationAt, recordAt } from './settlement-messages.ts';
 
 const DAY_MS = 86_400_000;
-const prefixes: string[] = [];
-const url = inject('redisUrl');
-const admin = new Redis(url, { lazyConnect: true });
-
-afterAll(async () => {
-  for (const prefix of prefixes) {
-    const keys = await admin.keys(`${prefix}:*`);
-    if (keys.length > 0) await admin.del(...keys);
-  }
-  admin.disconnect();
-});
-
-const newPrefix = () => {
-  const prefix = `test-${randomUUID()}`;
-  prefixes.push(prefix);
-  return prefix;
-};
+const places = new StorePlaces('redis');
+const { admin } = places;
+/** Of the store created last. */
+let lastPrefix = '';
 
 const create = (prefix: string, options: { url?: string; timeoutMs?: number } = {}) => {
-  const address = parseRedisUrl(options.url ?? url);
+  const address = parseRedisUrl(options.url ?? places.redisUrl);
   if (address === null) throw new Error('not a Redis URL');
   const timeoutMs = options.timeoutMs ?? 5000;
   const connection = new RedisConnection({
@@ -60,14 +46,17 @@ const create = (prefix: string, options: { url?: string; timeoutMs?: number } = 
 
 const suite: StoreSuite = {
   name: 'redis',
-  createStore: async () => create(newPrefix()),
-  createSecondClient: async () => create(prefixes.at(-1) ?? ''),
+  createStore: async () => {
+    lastPrefix = places.newPrefix();
+    return create(lastPrefix);
+  },
+  createSecondClient: async () => create(lastPrefix),
   raiseSchema: async () => {
-    await admin.hset(`${prefixes.at(-1)}:{s0}:meta`, 'schema', '99');
+    await admin.hset(`${lastPrefix}:{s0}:meta`, 'schema', '99');
   },
   // The server's clock cannot be moved, but to the aliveClock a call longer ago is the same.
   advanceMs: async (ms) => {
-    await admin.hincrby(`${prefixes.at(-1)}:{s0}:meta`, 'lastCallMs', -ms);
+    await admin.hincrby(`${lastPrefix}:{s0}:meta`, 'lastCallMs', -ms);
   },
   skip: [],
 };
@@ -142,7 +131,7 @@ describe('redis only', () => {
   });
 
   test('a store of schema 1 is brought up, and hours after its frontier count as wholly kept', async () => {
-    const prefix = newPrefix();
+    const prefix = places.newPrefix();
     const meta = `${prefix}:{s0}:meta`;
     const first = create(prefix);
     const { epoch } = await first.settlement.open();
@@ -156,7 +145,7 @@ describe('redis only', () => {
   });
 
   test('the keys of another program are refused', async () => {
-    const prefix = newPrefix();
+    const prefix = places.newPrefix();
     await admin.set(`${prefix}:{s0}:meta`, 'mine');
     const { settlement } = create(prefix);
     await expect(settlement.open()).rejects.toMatchObject({ name: 'StoreSchemaError' });
@@ -164,7 +153,7 @@ describe('redis only', () => {
   });
 
   test('under a new master nothing is frozen for 10 s, so that a member whose join was lost can come back', async () => {
-    const prefix = newPrefix();
+    const prefix = places.newPrefix();
     const { settlement } = create(prefix);
     const author = new JournalAuthor((await settlement.open()).epoch);
     const joined = await settlement.join(author);
@@ -187,7 +176,7 @@ describe('redis only', () => {
   });
 
   test('under a new master nobody counts as silent for 30 s', async () => {
-    const prefix = newPrefix();
+    const prefix = places.newPrefix();
     const { settlement } = create(prefix);
     const author = new JournalAuthor((await settlement.open()).epoch);
     const joined = await settlement.join(author);
@@ -215,7 +204,7 @@ describe('redis only', () => {
   });
 
   test('every key carries the prefix and the hash tag, and what grows with time expires', async () => {
-    const prefix = newPrefix();
+    const prefix = places.newPrefix();
     const { settlement } = create(prefix);
     const author = new JournalAuthor((await settlement.open()).epoch);
     const joined = await settlement.join(author);
@@ -255,7 +244,7 @@ describe('redis only', () => {
   });
 
   test('a thousand records of one claim take less than 100 bytes each', async () => {
-    const prefix = newPrefix();
+    const prefix = places.newPrefix();
     const { settlement, books } = create(prefix);
     const author = new JournalAuthor((await settlement.open()).epoch);
     const joined = await settlement.join(author);

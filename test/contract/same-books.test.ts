@@ -1,11 +1,7 @@
 // SQLite and Redis are one store to everybody above: any log of calls gives the same answers, cells, books and records.
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import * as fc from 'fast-check';
-import { Redis } from 'ioredis';
-import { afterAll, expect, inject, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { silentLog } from '#domain/log.ts';
 import type { SyncMessage, SyncReply } from '#domain/settlement.ts';
 import { hourOf } from '#domain/window.ts';
@@ -14,24 +10,14 @@ import { RedisConnection } from '#store/redis/redis-connection.ts';
 import { RedisSettlementStore } from '#store/redis/redis-settlement-store.ts';
 import { parseRedisUrl } from '#store/redis/redis-url.ts';
 import { SqliteStore } from '#store/sqlite/sqlite-store.ts';
+import { StorePlaces } from '#test/support/store-places.ts';
 import { claimOf, freezeOf, JournalAuthor, publicationAt, recordAt } from './settlement-messages.ts';
 import type { StoreUnderTest } from './store-rig.ts';
 
 type SettledStore = Omit<StoreUnderTest, 'learner'>;
 
 const DAY_MS = 86_400_000;
-const folder = mkdtempSync(join(tmpdir(), 'inferometer-same-'));
-const prefix = `test-${randomUUID()}`;
-const url = inject('redisUrl');
-let run = 0;
-
-afterAll(async () => {
-  rmSync(folder, { recursive: true, force: true });
-  const admin = new Redis(url);
-  const keys = await admin.keys(`${prefix}-*`);
-  if (keys.length > 0) await admin.del(...keys);
-  admin.disconnect();
-});
+const places = new StorePlaces('same');
 
 type Step =
   | {
@@ -148,12 +134,13 @@ async function play(store: SettledStore, journals: readonly string[], steps: rea
 }
 
 function createBoth(nowMs: number): [SettledStore, SettledStore] {
-  run += 1;
-  const address = parseRedisUrl(url);
+  const address = parseRedisUrl(places.redisUrl);
   if (address === null) throw new Error('not a Redis URL');
   const retention = { recordsMs: 35 * DAY_MS, rollupsMs: 400 * DAY_MS };
-  const shared = { prefix: `${prefix}-${run}`, timeoutMs: 5000, readTimeoutMs: 5000, retention, log: silentLog };
-  const sqlite = new SqliteStore({ ...shared, path: join(folder, `${run}.db`), now: () => nowMs });
+  // A file for the one, keys for the other.
+  const { prefix, path } = places.newPlace('sqlite');
+  const shared = { prefix, timeoutMs: 5000, readTimeoutMs: 5000, retention, log: silentLog };
+  const sqlite = new SqliteStore({ ...shared, path, now: () => nowMs });
   const connection = new RedisConnection({ ...shared, address });
   const redis = { settlement: new RedisSettlementStore(connection), books: new RedisBooksReader(connection) };
   return [{ settlement: sqlite, books: sqlite }, redis];

@@ -1,20 +1,18 @@
 // The store contract on SQLite, and what only a file can show.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { silentLog } from '#domain/log.ts';
 import { StoreUnavailableError } from '#domain/settlement-store.ts';
 import { SqliteStore } from '#store/sqlite/sqlite-store.ts';
+import { StorePlaces } from '#test/support/store-places.ts';
 import { describeLearnerStore } from './learner-store.case.ts';
 import { describeSettledBooks } from './settled-books.case.ts';
 import { describeSettlementStore } from './settlement-store.case.ts';
 import type { StoreSuite } from './store-rig.ts';
 import { claimOf, freezeOf, JournalAuthor, recordAt } from './settlement-messages.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'inferometer-sqlite-'));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const { folder } = new StorePlaces('sqlite');
 
 const DAY_MS = 86_400_000;
 let count = 0;

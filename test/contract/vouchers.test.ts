@@ -1,11 +1,7 @@
 // What people do to the books, on both stores: adjustments move money and are booked once, a closed month never changes again.
-import { randomUUID } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { Redis } from 'ioredis';
-import { afterAll, afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Config } from '#config/config.ts';
 import { silentLog } from '#domain/log.ts';
 import { SECONDS_PER_HOUR } from '#domain/window.ts';
@@ -21,23 +17,12 @@ import { renderCsv } from '#reports/render-csv.ts';
 import { toReportJson } from '#reports/render-json.ts';
 import { parseTimeZone } from '#reports/time-zone.ts';
 import { openStore, type OpenedStore } from '#store/open-store.ts';
+import { type StorePlace, StorePlaces } from '#test/support/store-places.ts';
 import { freezeHonestly, type HonestLedger, writeHonestLedger } from './honest-ledger.ts';
 
 const DAY_MS = 86_400_000;
 const retention = { recordsMs: 35 * DAY_MS, rollupsMs: 400 * DAY_MS };
-const folder = mkdtempSync(join(tmpdir(), 'inferometer-vouchers-'));
-const url = inject('redisUrl');
-const admin = new Redis(url);
-const prefixes: string[] = [];
-
-afterAll(async () => {
-  rmSync(folder, { recursive: true, force: true });
-  for (const prefix of prefixes) {
-    const keys = await admin.keys(`${prefix}:*`);
-    if (keys.length > 0) await admin.del(...keys);
-  }
-  admin.disconnect();
-});
+const places = new StorePlaces('vouchers');
 
 interface ReportJson {
   readonly periodStatus: string;
@@ -66,15 +51,11 @@ describe.each(['sqlite', 'redis'] as const)('vouchers on %s', (kind) => {
   let store: OpenedStore;
   let ledger: HonestLedger;
   let month: LedgerMonth;
-  let path: string;
-  let prefix: string;
+  let place: StorePlace;
 
   beforeEach(async () => {
-    path = join(folder, `${randomUUID()}.db`);
-    prefix = `test-${randomUUID()}`;
-    prefixes.push(prefix);
-    const place = kind === 'sqlite' ? `sqlite:${path}` : url;
-    store = openStore({ url: place, prefix, timeoutMs: 5000, retention, log: silentLog });
+    place = places.newPlace(kind);
+    store = openStore({ url: place.url, prefix: place.prefix, timeoutMs: 5000, retention, log: silentLog });
     ledger = await writeHonestLedger(store.settlement);
     month = monthAt(ledger.hour);
   });
@@ -217,7 +198,12 @@ describe.each(['sqlite', 'redis'] as const)('vouchers on %s', (kind) => {
     for (let hour = month.to; hour < month.to + 86_400; hour += 3600)
       await freezeHonestly(store.settlement, hour + 3599, {});
     await freezeHonestly(store.settlement, month.to + 86_400 + 61, {});
-    const archive = { folder: join(folder, prefix), format: 'ndjson' as const, gzip: false, partial: false };
+    const archive = {
+      folder: join(places.folder, place.prefix),
+      format: 'ndjson' as const,
+      gzip: false,
+      partial: false,
+    };
     for (const day of [dayOf(ledger.hour), month.to]) {
       const { ledger: reader, books } = store;
       const manifest = await exportDay({ ...archive, ledger: reader, books, day, onProgress: () => {} });
@@ -242,13 +228,13 @@ describe.each(['sqlite', 'redis'] as const)('vouchers on %s', (kind) => {
     await close({ writeOff: true });
     const change = async (edit: (text: string) => string) => {
       if (kind === 'sqlite') {
-        const db = new DatabaseSync(path);
+        const db = new DatabaseSync(place.path);
         const row = db.prepare('SELECT body FROM vouchers WHERE n = 1').get();
         db.prepare('UPDATE vouchers SET body = ? WHERE n = 1').run(edit(String(row?.['body'])));
         db.close();
       } else {
-        const key = `${prefix}:{s0}:vouchers`;
-        await admin.lset(key, 0, edit((await admin.lindex(key, 0)) ?? ''));
+        const key = `${place.prefix}:{s0}:vouchers`;
+        await places.admin.lset(key, 0, edit((await places.admin.lindex(key, 0)) ?? ''));
       }
     };
     await change((text) => text.replace('"author":"a"', '"author":"b"'));
