@@ -1,12 +1,11 @@
 // ModelStreamInfer: each message of the client's stream is a request of its own, routed, admitted and recorded by itself; all requests of
 // one deployment go over one stream to one engine, so that sequences stay together. Replies are passed on in the order they come.
 import { type handleBidiStreamingCall, type Metadata, status as Status, type StatusObject } from '@grpc/grpc-js';
-import type { DeploymentConfig } from '#config/config.ts';
 import { GatewayError } from '#domain/errors.ts';
 import { admit } from '#gateway/admit.ts';
 import type { Deadline } from '#gateway/deadline-sweep.ts';
+import { nameDeployment } from '#gateway/name-deployment.ts';
 import { ClientGoneError } from '#gateway/read-body.ts';
-import type { Turn } from '#gateway/replica-set.ts';
 import type { RequestMeter } from '#gateway/request-meter.ts';
 import { UNSEATED } from '#gateway/seats.ts';
 import { toParsedRequest } from './infer-work.ts';
@@ -17,18 +16,17 @@ import {
   readInferRequest,
   renameModel,
 } from './kserve-messages.ts';
-import { connect, leaveLine, leaseEngine } from './lease-engine.ts';
 import {
   createAnswerMetadata,
   createMeter,
-  createUpstreamMetadata,
   type GrpcPlane,
   type OpenCall,
   openCall,
   refuseCall,
   toGatewayError,
 } from './open-call.ts';
-import { type LaneListener, STREAM_PATH, StreamLane } from './stream-lane.ts';
+import { type LaneListener, STREAM_PATH, type StreamLane } from './stream-lane.ts';
+import { StreamLanes } from './stream-lanes.ts';
 import { StreamRequest } from './stream-request.ts';
 
 /** Requests without an end in one client's stream; more are refused one by one. */
@@ -55,9 +53,8 @@ class StreamRelay implements LaneListener, Deadline {
   readonly #grpc: GrpcPlane;
   readonly #call: Call;
   readonly #opened: OpenCall;
-  readonly #lanes = new Map<string, StreamLane>();
+  readonly #lanes: StreamLanes;
   readonly #cuttable = { seat: UNSEATED, interrupt: () => this.#interrupt() };
-  #turn: Turn | undefined;
   #hasBegun = false;
   #isDraining = false;
   #isHalfClosed = false;
@@ -67,6 +64,7 @@ class StreamRelay implements LaneListener, Deadline {
     this.#grpc = grpc;
     this.#call = call;
     this.#opened = opened;
+    this.#lanes = new StreamLanes({ grpc, opened, deadline: call.getDeadline(), listener: this });
   }
 
   /** Serves the stream to its end. Never rejects. */
@@ -86,7 +84,7 @@ class StreamRelay implements LaneListener, Deadline {
       return;
     }
     this.#isHalfClosed = true;
-    for (const lane of this.#lanes.values()) lane.halfClose();
+    for (const lane of this.#lanes) lane.halfClose();
     this.#endWhenDone();
   }
 
@@ -100,7 +98,7 @@ class StreamRelay implements LaneListener, Deadline {
   }
 
   ended(lane: StreamLane, status: StatusObject): void {
-    for (const [name, known] of this.#lanes) if (known === lane) this.#lanes.delete(name);
+    this.#lanes.delete(lane);
     if (this.#isOver) return;
     if (status.code === Status.OK) {
       this.#endWhenDone();
@@ -114,9 +112,7 @@ class StreamRelay implements LaneListener, Deadline {
 
   isDue(nowMs: number): boolean {
     const { requestTimeoutMs } = this.#grpc.plane.view.config.server;
-    return [...this.#lanes.values()].some((lane) =>
-      [...lane.open].some((request) => request.isDue(nowMs, requestTimeoutMs)),
-    );
+    return [...this.#lanes].some(({ open }) => [...open].some((request) => request.isDue(nowMs, requestTimeoutMs)));
   }
 
   /** One late request ends the stream: nothing can be told apart in a stream whose engine is silent. */
@@ -148,86 +144,28 @@ class StreamRelay implements LaneListener, Deadline {
   }
 
   async #send(message: Buffer, facts: InferRequestFacts, meter: RequestMeter): Promise<void> {
-    const { plane, findView } = this.#grpc;
+    const { plane } = this.#grpc;
     meter.requestedModel = facts.modelName === '' ? null : facts.modelName;
-    const named = this.#opened.headers['x-inferometer-deployment'];
-    const deployment = findView().router.route({
-      caller: meter.caller,
-      model: meter.requestedModel,
-      deployment: typeof named === 'string' ? named : undefined,
-    });
-    meter.deployment = deployment.name;
-    meter.model = deployment.models[0] ?? null;
-    const open = [...this.#lanes.values()].reduce((sum, lane) => sum + lane.open.size, 0);
-    if (open >= OPEN_MAX) throw new GatewayError('overloaded', { text: 'Too many requests are open in this stream.' });
+    const ranking = this.#lanes.rank(meter);
+    const { deployment: best } = ranking;
+    nameDeployment(meter, best);
+    if (this.#lanes.openRequests >= OPEN_MAX)
+      throw new GatewayError('overloaded', { text: 'Too many requests are open in this stream.' });
     const request = toParsedRequest(facts, true);
-    const permit = await admit(plane.admission, meter, { deployment, request, promptBytes: message.length });
-    let lane: StreamLane;
+    const promptBytes = message.length;
+    const permit = await admit(plane.admission, meter, { deployment: best, request, promptBytes });
+    let found: Awaited<ReturnType<StreamLanes['find']>>;
     try {
-      lane = await this.#findLane(deployment, { facts, meter });
+      found = await this.#lanes.find(ranking, { facts, meter });
     } catch (error) {
       permit.release();
       throw error;
     }
+    const { lane, deployment } = found;
     const renamed = facts.modelName === deployment.servedModel ? message : renameModel(message, deployment.servedModel);
     const sent = facts.wantsEmptyFinal ? renamed : askEmptyFinal(renamed);
     const { upstream } = lane.lease;
     await lane.send(sent, new StreamRequest({ meter, upstream, permit, facts, messageBytes: message.length }));
-  }
-
-  /** The lane of a deployment, opened with its first request; an engine that cannot be reached is left for another. */
-  async #findLane(
-    deployment: DeploymentConfig,
-    { facts, meter }: { readonly facts: InferRequestFacts; readonly meter: RequestMeter },
-  ): Promise<StreamLane> {
-    const known = this.#lanes.get(deployment.name);
-    if (known !== undefined) return known;
-    const { plane, upstreams } = this.#grpc;
-    const excluded = new Set<Parameters<typeof upstreams.get>[0]>();
-    for (;;) {
-      const request = toParsedRequest(facts, true);
-      const onWaiting = (turn: Turn | undefined): void => void (this.#turn = turn);
-      const lease = await leaseEngine(plane, { meter, deployment: deployment.name, request, excluded, onWaiting });
-      const { upstream } = lease;
-      const client = upstreams.get(upstream);
-      const isConnected = await connect(plane, client, upstream);
-      if (this.#isOver) {
-        lease.release();
-        throw new ClientGoneError();
-      }
-      if (isConnected) return this.#openLane(deployment, { lease, client, meter });
-      lease.failed();
-      lease.release();
-      excluded.add(upstream);
-      const retries = plane.pool.askRetry(deployment.name, excluded, { wasSent: false }) === 'granted';
-      const error = new GatewayError('upstream_unreachable');
-      meter.recordUnreached({
-        outcome: 'upstream_error',
-        status: error.status,
-        upstream: upstream.name,
-        lastAttempt: !retries,
-      });
-      if (!retries) throw error;
-    }
-  }
-
-  #openLane(
-    deployment: DeploymentConfig,
-    {
-      lease,
-      client,
-      meter,
-    }: Pick<ConstructorParameters<typeof StreamLane>[0], 'lease' | 'client'> & { readonly meter: RequestMeter },
-  ): StreamLane {
-    const { plane } = this.#grpc;
-    const { upstream } = lease;
-    const { requestId } = meter;
-    const { model, deployment: name } = meter;
-    plane.onOverhead({ model, deployment: name }, plane.clock.monotonicMs() - meter.receivedAtMs - meter.waitedMs);
-    const metadata = createUpstreamMetadata(plane, this.#opened, { upstream, requestId });
-    const lane = new StreamLane({ lease, client, metadata, deadline: this.#call.getDeadline(), listener: this });
-    this.#lanes.set(deployment.name, lane);
-    return lane;
   }
 
   #refuse(error: GatewayError, { id, meter }: { readonly id: string; readonly meter: RequestMeter }): void {
@@ -252,15 +190,15 @@ class StreamRelay implements LaneListener, Deadline {
   #write(message: Buffer): void {
     if (this.#isOver || this.#call.write(message) || this.#isDraining) return;
     this.#isDraining = true;
-    for (const lane of this.#lanes.values()) lane.pause();
+    for (const lane of this.#lanes) lane.pause();
     this.#call.once('drain', () => {
       this.#isDraining = false;
-      for (const lane of this.#lanes.values()) lane.resume();
+      for (const lane of this.#lanes) lane.resume();
     });
   }
 
   #endWhenDone(): void {
-    if (!this.#isHalfClosed || this.#lanes.size > 0 || this.#isOver) return;
+    if (!this.#isHalfClosed || !this.#lanes.isEmpty || this.#isOver) return;
     this.#settle();
     this.#call.end();
   }
@@ -278,9 +216,7 @@ class StreamRelay implements LaneListener, Deadline {
   #close(outcome: 'client_aborted' | 'timed_out' | 'interrupted' | 'upstream_error', httpStatus: number): void {
     if (this.#isOver) return;
     this.#settle();
-    leaveLine(this.#turn);
-    for (const lane of this.#lanes.values()) lane.cut(outcome, httpStatus);
-    this.#lanes.clear();
+    this.#lanes.cut(outcome, httpStatus);
   }
 
   #settle(): void {

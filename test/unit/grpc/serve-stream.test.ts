@@ -1,6 +1,8 @@
 import { type ServerDuplexStream, status as Status } from '@grpc/grpc-js';
 import { afterEach, expect, test } from 'vitest';
+import type { UpstreamConfig } from '#config/config.ts';
 import { collectStream, type Message } from '#test/support/kserve-grpc.ts';
+import { createConfig, createDeploymentConfig, createUpstreamConfig } from '#test/unit/gateway/harness.ts';
 import {
   answerWithTokens,
   type GrpcHarness,
@@ -251,6 +253,135 @@ test('an engine that cannot be reached is left for another one', async () => {
   }
   const completed = harness.metering.records.filter(({ outcome }) => outcome === 'completed');
   expect(completed.map(({ upstream }) => upstream)).toEqual(Array(4).fill('trt-1'));
+});
+
+/** Two deployments of one model, the better one with all engines but the last. */
+async function startRanked(
+  stream: (call: EngineStream) => void,
+  options: { readonly replicas?: number; readonly priority?: number; readonly upstream?: Partial<UpstreamConfig> } = {},
+): Promise<GrpcHarness> {
+  const { replicas = 2, priority = 1, upstream } = options;
+  const harness = await start(stream, { replicas });
+  const upstreams = harness.engines.map(({ port }, index) =>
+    createUpstreamConfig(harness.engine.url, {
+      name: `trt-${index}`,
+      pool: `pool/trt-${index}`,
+      grpcUrl: `grpc://127.0.0.1:${port}`,
+      ...upstream,
+    }),
+  );
+  const shared = { engine: 'triton', queue: { size: 0, timeoutMs: 1000 } } as const;
+  harness.gateway.reload(
+    createConfig([
+      createDeploymentConfig(upstreams.slice(0, -1), { ...shared, servedModel: 'main-served', priority }),
+      createDeploymentConfig(upstreams.slice(-1), { ...shared, name: 'spare', servedModel: 'spare-served' }),
+    ]),
+  );
+  return harness;
+}
+
+const told = ({ metering }: GrpcHarness) =>
+  metering.records
+    .toSorted((left, right) => left.attempt - right.attempt)
+    .map(({ attempt, deployment, outcome, lastAttempt }) => [attempt, deployment, outcome, lastAttempt]);
+
+test('a request whose deployment has no engine left goes on to the next deployment of its model, each attempt with its record', async () => {
+  const models: unknown[] = [];
+  const harness = await startRanked(
+    (call) => {
+      call.on('data', (request: Message) => void models.push(request['model_name']));
+      answerDecoupled(call);
+    },
+    { replicas: 3 },
+  );
+  harness.engines[0]?.close();
+  harness.engines[1]?.close();
+  const stream = harness.client.stream();
+  const done = collectStream(stream);
+  stream.write(inferRequest({ id: 'a' }));
+  await harness.metering.whenRecorded(3);
+  expect(told(harness)).toEqual([
+    [1, 'llama-70b', 'upstream_error', false],
+    [2, 'llama-70b', 'upstream_error', false],
+    [3, 'spare', 'completed', true],
+  ]);
+  // What comes after goes where the stream is already.
+  stream.write(inferRequest({ id: 'b' }));
+  stream.end();
+  const { replies, status } = await done;
+  expect([replies.length, status.code]).toEqual([4, Status.OK]);
+  expect(models).toEqual(['spare-served', 'spare-served']);
+  expect(harness.metering.records.at(-1)).toMatchObject({ attempt: 1, deployment: 'spare', outcome: 'completed' });
+});
+
+test('a request goes on where the line before its deployment is full, and the stream stays there when there is room again', async () => {
+  const harness = await startRanked(answerDecoupled, { upstream: { maxInFlight: 1 } });
+  const first = harness.client.stream();
+  const firstDone = collectStream(first);
+  first.write(inferRequest({ id: 'a' }));
+  await harness.metering.whenRecorded(1);
+  const second = harness.client.stream();
+  const secondDone = collectStream(second);
+  second.write(inferRequest({ id: 'b' }));
+  await harness.metering.whenRecorded(2);
+  first.end();
+  await firstDone;
+  second.write(inferRequest({ id: 'c' }));
+  second.end();
+  expect((await secondDone).replies).toHaveLength(4);
+  expect(told(harness)).toEqual([
+    [1, 'llama-70b', 'completed', true],
+    [1, 'spare', 'completed', true],
+    [1, 'spare', 'completed', true],
+  ]);
+});
+
+test('between deployments of one rank a stream chooses once: its sequences stay together', async () => {
+  const harness = await startRanked(answerDecoupled, { priority: 0 });
+  const stream = harness.client.stream();
+  const done = collectStream(stream);
+  for (let round = 0; round < 16; round += 1) stream.write(inferRequest({ id: `r-${round}` }));
+  stream.end();
+  await done;
+  expect(harness.metering.records).toHaveLength(16);
+  expect(new Set(harness.metering.records.map(({ deployment }) => deployment)).size).toBe(1);
+});
+
+test('a request that was sent stays where it is, and so does one whose client names the deployment', async () => {
+  const harness = await startRanked((call) => {
+    call.once('data', () =>
+      call.emit('error', Object.assign(new Error('gone'), { code: Status.UNAVAILABLE, details: 'engine restarts' })),
+    );
+  });
+  const stream = harness.client.stream();
+  const done = collectStream(stream);
+  stream.write(inferRequest());
+  expect((await done).status.code).toBe(Status.UNAVAILABLE);
+  expect(told(harness)).toEqual([[1, 'llama-70b', 'upstream_error', true]]);
+  harness.engines[0]?.close();
+  const named = harness.client.stream({ metadata: { 'x-inferometer-deployment': 'llama-70b' } });
+  const answered = collectStream(named);
+  named.write(inferRequest());
+  named.end();
+  expect((await answered).replies).toMatchObject([{ error_message: expect.any(String) }]);
+  expect(told(harness).at(-1)).toEqual([1, 'llama-70b', 'upstream_error', true]);
+  expect(harness.metering.records).toHaveLength(2);
+});
+
+test('without any engine the request is refused in the stream, its last attempt in the books', async () => {
+  const harness = await startRanked(answerDecoupled);
+  for (const engine of harness.engines) engine.close();
+  const stream = harness.client.stream();
+  const done = collectStream(stream);
+  stream.write(inferRequest({ id: 'a' }));
+  stream.end();
+  const { replies, status } = await done;
+  expect(replies).toMatchObject([{ error_message: expect.any(String), infer_response: { id: 'a' } }]);
+  expect(status.code).toBe(Status.OK);
+  expect(told(harness)).toEqual([
+    [1, 'llama-70b', 'upstream_error', false],
+    [2, 'spare', 'upstream_error', true],
+  ]);
 });
 
 test('a slow client slows the engine down instead of filling memory', async () => {
