@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { EngineName } from '#config/config.ts';
 import { answerStream, type Script } from '#test/support/fake-engine.ts';
+import { createChatAndRanker } from './chat-and-ranker.ts';
 import {
   createConfig,
   createDeploymentConfig,
@@ -24,17 +25,7 @@ const GENERATE: Pick<RouteShapeCase, 'path' | 'body' | 'content' | 'broken'> = {
 
 let harness: Harness;
 beforeEach(async () => {
-  harness = await startHarness((url) =>
-    createConfig([
-      createDeploymentConfig([createUpstreamConfig(url)]),
-      createDeploymentConfig([createUpstreamConfig(url, { name: 't-1', pool: 'ranker/t-1' })], {
-        name: 'ranker',
-        models: ['ranker'],
-        engine: 'triton',
-        servedModel: 'ranker',
-      }),
-    ]),
-  );
+  harness = await startHarness((url) => createConfig(createChatAndRanker(url)));
 });
 afterEach(() => harness.close());
 

@@ -1,8 +1,9 @@
-// What a deployment's own keys do to requests on their way, seen from the engine; and which deployment gets a request where several could.
+// What a deployment's own keys do to requests on their way, seen from the engine, and what the headers of an answer estimate of its cost.
 import { afterEach, describe, expect, it } from 'vitest';
 import type { EstimateCost } from '#accounting/estimate-cost.ts';
 import type { DeploymentConfig } from '#config/config.ts';
-import { answerJson, type FakeEngine, startFakeEngine } from '#test/support/fake-engine.ts';
+import { answerJson } from '#test/support/fake-engine.ts';
+import { createChatAndRanker } from './chat-and-ranker.ts';
 import {
   chatBody,
   createConfig,
@@ -14,12 +15,7 @@ import {
 } from './harness.ts';
 
 let harness: Harness;
-let other: FakeEngine | undefined;
-afterEach(async () => {
-  await harness.close();
-  await other?.close();
-  other = undefined;
-});
+afterEach(() => harness.close());
 
 const startWith = async (change: Partial<DeploymentConfig>): Promise<void> => {
   harness = await startHarness((url) => createConfig([createDeploymentConfig([createUpstreamConfig(url)], change)]));
@@ -51,83 +47,6 @@ describe('field rules', () => {
     await send(harness.port, { body: chatBody({ stream: true, stream_options: { include_usage: true } }) });
     const sent = JSON.parse(String(harness.engine.requests[0]?.body)) as object;
     expect(Object.keys(sent)).toEqual(['model', 'messages', 'stream']);
-  });
-});
-
-describe('several deployments of one model', () => {
-  const startTwo = async (first: Partial<DeploymentConfig>, second: Partial<DeploymentConfig>): Promise<void> => {
-    const engine = await startFakeEngine();
-    other = engine;
-    const health = { path: '/health', intervalMs: 20, timeoutMs: 1000, unhealthyAfter: 1 };
-    harness = await startHarness((url) =>
-      createConfig([
-        createDeploymentConfig([createUpstreamConfig(url)], { ...first, health }),
-        createDeploymentConfig([createUpstreamConfig(engine.url, { name: 'trt-2' })], {
-          name: 'spare',
-          models: ['other-name', 'llama-3.1-70b'],
-          servedModel: 'spare-model',
-          ...second,
-          health,
-        }),
-      ]),
-    );
-  };
-  const ask = async (count: number): Promise<Record<string, number>> => {
-    const seen: Record<string, number> = {};
-    for (let index = 0; index < count; index += 1) {
-      const { headers } = await send(harness.port);
-      const name = String(headers['x-inferometer-deployment']);
-      seen[name] = (seen[name] ?? 0) + 1;
-    }
-    return seen;
-  };
-  const untilHealthy = async (deployment: string, healthy: boolean): Promise<void> => {
-    const read = () => harness.gateway.upstreamStatus().find((status) => status.deployment === deployment)?.healthy;
-    while (read() !== healthy) await new Promise((resolve) => setTimeout(resolve, 5));
-  };
-
-  it('the higher priority has them all, the lower takes over while it is down, under its own model name', async () => {
-    await startTwo({ priority: 1 }, { priority: 0 });
-    await untilHealthy('llama-70b', true);
-    expect(await ask(5)).toEqual({ 'llama-70b': 5 });
-    harness.engine.healthStatus = 503;
-    await untilHealthy('llama-70b', false);
-    expect(await ask(5)).toEqual({ spare: 5 });
-    expect(JSON.parse(String(other?.requests[0]?.body))).toMatchObject({ model: 'spare-model' });
-    expect(harness.metering.records.at(-1)).toMatchObject({
-      deployment: 'spare',
-      model: 'other-name',
-      requestedModel: 'llama-3.1-70b',
-    });
-    harness.engine.healthStatus = 200;
-    await untilHealthy('llama-70b', true);
-    expect(await ask(3)).toEqual({ 'llama-70b': 3 });
-  });
-
-  it('equal priorities share by weight', async () => {
-    await startTwo({ weight: 3 }, { weight: 1 });
-    const { 'llama-70b': first = 0, spare = 0 } = await ask(400);
-    expect(first + spare).toBe(400);
-    // Binomial of 400 at 3/4: 300 ± 8.7; seven deviations.
-    expect(Math.abs(first - 300)).toBeLessThan(61);
-  });
-
-  it('weight 0 gets nothing while the other serves, and a header still finds it', async () => {
-    await startTwo({ weight: 1 }, { weight: 0 });
-    expect(await ask(30)).toEqual({ 'llama-70b': 30 });
-    const { headers } = await send(harness.port, { headers: { 'x-inferometer-deployment': 'spare' } });
-    expect(headers['x-inferometer-deployment']).toBe('spare');
-  });
-
-  it('every alias finds its deployment, and the record has both names', async () => {
-    await startTwo({}, {});
-    for (const model of ['meta-llama/Llama-3.1-70B-Instruct', 'other-name']) {
-      await send(harness.port, { body: chatBody({ model }) });
-    }
-    expect(harness.metering.records).toMatchObject([
-      { requestedModel: 'meta-llama/Llama-3.1-70B-Instruct', model: 'llama-3.1-70b', deployment: 'llama-70b' },
-      { requestedModel: 'other-name', model: 'other-name', deployment: 'spare' },
-    ]);
   });
 });
 
@@ -222,16 +141,7 @@ describe('estimate of the cost', () => {
     ['an encoded answer of such a deployment', '/v1/embeddings', { ...json, 'content-encoding': 'gzip' }, 'zzz'],
   ])('%s is estimated by its time, and its bytes are unchanged', async (_name, path, headers, body) => {
     harness = await startHarness(
-      (url) =>
-        createConfig([
-          createDeploymentConfig([createUpstreamConfig(url)], { models: ['m'], work: 'duration' }),
-          createDeploymentConfig([createUpstreamConfig(url, { name: 't-1', pool: 'ranker/t-1' })], {
-            name: 'ranker',
-            models: ['ranker'],
-            engine: 'triton',
-            passThrough: [],
-          }),
-        ]),
+      (url) => createConfig(createChatAndRanker(url, { chat: { models: ['m'], work: 'duration' } })),
       {
         estimateCost: (question) =>
           'durationMs' in question && question.durationMs > 5000 && question.durationMs < 60_000

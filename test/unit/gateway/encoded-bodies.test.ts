@@ -2,30 +2,12 @@
 import { brotliCompressSync, constants, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { answerStream, chatEvents } from '#test/support/fake-engine.ts';
-import {
-  chatBody,
-  createConfig,
-  createDeploymentConfig,
-  createUpstreamConfig,
-  type Harness,
-  send,
-  startHarness,
-} from './harness.ts';
+import { createChatAndRanker } from './chat-and-ranker.ts';
+import { chatBody, createConfig, type Harness, send, startHarness } from './harness.ts';
 
 let harness: Harness;
 beforeEach(async () => {
-  harness = await startHarness((url) =>
-    createConfig([
-      createDeploymentConfig([createUpstreamConfig(url)]),
-      createDeploymentConfig([createUpstreamConfig(url, { name: 't-1', pool: 'ranker/t-1' })], {
-        name: 'ranker',
-        models: ['ranker'],
-        engine: 'triton',
-        work: 'duration',
-        passThrough: [],
-      }),
-    ]),
-  );
+  harness = await startHarness((url) => createConfig(createChatAndRanker(url, { ranker: { work: 'duration' } })));
 });
 afterEach(() => harness.close());
 

@@ -2,14 +2,8 @@
 import type { ServerResponse } from 'node:http';
 import type { Config } from '#config/config.ts';
 import { chatEvents, createGate } from '#test/support/fake-engine.ts';
-import {
-  chatBody,
-  createConfig,
-  createDeploymentConfig,
-  createUpstreamConfig,
-  type Harness,
-  startHarness,
-} from './harness.ts';
+import { createChatAndRanker } from './chat-and-ranker.ts';
+import { chatBody, createConfig, type Harness, startHarness } from './harness.ts';
 import { HEAD } from './raw-requests.ts';
 
 export const EVENTS = chatEvents(['Hel', 'lo'], { usage: true });
@@ -81,20 +75,7 @@ export function startEndingHarness(): Promise<Harness> {
 
 /** The config of such a gateway. */
 export function createEndingConfig(url: string): Config {
-  const triton = {
-    name: 'ranker',
-    models: ['ranker'],
-    engine: 'triton',
-    servedModel: 'ranker',
-    work: 'duration',
-  } as const;
-  return createConfig([
-    createDeploymentConfig([createUpstreamConfig(url)]),
-    createDeploymentConfig([createUpstreamConfig(url, { name: 't-1', pool: 'ranker/t-1' })], {
-      ...triton,
-      passThrough: [],
-    }),
-  ]);
+  return createConfig(createChatAndRanker(url, { ranker: { work: 'duration' } }));
 }
 
 /** Answers what clients asked for; health checks and questions of the gateway's own get an empty object. */

@@ -4,6 +4,7 @@ import type { Config, DeploymentConfig } from '#config/config.ts';
 import { type ErrorCode, ERROR_KINDS, GatewayError } from '#domain/errors.ts';
 import type { Protocol } from '#gateway/metered-routes.ts';
 import { createGate } from '#test/support/fake-engine.ts';
+import { createChatAndRanker } from './chat-and-ranker.ts';
 import {
   ADS_KEY,
   type Answer,
@@ -42,22 +43,13 @@ const ANTHROPIC: Partial<Record<ErrorCode, string>> = {
 };
 
 function configure(url: string, changes: Partial<DeploymentConfig> = {}, overrides: object = {}): Config {
-  const upstream = createUpstreamConfig(url, { maxInFlight: 1 });
   const shared = { queue: { size: 0, timeoutMs: 1000 }, ...changes };
-  const config = createConfig(
-    [
-      createDeploymentConfig([upstream], shared),
-      createDeploymentConfig([{ ...upstream, name: 't-1', pool: 'ranker/t-1' }], {
-        ...shared,
-        name: 'ranker',
-        models: ['ranker'],
-        engine: 'triton',
-        servedModel: 'ranker',
-        work: 'duration',
-      }),
-    ],
-    overrides,
-  );
+  const deployments = createChatAndRanker(url, {
+    chat: shared,
+    ranker: { ...shared, work: 'duration' },
+    upstream: { maxInFlight: 1 },
+  });
+  const config = createConfig(deployments, overrides);
   const [search, ...others] = config.teams;
   if (search === undefined) return config;
   return { ...config, teams: [{ ...search, limits: { concurrency: 1 } }, ...others] };

@@ -7,16 +7,9 @@ import type { UsageRecord } from '#domain/usage-record.ts';
 import type { Admission } from '#tenancy/admission.ts';
 import { answerJson, answerStream, createGate } from '#test/support/fake-engine.ts';
 import { openRaw } from '#test/support/raw-http.ts';
+import { createChatAndRanker } from './chat-and-ranker.ts';
 import { post } from './ending-kinds.ts';
-import {
-  chatBody,
-  createConfig,
-  createDeploymentConfig,
-  createUpstreamConfig,
-  type Harness,
-  send,
-  startHarness,
-} from './harness.ts';
+import { chatBody, createConfig, type Harness, send, startHarness } from './harness.ts';
 import { CHAT, STREAMING } from './route-shapes.ts';
 
 /** Rows whose lesson another suite holds: file, and words of the test's name. */
@@ -154,15 +147,7 @@ describe('row 27: no route goes around limits and budgets', () => {
     };
     harness = await startHarness(
       (url) => {
-        const config = createConfig([
-          createDeploymentConfig([createUpstreamConfig(url)], { models: ['m', 'llama-3.1-70b'] }),
-          createDeploymentConfig([createUpstreamConfig(url, { name: 't-1', pool: 'ranker/t-1' })], {
-            name: 'ranker',
-            models: ['ranker'],
-            engine: 'triton',
-            passThrough: [],
-          }),
-        ]);
+        const config = createConfig(createChatAndRanker(url, { chat: { models: ['m', 'llama-3.1-70b'] } }));
         return { ...config, teams: config.teams.map((team) => ({ ...team, limits: { concurrency: 9 } })) };
       },
       { admission },
