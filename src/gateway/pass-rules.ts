@@ -14,25 +14,42 @@ export interface PassRule {
 }
 
 /**
- * Returns the rules that let a path through, in the config's order. A path that controls an engine goes by `allowControl`, and for keys with
+ * Paths that every deployment forwards when they are posted to, whatever its globs: they belong to a metered route, and a client of that one
+ * expects them. An engine that has not got one says so itself.
+ */
+const COMPANIONS: readonly string[] = ['/v1/messages/count_tokens'];
+
+/** What of a request says whether it may pass. */
+export interface PassTarget {
+  readonly method: string | undefined;
+  /** Without the query. */
+  readonly path: string;
+  /** Of the caller's key. */
+  readonly scopes: readonly string[];
+}
+
+/**
+ * Returns the rules that let a request through, in the config's order. A path that controls an engine goes by `allowControl`, and for keys with
  * the scope `operator` alone; a spelling that could mean another path never goes.
  */
-export type FindPassRules = (path: string, scopes: readonly string[]) => readonly PassRule[];
+export type FindPassRules = (target: PassTarget) => readonly PassRule[];
 
 /** Compiles a config's `passThrough` and `allowControl` globs. */
 export function createPassRules(config: Config): FindPassRules {
+  const companions = compileGlobs(COMPANIONS);
   const rules = config.deployments.map((deployment) => ({
     deployment,
     globs: compileGlobs(deployment.passThrough),
     controlGlobs: compileGlobs(deployment.allowControl ?? []),
   }));
-  return (path, scopes) => {
+  return ({ method, path, scopes }) => {
     const safe = readSafePath(path);
     if (safe === null) return [];
     const controls = isControlPath(safe);
     if (controls && !scopes.includes(OPERATOR_SCOPE)) return [];
     return rules.flatMap(({ deployment, globs, controlGlobs }) => {
-      const found = (controls ? controlGlobs : globs).find(({ matches }) => matches(safe));
+      const mayPass = controls ? controlGlobs : method === 'POST' ? [...globs, ...companions] : globs;
+      const found = mayPass.find(({ matches }) => matches(safe));
       return found === undefined ? [] : [{ deployment, glob: found.glob }];
     });
   };

@@ -1,4 +1,4 @@
-// Everything that is no metered route: forwarded where a deployment's globs name the path, metered by its duration, else refused.
+// Everything that is no metered route: forwarded where pass-rules let the path through, metered by its duration, else refused.
 import type { Config, DeploymentConfig } from '#config/config.ts';
 import { GatewayError } from '#domain/errors.ts';
 import { acquireLease } from './acquire-lease.ts';
@@ -15,6 +15,7 @@ import {
   narrowPassRules,
   type PassRequest,
   type PassRule,
+  type PassTarget,
   rankPassRules,
 } from './pass-rules.ts';
 import { PassThroughExchange } from './pass-through-exchange.ts';
@@ -48,19 +49,20 @@ const TAKES_CHUNKED = new Set(['POST', 'PUT', 'PATCH']);
 /** Creates the handler of last resort. */
 export function createPassThroughHandler(plane: DataPlane): RouteHandler {
   const compiled = new WeakMap<Config, FindPassRules>();
-  const findRules = (path: string, scopes: readonly string[]): readonly PassRule[] => {
+  const findRules = (target: PassTarget): readonly PassRule[] => {
     const { config } = plane.view;
     let find = compiled.get(config);
     if (find === undefined) {
       find = createPassRules(config);
       compiled.set(config, find);
     }
-    return find(path, scopes);
+    return find(target);
   };
   return {
     route: 'other',
     serve(exchange) {
-      const rules = findRules(exchange.path, exchange.meter.caller.scopes);
+      const { req, path, meter } = exchange;
+      const rules = findRules({ method: req.method, path, scopes: meter.caller.scopes });
       if (rules.length === 0) throw new GatewayError('route_not_found');
       return servePassThrough(plane, rules, exchange);
     },
@@ -83,9 +85,9 @@ async function servePassThrough(plane: DataPlane, rules: readonly PassRule[], ex
   // JSON is short and read even where one deployment is left: its model may be another's. Forms hold files and stream to that one.
   const mustRead = meant.length > 1 || (isJsonType(type) && coding === undefined);
   const isRead = req.method === 'POST' && model === null && mustRead;
-  if (isRead && canNameModel(type)) await forwardByBody(plane, { rules: meant, request, router }, exchange);
-  else if (meant.length === 1 || model !== null)
-    await forwardUnread(plane, { rules: meant, request, router }, exchange);
+  const plan = { rules: meant, request, router };
+  if (isRead && canNameModel(type)) await forwardByBody(plane, { ...plan, everyRule: rules }, exchange);
+  else if (meant.length === 1 || model !== null) await forwardUnread(plane, plan, exchange);
   else throw new GatewayError('model_required', { param: 'model' });
 }
 
@@ -94,6 +96,11 @@ interface PassPlan {
   readonly rules: readonly [PassRule, ...PassRule[]];
   readonly request: PassRequest;
   readonly router: ModelRouter;
+}
+
+/** A request whose body may name a model of any deployment that forwards the path. */
+interface UnreadPlan extends PassPlan {
+  readonly everyRule: readonly PassRule[];
 }
 
 /** Streams the request through http-proxy-middleware. */
@@ -150,14 +157,14 @@ async function leaseByRank(plane: DataPlane, plan: PassPlan, { req, res, meter }
 
 /**
  * Chooses among the deployments that forward the path by the body's model. One that is left alone takes what names no model, or one that
- * only its engine may know.
+ * only its engine may know; a model of another is that one's to take, or its caller may not use it.
  */
-function narrowByModel({ rules, request, router }: PassPlan): PassPlan['rules'] {
+function narrowByModel({ rules, everyRule, request, router }: UnreadPlan): PassPlan['rules'] {
   const { model } = request;
   const isAlone = rules.length === 1;
   if (model === null && !isAlone) throw new GatewayError('model_required', { param: 'model' });
   if (model === null || (isAlone && !router.isKnown({ model, deployment: undefined }))) return [rules[0]];
-  return narrowPassRules(rules, request, router);
+  return narrowPassRules(everyRule, request, router);
 }
 
 /** The engine's name of the model that a JSON body names by an alias; null leaves the body as it is, as a form is left. */
@@ -168,7 +175,7 @@ function renameModel(deployment: DeploymentConfig, { req, meter }: Exchange): st
 }
 
 /** Reads the body for its model and relays it unchanged but for the model's name. */
-async function forwardByBody(plane: DataPlane, unread: PassPlan, exchange: Exchange): Promise<void> {
+async function forwardByBody(plane: DataPlane, unread: UnreadPlan, exchange: Exchange): Promise<void> {
   const { req, meter } = exchange;
   const body = await receiveBody(plane, exchange);
   meter.requestedModel = readModel(body, req.headers['content-type'] ?? '');

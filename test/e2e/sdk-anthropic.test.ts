@@ -26,12 +26,7 @@ beforeAll(async () => {
       ...[...SPEAKERS, ...STRANGERS].map((flavor) => ({ flavor, name: flavor, models: [flavor] })),
       { flavor: 'vllm', name: 'detailed', models: ['detailed'], promptTokensDetails: true },
       { flavor: 'trtllm', name: 'falters', models: ['falters'], deployment: { timeouts: { idle: '2s' } } },
-      {
-        flavor: 'vllm',
-        name: 'counting',
-        models: ['counter'],
-        deployment: { passThrough: ['/v1/messages/count_tokens'] },
-      },
+      { flavor: 'vllm', name: 'counting', models: ['counter'], deployment: { passThrough: [] } },
     ],
   });
   books = new SdkBooks(stack);
@@ -192,15 +187,25 @@ describe('Anthropic SDK through the gateway', () => {
     expect((await books.truthOf(row.requestId))?.promptTokens).toBe(row.tokens.input);
   });
 
-  it('tokens are counted where the deployment lets that route through, and elsewhere it does not exist', async () => {
+  it('tokens are counted as the engine counts them, metered by time; an engine without the route says so', async () => {
     const messages = ask(LONG);
     const { data } = await client.messages.create({ model: 'counter', max_tokens: 1, messages }).withResponse();
-    expect(await client.messages.countTokens({ model: 'counter', messages })).toEqual({
-      input_tokens: data.usage.input_tokens,
-    });
-    const refused = client.messages.countTokens({ model: 'trtllm', messages });
-    await expect(refused).rejects.toThrow(NotFoundError);
-    await expect(refused).rejects.toMatchObject({ error: { type: 'error', error: { type: 'not_found_error' } } });
+    const counted = await client.messages.countTokens({ model: 'counter', messages }).withResponse();
+    expect(counted.data).toEqual({ input_tokens: data.usage.input_tokens });
+    const row = await books.recordOf(idOf(counted.response));
+    expect(row).toMatchObject({ route: `${ROUTE}/count_tokens`, model: 'counter', outcome: 'completed', status: 200 });
+    expect(row).toMatchObject({ tokenSource: 'unknown', tokens: { total: null } });
+    const beta = await client.beta.messages.countTokens({ model: 'counter', messages });
+    expect(beta.input_tokens).toBe(data.usage.input_tokens);
+    const refused = await client.messages
+      .countTokens({ model: 'transformers', messages })
+      .then(() => undefined)
+      .catch((thrown: unknown) => thrown);
+    expect(refused).toBeInstanceOf(NotFoundError);
+    await books.expectRefused((refused as NotFoundError).headers?.get('x-inferometer-request-id'), 404);
+    const unknown = client.messages.countTokens({ model: 'nope', messages });
+    await expect(unknown).rejects.toThrow(NotFoundError);
+    await expect(unknown).rejects.toMatchObject({ error: { type: 'error', error: { type: 'not_found_error' } } });
   });
 
   it('the gateway’s own errors come in Anthropic’s envelope and as the SDK’s classes', async () => {
