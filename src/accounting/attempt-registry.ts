@@ -100,6 +100,7 @@ export class AttemptRegistry {
         continue;
       }
       live.charges = attempt.charges;
+      live.late = attempt.late;
     }
   }
 

@@ -204,7 +204,7 @@ function* settleRecords(
     if (attempt.record === null || !settlesThrough(attempt, input.through.to)) return;
     const charges = mergeCharges(attempt.charges, lines.get(attempt.recordId));
     increments.addSettled(attempt.record, charges);
-    records.push(settledRecord(attempt.record, charges));
+    records.push(settledRecord(attempt.record, attempt, charges));
   });
   return records;
 }

@@ -213,7 +213,10 @@ class RunningAccounting implements Accounting {
 
   unsettled(filter: (record: UsageRecord) => boolean = () => true): UsageRecord[] {
     const found: UsageRecord[] = [];
-    for (const { record } of this.#parts.registry.all()) if (record !== null && filter(record)) found.push(record);
+    for (const { record, late } of this.#parts.registry.all()) {
+      // That nothing was late is known only once the last of it was sent.
+      if (record !== null && filter(record)) found.push(late === true ? { ...record, late } : record);
+    }
     return found;
   }
 

@@ -51,7 +51,14 @@ export type JournalEntry =
       /** Prices of the claim's lines: `hourPool` → nanodollars per GPU hour. */
       readonly prices: readonly (readonly [hourPool: string, nanoUsdPerGpuHour: string])[];
     }
-  | { readonly t: 'ack'; readonly atMs: number; readonly seq: number; readonly claimApplied: boolean | null }
+  | {
+      readonly t: 'ack';
+      readonly atMs: number;
+      readonly seq: number;
+      readonly claimApplied: boolean | null;
+      /** Publications of it that came too late; null or absent (older journals): not known. */
+      readonly lateCount?: number | null;
+    }
   /** The store lost what it had acknowledged after `seq`. */
   | { readonly t: 'rollback'; readonly atMs: number; readonly seq: number }
   /** Only for a rebuild (freeze-witness.ts): facts in force, a freeze about to be committed, and that it was. */

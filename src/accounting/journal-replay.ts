@@ -6,6 +6,7 @@ import type { AttemptRegistry } from './attempt-registry.ts';
 import type { Journal, LineLocation } from './journal.ts';
 import type { JournalEntry, JournalHead } from './journal-entry.ts';
 import { addSealed } from './late-facts.ts';
+import { markLateWork } from './late-work.ts';
 import { fromSliceLine, type SealedSlices } from './sealed-slices.ts';
 import { type AttemptIdentity, endRecord, trackAttempt, trackUnsent } from './tracked-attempt.ts';
 import { windowsOf } from './window-slices.ts';
@@ -39,7 +40,7 @@ export function replayJournal(
   target: { readonly registry: AttemptRegistry; readonly slices: SealedSlices; readonly acknowledgedMax?: number },
 ): ReplayedJournal {
   const verdicts = readVerdicts(journal, target.acknowledgedMax ?? Number.MAX_SAFE_INTEGER);
-  const state = new ReplayState(journal, target.registry, target.slices, verdicts.claims);
+  const state = new ReplayState(journal, target.registry, target.slices, verdicts);
   for (const { entry, location } of journal.entries()) state.take(entry, location);
   return {
     head: state.head,
@@ -58,6 +59,8 @@ interface Verdicts {
   readonly acknowledged: number;
   /** By `claimKey`: true where the store applied the message's claim. */
   readonly claims: ReadonlyMap<string, boolean>;
+  /** By `claimKey`, of acknowledged messages: how many publications came too late, or null where that is not known; absent: none. */
+  readonly lateCounts: ReadonlyMap<string, number | null>;
 }
 
 function claimKey(journal: string, seq: number): string {
@@ -66,6 +69,7 @@ function claimKey(journal: string, seq: number): string {
 
 function readVerdicts(journal: Journal, acknowledgedMax: number): Verdicts {
   const claims = new Map<string, boolean>();
+  const lateCounts = new Map<string, number | null>();
   let current = journal.identity.journal;
   let acknowledged = 0;
   let highest = 0;
@@ -78,12 +82,18 @@ function readVerdicts(journal: Journal, acknowledgedMax: number): Verdicts {
       acknowledged = Math.max(acknowledged, entry.seq);
       highest = Math.max(highest, entry.seq);
       if (entry.claimApplied !== null) claims.set(claimKey(current, entry.seq), entry.claimApplied);
+      const { lateCount = null } = entry;
+      if (lateCount === 0) lateCounts.delete(claimKey(current, entry.seq));
+      else lateCounts.set(claimKey(current, entry.seq), lateCount);
     } else if (entry.t === 'rollback') {
       acknowledged = Math.min(acknowledged, entry.seq);
-      for (let seq = entry.seq + 1; seq <= highest; seq += 1) claims.delete(claimKey(current, seq));
+      for (let seq = entry.seq + 1; seq <= highest; seq += 1) {
+        claims.delete(claimKey(current, seq));
+        lateCounts.delete(claimKey(current, seq));
+      }
     }
   }
-  return { acknowledged, claims };
+  return { acknowledged, claims, lateCounts };
 }
 
 class ReplayState {
@@ -92,15 +102,20 @@ class ReplayState {
   lastAliveMs: number | null = null;
   readonly #registry: AttemptRegistry;
   readonly #slices: SealedSlices;
-  readonly #claims: ReadonlyMap<string, boolean>;
+  readonly #verdicts: Pick<Verdicts, 'claims' | 'lateCounts'>;
   readonly #journal: Journal;
 
-  constructor(journal: Journal, registry: AttemptRegistry, slices: SealedSlices, claims: ReadonlyMap<string, boolean>) {
+  constructor(
+    journal: Journal,
+    registry: AttemptRegistry,
+    slices: SealedSlices,
+    verdicts: Pick<Verdicts, 'claims' | 'lateCounts'>,
+  ) {
     this.head = newHead(journal.identity.journal);
     this.#journal = journal;
     this.#registry = registry;
     this.#slices = slices;
-    this.#claims = claims;
+    this.#verdicts = verdicts;
   }
 
   /** `location` null: the line waits for the disk, and will stand in the present segment or a later one. */
@@ -180,10 +195,16 @@ class ReplayState {
       const sequences = attempt.start?.shape.sequences ?? 1;
       attempt.outputSealed = d > 0 || prefillSteps > 0 ? d + sequences : 0;
     }
+    const key = claimKey(message.journal, seq);
+    const { claims, lateCounts } = this.#verdicts;
+    const lateCount = lateCounts.get(key);
+    if (lateCount !== undefined) {
+      markLateWork(this.#registry, { publications: message.publications, slices: entry.slices, lateCount });
+    }
     for (const attempt of this.#registry.unsealed()) {
       if (attempt.record !== null) this.#registry.markSealedThrough(attempt, sealedThrough);
     }
-    if (message.claim !== null && this.#claims.get(claimKey(message.journal, seq)) === true) {
+    if (message.claim !== null && claims.get(key) === true) {
       this.#registry.applyClaim(message.claim, new Map(entry.prices.map(([key, price]) => [key, BigInt(price)])));
     }
   }

@@ -9,6 +9,7 @@ import { FreezeWitness } from './freeze-witness.ts';
 import { advanceFrontier, type OnFreeze } from './frontier.ts';
 import type { DeviceActivity } from './device-activity.ts';
 import type { Journal } from './journal.ts';
+import { markLateWork, readLateCount } from './late-work.ts';
 import { replayJournal, windowRange } from './journal-replay.ts';
 import type { LoggedMessage, MessageLog } from './message-log.ts';
 import type { ProfileOf } from './profile-of.ts';
@@ -271,9 +272,11 @@ export class SyncLoop {
 
   #acknowledge(reply: SyncReply, entry: LoggedMessage): void {
     const { messages, journal, clock, registry, listener } = this.#parts;
-    const { seq, claim } = entry.message;
+    const { seq, claim, publications } = entry.message;
+    const lateCount = readLateCount(reply, publications);
+    markLateWork(registry, { publications, slices: entry.slices, lateCount });
     const claimApplied = claim === null ? null : (reply.claimApplied ?? reply.claimed >= claim.k);
-    journal.append({ t: 'ack', atMs: clock.epochMs(), seq, claimApplied });
+    journal.append({ t: 'ack', atMs: clock.epochMs(), seq, claimApplied, lateCount });
     messages.acknowledge(seq);
     if (claim !== null && claimApplied === true) {
       registry.applyClaim(claim, new Map(entry.prices.map(([key, price]) => [key, BigInt(price)])));

@@ -27,7 +27,7 @@ export interface AttemptIdentity {
 }
 
 /** What a record says beyond the identity of its attempt. */
-export type RecordEnding = Omit<UsageRecord, keyof AttemptStart['identity'] | 'profileSource'>;
+export type RecordEnding = Omit<UsageRecord, keyof AttemptStart['identity'] | 'profileSource' | 'late'>;
 
 /** The record of an attempt that ended so. */
 export function endRecord({ identity, profileSource }: AttemptIdentity, ending: RecordEnding): UsageRecord {
@@ -68,6 +68,8 @@ export interface TrackedAttempt {
   lastWindow: number | null;
   /** By hour; null before the first. */
   charges: Map<number, HourCharge> | null;
+  /** Part of what was sealed so far came after its window was frozen (late-work.ts); null: not known. */
+  late: boolean | null;
   /** Journal segment of its first line. */
   readonly segment: number;
 }
@@ -100,6 +102,7 @@ function createTrack(
     outputSealed: 0,
     lastWindow: null,
     charges: null,
+    late: false,
     segment: known.segment,
   };
 }
@@ -135,9 +138,14 @@ function noPhases(): Record<Phase, bigint> {
 }
 
 /** The record with its money in JSON, hours ascending. */
-export function settledRecord(record: UsageRecord, charges: ReadonlyMap<number, HourCharge>): SettledRecordJson {
+export function settledRecord(
+  record: UsageRecord,
+  { late }: Pick<TrackedAttempt, 'late'>,
+  charges: ReadonlyMap<number, HourCharge>,
+): SettledRecordJson {
   return {
     ...record,
+    late,
     charges: [...charges]
       .sort(([a], [b]) => a - b)
       .map(([hour, charge]) => ({

@@ -2,9 +2,11 @@
 import type { Config } from '#config/config.ts';
 import type { BooksReader } from '#domain/books.ts';
 import type { Clock } from '#domain/clock.ts';
+import type { UsageRecord } from '#domain/usage-record.ts';
 import { formatSecond } from '#domain/window.ts';
 import { computeChargeback } from '#reports/chargeback.ts';
 import { parseGroupBy } from '#reports/dimensions.ts';
+import { countUnsettled } from '#reports/outstanding.ts';
 import { readReportSource } from '#reports/read-report.ts';
 import { renderCsv } from '#reports/render-csv.ts';
 import { toReportJson, toRowJson } from '#reports/render-json.ts';
@@ -20,15 +22,20 @@ export interface ReportRoutesOptions {
   readonly clock: Clock;
   /** The config in force. */
   readonly config: () => Config;
+  /** Finished records of this gateway that are not settled yet, in any order. */
+  readonly unsettled: () => readonly UsageRecord[] | Promise<readonly UsageRecord[]>;
 }
 
 /** The report of contract §6 as JSON, or CSV or text by `format`. */
-export function createReportRoute({ books, clock, config }: ReportRoutesOptions): RequestHandler {
+export function createReportRoute({ books, clock, config, unsettled }: ReportRoutesOptions): RequestHandler {
   return async (req, res) => {
     const query = readQuery(req, ['month', 'from', 'to', 'groupBy', 'timezone', 'format', 'idle', 'basis', 'team']);
     const request = parseReportRequest({ ...query, format: query.format ?? 'json' }, clock.epochMs());
+    // Before the books: a request that settles in between is counted twice rather than not at all.
+    const unsettledRequests = countUnsettled(await unsettled(), request.period);
     const source = await readReportSource(books, request.period, request.groupBy);
-    const report = computeChargeback({ ...request, source, config: config(), nowMs: clock.epochMs() });
+    const nowMs = clock.epochMs();
+    const report = computeChargeback({ ...request, source, config: config(), nowMs, unsettledRequests });
     if (request.format === 'json') res.json(toReportJson(report));
     else if (request.format === 'csv') res.type('text/csv').send(renderCsv(report));
     else res.type('text/plain').send(renderTable(report, { color: false }));
@@ -36,7 +43,7 @@ export function createReportRoute({ books, clock, config }: ReportRoutesOptions)
 }
 
 /** Buckets of usage; whole UTC hours, days or months that overlap the period. */
-export function createUsageRoute({ books, clock, config }: ReportRoutesOptions): RequestHandler {
+export function createUsageRoute({ books, clock, config }: Omit<ReportRoutesOptions, 'unsettled'>): RequestHandler {
   return async (req, res) => {
     const query = readQuery(req, ['from', 'to', 'groupBy', 'granularity', 'team']);
     const usage = await readUsage({

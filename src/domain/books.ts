@@ -55,6 +55,8 @@ export interface BooksStatus {
   readonly freezeHash: string;
   /** Another text after every claim that was applied: what was read between two equal ones belongs together. */
   readonly claimState: string;
+  /** Publications that came after their window was frozen, of all periods, by the journals that the store remembers (35 days of its own time). */
+  readonly latePublications: number;
   readonly members: readonly Member[];
 }
 

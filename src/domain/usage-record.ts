@@ -47,6 +47,8 @@ export interface UsageRecord {
   readonly tokenSource: TokenSource;
   /** Where the engine profile came from that priced it; null when the attempt never reached an engine. */
   readonly profileSource: string | null;
+  /** Part of its work reached the store after its window was frozen, and costs nothing; false: none did; null or absent: not known. */
+  readonly late?: boolean | null;
 }
 
 /** Money of one record in one UTC hour. */

@@ -93,6 +93,7 @@ const COLUMNS: readonly Column[] = [
     read: (record) => JSON.stringify(toSettledRecordJson(record)['charges']),
   },
   text('profileSource', true),
+  { name: 'late', type: 'BOOLEAN', nullable: true, read: (record) => record.late ?? undefined },
 ];
 
 /** Writes a Parquet file of records; deterministic for the same records. Rejects with the file system's error. */

@@ -13,6 +13,7 @@ import { hashPrices, isPooled, sumPools } from './report-pools.ts';
 import { sumRows } from './report-rows.ts';
 import type { RowSource } from './report-rows.ts';
 import { dayOf } from './time-zone.ts';
+import { sumOutstanding } from './outstanding.ts';
 import { applyRates, computeRateCard, DEFAULT_PLANNED_LOAD, sumVariance } from './standard-rates.ts';
 import type { Basis, ChargebackReport, IdlePolicy, ReportPool, ReportRow, ReportTotals } from './report-shape.ts';
 import { computeSavings } from './savings.ts';
@@ -28,6 +29,8 @@ export interface ChargebackRequest {
   readonly source: ReportSource;
   readonly config: Pick<Config, 'teams' | 'deployments'> & { readonly finance?: Pick<FinanceConfig, 'plannedLoad'> };
   readonly nowMs: number;
+  /** See ReportOutstanding. Default null. */
+  readonly unsettledRequests?: number | null;
 }
 
 const RECORDS_NOTE =
@@ -58,7 +61,14 @@ export function computeChargeback(asked: ChargebackRequest): ChargebackReport {
   const pools = sumPools(source.books, source.facts, { ...hours, pooled });
   const kept = team === null ? rows : keepTeam(request, rows);
   const { frontier, k, freezeHash } = source.status;
+  const outstanding = { source, corrections, isClosed: close !== null, unsettledRequests: request.unsettledRequests };
   const settledThrough = close?.content.settledThrough ?? (frontier === null ? null : frontier + 1);
+  const totals = sumTotals({
+    pools,
+    rows,
+    kept,
+    sharedNanoUsd: shares.reduce((sum, { nanoUsd }) => sum + nanoUsd, 0n),
+  });
   return {
     from: period.from,
     to: period.to,
@@ -79,12 +89,8 @@ export function computeChargeback(asked: ChargebackRequest): ChargebackReport {
     pools,
     savings: computeSavings({ cells: source.cells, books: source.books, deployments: config.deployments }),
     corrections: corrections.filter((line) => team === null || line.team === team),
-    totals: sumTotals({
-      pools,
-      rows,
-      kept,
-      sharedNanoUsd: shares.reduce((sum, { nanoUsd }) => sum + nanoUsd, 0n),
-    }),
+    totals,
+    outstanding: sumOutstanding({ ...outstanding, period, pendingNanoUsd: totals.pendingNanoUsd }),
   };
 }
 

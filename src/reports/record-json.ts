@@ -27,6 +27,7 @@ export function toSettledRecordJson(record: SettledRecordJson): RecordJson {
     })),
     profileSource: record.profileSource,
     settled: true,
+    late: record.late ?? null,
   };
 }
 
@@ -42,6 +43,7 @@ export function toUnsettledRecordJson(record: UsageRecord): RecordJson {
     charges: [],
     profileSource: record.profileSource,
     settled: false,
+    late: record.late ?? null,
   };
 }
 

@@ -5,6 +5,7 @@ import { sumTokens } from './metric-sums.ts';
 import type {
   ChargebackReport,
   ReportCorrection,
+  ReportOutstanding,
   ReportPool,
   ReportRow,
   ReportSaving,
@@ -53,6 +54,18 @@ export function toReportJson(report: ChargebackReport): Readonly<Record<string, 
       ...(report.team === null ? {} : { otherTeamsNanoUsd: String(totals.otherTeamsNanoUsd) }),
       differenceNanoUsd: String(totals.differenceNanoUsd),
     },
+    outstanding: toOutstandingJson(report.outstanding),
+  };
+}
+
+function toOutstandingJson(outstanding: ReportOutstanding): Readonly<Record<keyof ReportOutstanding, unknown>> {
+  return {
+    pendingNanoUsd: String(outstanding.pendingNanoUsd),
+    unfrozenSeconds: outstanding.unfrozenSeconds,
+    unsettledRequests: outstanding.unsettledRequests,
+    lateNanoUsd: String(outstanding.lateNanoUsd),
+    lateWindowsOfAllPeriods: outstanding.lateWindowsOfAllPeriods,
+    unattributedNanoUsd: String(outstanding.unattributedNanoUsd),
   };
 }
 

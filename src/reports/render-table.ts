@@ -27,6 +27,7 @@ export function renderTable(report: ChargebackReport, options: TableOptions): st
     ...renderRateCard(report.standard),
     ...report.corrections.map(renderCorrection),
     ...report.savings.map(renderSaving),
+    ...renderOutstanding(report),
     renderDifference(report, paint),
     renderSettled(report, paint),
     ...report.notes,
@@ -181,6 +182,46 @@ function renderSaving({ model, baseline, ...saving }: ChargebackReport['savings'
   const factor = saving.factorTenths === null ? '' : `, ${formatScaled(saving.factorTenths, 1)} times the price`;
   const measured = `${clean(model)}: $${formatPrice(saving.measuredNanoUsd)} per 1M tokens, idle included`;
   return `${measured}; ${clean(baseline)}: $${baselineUsd}${factor}; $${formatCents(saving.avoidedNanoUsd)} avoided.`;
+}
+
+/** One line each for what waits, what came late and what is nobody's; nothing where there is none. */
+function renderOutstanding({ outstanding }: ChargebackReport): readonly string[] {
+  const { pendingNanoUsd, unfrozenSeconds, unsettledRequests, lateNanoUsd, lateWindowsOfAllPeriods } = outstanding;
+  const requests = countOf(unsettledRequests, 'finished request', 'finished requests');
+  const waiting = requests === '' ? '' : `${requests} at this gateway without a cost yet`;
+  const unfrozen = countOf(unfrozenSeconds, 'second', 'seconds');
+  const pending = [
+    pendingNanoUsd === 0n ? '' : `$${formatFine(pendingNanoUsd)} charged to work whose team is not booked yet`,
+    waiting,
+    unfrozen === '' ? '' : `${unfrozen} of the period not frozen yet`,
+  ];
+  const windows = countOf(lateWindowsOfAllPeriods, 'window', 'windows');
+  const late = [
+    lateNanoUsd === 0n ? '' : `$${formatFine(lateNanoUsd)} claimed after its month was closed, here as corrections`,
+    windows === ''
+      ? ''
+      : `${windows} of work, in all periods together, that came after being frozen: tokens counted, cost $${formatFine(0n)}`,
+  ];
+  const { unattributedNanoUsd } = outstanding;
+  const lost =
+    unattributedNanoUsd > 0n
+      ? `$${formatFine(unattributedNanoUsd)} charged to work that nobody can be named for any more`
+      : `$${formatFine(unattributedNanoUsd)}: money of earlier work without a name has found its team`;
+  const lines = [
+    ['Pending', pending],
+    ['Late', late],
+    ['Unattributed', unattributedNanoUsd === 0n ? [] : [lost]],
+  ] as const;
+  return lines.flatMap(([head, parts]) => {
+    const said = parts.filter((part) => part !== '');
+    return said.length === 0 ? [] : [`${head}: ${said.join('; ')}.`];
+  });
+}
+
+/** `3 windows`; empty for none and for what is not known. */
+function countOf(count: number | null, one: string, many: string): string {
+  if (count === null || count === 0) return '';
+  return `${formatCount(BigInt(count))} ${count === 1 ? one : many}`;
 }
 
 function renderDifference({ totals }: ChargebackReport, paint: Paint): string {

@@ -115,6 +115,25 @@ export interface ReportTotals {
   readonly differenceNanoUsd: bigint;
 }
 
+/** What is still to come, came too late, or belongs to nobody; of the whole period, whatever team was asked for. */
+export interface ReportOutstanding {
+  /** Charged but in no row yet: the same as of the totals. */
+  readonly pendingNanoUsd: bigint;
+  /** Seconds of the period that have passed and are not frozen; null before the first gateway joined the books. */
+  readonly unfrozenSeconds: number | null;
+  /** Finished requests of the period whose cost is not settled, as far as the gateway that was asked knows; null: none was asked. */
+  readonly unsettledRequests: number | null;
+  /** Money of closed months that was claimed later and stands in this period as corrections. */
+  readonly lateNanoUsd: bigint;
+  /**
+   * Windows of one gateway's work that came after they were frozen: their tokens are counted, their cost is 0. The store counts them without
+   * their period, so this is of all periods, since the books began or were rebuilt; null in a closed report, which must not change.
+   */
+  readonly lateWindowsOfAllPeriods: number | null;
+  /** Charged to the row `(unattributed)`, corrections included, idle left out: nobody can say any more whose work it was. Negative where corrections took more from there than came. */
+  readonly unattributedNanoUsd: bigint;
+}
+
 export interface ChargebackReport {
   /** Epoch seconds. */
   readonly from: number;
@@ -147,4 +166,5 @@ export interface ChargebackReport {
   readonly savings: readonly ReportSaving[];
   readonly corrections: readonly ReportCorrection[];
   readonly totals: ReportTotals;
+  readonly outstanding: ReportOutstanding;
 }

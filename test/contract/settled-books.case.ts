@@ -2,6 +2,7 @@
 import { describe, expect } from 'vitest';
 import type { BooksReader } from '#domain/books.ts';
 import { hourOf, windowOf } from '#domain/window.ts';
+import { toSettledRecordJson } from '#reports/record-json.ts';
 import { cellStart } from '#store/rollup-cells.ts';
 import { claimOf, digest, JournalAuthor, recordAt } from './settlement-messages.ts';
 import { StoreRig, type StoreSuite } from './store-rig.ts';
@@ -99,6 +100,25 @@ export function describeSettledBooks(suite: StoreSuite): void {
       expect((await rig.readHourCells())[0]?.metrics).toMatchObject({ rejectedRequests: 1n, costNanoUsd: 0n });
       expect((await rig.books.readRecords({ limit: 10 })).records).toHaveLength(1);
     });
+
+    rig.guarantee(
+      'whether a part of its work came late stays with a record, and is not known of records without it',
+      async () => {
+        await rig.freeze(rig.frontier + 1, { [rig.author.journal]: 7n });
+        const at = rig.joined.nowMs;
+        const records = [true, false, undefined].map((late, i) => {
+          const record = recordAt(at - i, { requestId: `r-${i}`, recordId: `r-${i}.1` });
+          return late === undefined ? record : { ...record, late };
+        });
+        await rig.claimAll({ records });
+        const read = (await rig.books.readRecords({ limit: 10 })).records;
+        expect(read.map((record) => [record.requestId, toSettledRecordJson(record)['late']])).toEqual([
+          ['r-0', true],
+          ['r-1', false],
+          ['r-2', null],
+        ]);
+      },
+    );
 
     rig.guarantee('amounts beyond 2^53 add up to the last nanodollar', async () => {
       const huge = 9_007_199_254_740_993n;

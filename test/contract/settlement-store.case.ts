@@ -150,6 +150,7 @@ export function describeSettlementStore(suite: StoreSuite): void {
         rig.author.next({ sealedThrough: rig.frontier + 3, publications: windows }),
       );
       expect(reply.lateCount).toBe(2);
+      expect((await rig.books.readStatus()).latePublications).toBe(2);
       const { board } = await rig.settlement.readFreezeInput();
       expect(board).toEqual([{ journal: rig.author.journal, publication: windows[2] }]);
     });

@@ -25,6 +25,7 @@ const retention = { recordsMs: 35 * DAY_MS, rollupsMs: 400 * DAY_MS };
 const places = new StorePlaces('vouchers');
 
 interface ReportJson {
+  readonly outstanding: Readonly<Record<'pendingNanoUsd' | 'lateNanoUsd' | 'unattributedNanoUsd', string>>;
   readonly periodStatus: string;
   readonly ledgerHash: string;
   readonly rows: readonly {
@@ -192,6 +193,9 @@ describe.each(['sqlite', 'redis'] as const)('vouchers on %s', (kind) => {
       { kind: 'late', team: '(unattributed)', amountNanoUsd: '-123' },
     ]);
     expect(open.rows.find(({ team }) => team === 'search')).toMatchObject({ totalNanoUsd: '123', requests: 1 });
+    // The close counted it as nobody's; in the open month it is taken back from there.
+    expect(closed.outstanding).toMatchObject({ pendingNanoUsd: '0', lateNanoUsd: '0', unattributedNanoUsd: '123' });
+    expect(open.outstanding).toMatchObject({ pendingNanoUsd: '0', lateNanoUsd: '123', unattributedNanoUsd: '-123' });
     expect(await verify()).toMatchObject({ ok: true, firstBroken: null, differenceNanoUsd: 0n });
     expect(await close()).toMatchObject({ closed: false, ledgerHash });
     // Neither the day it ended in nor the day it is counted in is missing a record.

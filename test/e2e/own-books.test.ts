@@ -9,6 +9,7 @@ interface RequestsAnswer {
     readonly settled: boolean;
     readonly costNanoUsd: string | null;
     readonly gpuSeconds: number | null;
+    readonly late: boolean | null;
     readonly team: string;
   }[];
 }
@@ -43,7 +44,7 @@ describe('own books', () => {
     expect(early.status).toBe(200);
     const [unsettled] = ((await early.json()) as RequestsAnswer).requests;
     if (unsettled?.settled === false) {
-      expect(unsettled.costNanoUsd).toBeNull();
+      expect(unsettled).toMatchObject({ costNanoUsd: null, late: null });
       expect(early.headers.get('retry-after')).toBe('1');
     }
     let cost = 0;
@@ -63,7 +64,9 @@ describe('own books', () => {
     expect(Number(estimate) * 1e9).toBeLessThan(cost * 2);
     const own = answer.headers.get('x-inferometer-request-id') ?? '';
     const byOwnId = (await (await get('search', `/v1/inferometer/requests/${own}`)).json()) as RequestsAnswer;
-    expect(byOwnId.requests).toMatchObject([{ requestId: own, clientRequestId: 'estimated-1', team: 'search' }]);
+    expect(byOwnId.requests).toMatchObject([
+      { requestId: own, clientRequestId: 'estimated-1', team: 'search', late: false },
+    ]);
   });
 
   it('a stream carries no estimate', async () => {

@@ -245,6 +245,9 @@ export class MemorySettlementStore implements SettlementStore, BooksReader, Lear
       k: chain.length - 1,
       freezeHash: chain.at(-1) ?? '',
       claimState: JSON.stringify([...this.#state().members].map(([journal, { claimed }]) => [journal, claimed])),
+      latePublications: [...this.#state().members.values()]
+        .flatMap(({ messages }) => [...messages.values()])
+        .reduce((sum, { lateCount }) => sum + lateCount, 0),
       members: this.#liveMembers(),
     };
   }

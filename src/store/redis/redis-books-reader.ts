@@ -48,6 +48,7 @@ export class RedisBooksReader implements BooksReader {
       k: Number(meta.get('k') ?? 0),
       freezeHash: meta.get('freezeHash') ?? '',
       claimState: readClaimState(members),
+      latePublications: sumLate(members),
       members: toMembers(meta, members, toStrings(live)),
     };
   }
@@ -199,6 +200,12 @@ function readClaimState(journals: ReadonlyMap<string, string>): string {
     .filter(([field]) => field.endsWith('|claimed'))
     .flat()
     .join(' ');
+}
+
+function sumLate(journals: ReadonlyMap<string, string>): number {
+  let sum = 0;
+  for (const [field, count] of journals) if (field.endsWith('|late')) sum += Number(count);
+  return sum;
 }
 
 /** Fields and values in turn, as HGETALL returns them. */

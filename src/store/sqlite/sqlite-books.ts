@@ -11,6 +11,7 @@ import type { Statements } from './statements.ts';
 const LIST_BATCHES = `SELECT id, first_ended_ms, last_ended_ms FROM record_batches WHERE last_ended_ms BETWEEN ? AND ?
   ORDER BY last_ended_ms DESC, id DESC LIMIT ? OFFSET ?`;
 const READ_CLAIMED = 'SELECT journal, claimed FROM members ORDER BY journal';
+const SUM_LATE = 'SELECT COALESCE(SUM(late_publications), 0) AS late FROM members';
 const READ_BODY = 'SELECT body FROM record_batches WHERE id = ?';
 
 /** See BooksReader for what each function promises. */
@@ -23,7 +24,8 @@ export function readStatus(statements: Statements, nowMs: number): BooksStatus {
       .map((row) => `${String(row['journal'])} ${String(row['claimed'])}`)
       .join(' ');
     const members = readLiveMembers(statements, store);
-    return { epoch, schema: STORE_SCHEMA, nowMs, frontier, k, freezeHash, claimState, members };
+    const latePublications = Number(statements.get(SUM_LATE)?.['late'] ?? 0);
+    return { epoch, schema: STORE_SCHEMA, nowMs, frontier, k, freezeHash, claimState, latePublications, members };
   });
 }
 

@@ -4,6 +4,7 @@ import { AdminUnprotectedError } from '#admin/admin-access.ts';
 import { silentLog } from '#domain/log.ts';
 import { StoreUnavailableError } from '#domain/settlement-store.ts';
 import { createSampleConfig } from '#test/unit/observe/sample-config.ts';
+import { RECORD } from '#test/unit/observe/sample-record.ts';
 import {
   createBook,
   createCell,
@@ -118,6 +119,15 @@ describe('reports', () => {
     expect(csv.headers.get('content-type')).toContain('text/csv');
     expect(csv.text.split('\r\n')[0]).toMatch(/^line,team,model,requests,/);
     expect((await get('/api/reports/chargeback?format=table')).text).toContain('difference 0 nanodollars');
+  });
+
+  test('the chargeback report counts the requests of the gateway that wait for their cost', async () => {
+    const waiting = [NOW_MS - 1000, NOW_MS - 2000, NOW_MS - 86_400_000].map((endedAtMs) => ({ ...RECORD, endedAtMs }));
+    const get = await start({ unsettled: () => waiting });
+    const { body } = await get('/api/reports/chargeback?from=2026-11-22&to=2026-11-23');
+    expect(body.outstanding).toMatchObject({ unsettledRequests: 2, unfrozenSeconds: 2 });
+    const { text } = await get('/api/reports/chargeback?from=2026-11-22&to=2026-11-23&format=table');
+    expect(text).toContain('Pending: 2 finished requests at this gateway without a cost yet; 2 seconds of the period');
   });
 
   test.each([

@@ -66,14 +66,28 @@ describe('requests', () => {
       charges: [{ hour: '2026-11-22T10:00:00Z', gpuSeconds: 0.412345, costNanoUsd: '286351', usdPerGpuHour: '2.5' }],
       profileSource: 'declared',
       settled: true,
+      late: null,
     });
     expect(body.requests[0]).toMatchObject({
       requestId: 'b',
       settled: false,
+      late: null,
       costNanoUsd: null,
       gpuSeconds: null,
       charges: [],
     });
+  });
+
+  test('say whether a part of their work came late, where that is known', async () => {
+    const get = await start({
+      books: createFixedBooks({ records: [{ ...settled('a', NOW_MS), late: false }] }),
+      unsettled: () => [{ ...named('b', NOW_MS + 1), late: true }],
+    });
+    const { body } = await get('/api/requests');
+    expect(body.requests).toMatchObject([
+      { requestId: 'b', settled: false, late: true },
+      { requestId: 'a', settled: true, late: false },
+    ]);
   });
 
   test.each([1, 2, 3, 4, 7])('every record is on exactly one page, %i at a time', async (limit) => {

@@ -58,6 +58,18 @@ describe('caller-books', () => {
     expect(answer).toMatchObject({ kind: 'found', body: [{ settled: true }] });
   });
 
+  it.each([true, false, null])('whether a part of the work came late is said as it is known: %s', async (late) => {
+    const settled = { ...OWN_RECORD, late, charges: [] };
+    const books = [
+      open({ books: createFixedBooks({ records: [settled] }) }),
+      open({ unsettled: [{ ...OWN_RECORD, late }], books: createFixedBooks({ records: [] }) }),
+    ];
+    for (const each of books) {
+      const answer = await each.findRequests('search', OWN_RECORD.requestId);
+      expect(answer).toMatchObject({ kind: 'found', body: [{ json: { late } }] });
+    }
+  });
+
   it('the store is asked for the own team and the one request', async () => {
     const asked: unknown[] = [];
     const fixed = createFixedBooks();

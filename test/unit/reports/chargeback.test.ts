@@ -137,6 +137,14 @@ describe('the example of the contract', () => {
         unsharedNanoUsd: '9991426613',
         differenceNanoUsd: '0',
       },
+      outstanding: {
+        pendingNanoUsd: '0',
+        unfrozenSeconds: 0,
+        unsettledRequests: null,
+        lateNanoUsd: '0',
+        lateWindowsOfAllPeriods: 0,
+        unattributedNanoUsd: '0',
+      },
     });
   });
 

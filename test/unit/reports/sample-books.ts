@@ -97,6 +97,7 @@ export const EXAMPLE_STATUS: BooksStatus = {
   k: 3,
   freezeHash: 'abc123',
   claimState: '',
+  latePublications: 0,
   members: [],
 };
 
