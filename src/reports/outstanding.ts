@@ -1,6 +1,6 @@
 // What a report's rows do not say by themselves: work still to be settled, work that came too late, work nobody can be named for. Pure.
 import type { Period } from '#domain/books.ts';
-import { UNATTRIBUTED_TEAM } from '#domain/relabel-claim.ts';
+import { UNATTRIBUTED } from '#domain/unattributed.ts';
 import type { UsageRecord } from '#domain/usage-record.ts';
 import type { ReportSource } from './read-report.ts';
 import type { ReportCorrection, ReportOutstanding } from './report-shape.ts';
@@ -20,7 +20,7 @@ export function sumOutstanding(request: OutstandingRequest): ReportOutstanding {
   const { source, corrections, isClosed, pendingNanoUsd, unsettledRequests = null } = request;
   const sum = (lines: readonly ReportCorrection[]): bigint => lines.reduce((total, { nanoUsd }) => total + nanoUsd, 0n);
   const charged = source.cells.reduce(
-    (total, { team, metrics }) => (team === UNATTRIBUTED_TEAM ? total + metrics.costNanoUsd : total),
+    (total, { team, metrics }) => (team === UNATTRIBUTED ? total + metrics.costNanoUsd : total),
     0n,
   );
   return {
@@ -30,7 +30,7 @@ export function sumOutstanding(request: OutstandingRequest): ReportOutstanding {
     // The lines of one correction sum to 0: what it moved are those above 0.
     lateNanoUsd: sum(corrections.filter(({ kind, nanoUsd }) => kind === 'late' && nanoUsd > 0n)),
     lateWindowsOfAllPeriods: isClosed ? null : source.status.latePublications,
-    unattributedNanoUsd: charged + sum(corrections.filter(({ team }) => team === UNATTRIBUTED_TEAM)),
+    unattributedNanoUsd: charged + sum(corrections.filter(({ team }) => team === UNATTRIBUTED)),
   };
 }
 
