@@ -1,4 +1,4 @@
-// The Redis of a schedule: append-only file, killed and restarted where it stood, paused, and failed over to a replica that missed the latest writes.
+// The Redis of a schedule: append-only file, killed and restarted where it stood, paused, emptied, and failed over to a replica that missed the latest writes.
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
@@ -53,6 +53,19 @@ export class ChaosRedis {
       [...ARGUMENTS, '--dir', join(this.#folder, `redis-${this.#generation}`)],
       this.port,
     );
+  }
+
+  /** Everything in it is gone for good, flushed by a hand or restarted where its files are not; the port stays. */
+  async lose(how: 'flushed' | 'restarted'): Promise<void> {
+    if (how === 'restarted') {
+      await this.kill();
+      this.#generation += 1;
+      mkdirSync(join(this.#folder, `redis-${this.#generation}`), { recursive: true });
+      return await this.restart();
+    }
+    const client = new Redis(this.#server.url, { maxRetriesPerRequest: null });
+    client.on('error', () => {});
+    await client.flushall().finally(() => client.disconnect());
   }
 
   pause(): void {

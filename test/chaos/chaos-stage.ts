@@ -121,7 +121,8 @@ async function placeGateway(index: number, shared: Shared, closers: (() => Promi
   mkdirSync(journalDir, { recursive: true });
   const configPath = join(dataDir, `gateway-${index}.yaml`);
   const storeUrl = storeLink === null ? sqliteUrl(dataDir) : `redis://127.0.0.1:${storeLink.port}`;
-  const config = writeConfig(shared, { port, adminPort, journalDir, storeUrl });
+  const workers = index === 0 ? schedule.workers : 1;
+  const config = writeConfig(shared, { port, adminPort, workers, journalDir, storeUrl });
   writeFileSync(configPath, JSON.stringify(config, null, 2));
   const process = new GatewayProcess({ configPath, clockFile: join(dataDir, `clock-${index}`) });
   const url = `http://127.0.0.1:${port}`;
@@ -130,10 +131,16 @@ async function placeGateway(index: number, shared: Shared, closers: (() => Promi
 
 function writeConfig(
   { schedule, engines, engineLinks, keys }: Shared,
-  own: { readonly port: number; readonly adminPort: number; readonly journalDir: string; readonly storeUrl: string },
+  own: {
+    readonly port: number;
+    readonly adminPort: number;
+    readonly workers: number;
+    readonly journalDir: string;
+    readonly storeUrl: string;
+  },
 ): Record<string, unknown> {
   return {
-    server: { host: '127.0.0.1', port: own.port, drainDelay: '0s', drainTimeout: '5s' },
+    server: { host: '127.0.0.1', port: own.port, workers: own.workers, drainDelay: '0s', drainTimeout: '5s' },
     admin: { host: '127.0.0.1', port: own.adminPort, requireToken: false },
     store: { url: own.storeUrl, prefix: 'chaos', timeout: '300ms' },
     journal: { dir: own.journalDir, fsync: schedule.fsync === 'strict' ? 'strict' : schedule.fsync === 'true' },

@@ -14,32 +14,38 @@ export interface ChaosTraffic {
   readonly failed: number;
 }
 
-interface Tally {
+/** The same while clients still ask. */
+export interface Tally {
   asked: number;
   aborted: number;
   failed: number;
   readonly whole: Set<string>;
+  /** Losses of the books that are not mended yet: until then clients ask on, even when their time is over. */
+  held: number;
 }
 
 const ABORT_SHARE = 0.1;
 /** A client that waits longer has lost its gateway to a pause or a cut. */
 const PATIENCE_MS = 15_000;
 
+export function createTally({ faults }: ChaosSchedule): Tally {
+  const held = faults.filter(({ kind }) => kind === 'redis-lost').length;
+  return { asked: 0, aborted: 0, failed: 0, whole: new Set(), held };
+}
+
 /** Runs the clients of a schedule for its time; resolves when each has its last answer. */
-export async function runTraffic(stage: ChaosStage, schedule: ChaosSchedule): Promise<ChaosTraffic> {
+export async function runTraffic(stage: ChaosStage, schedule: ChaosSchedule, tally: Tally): Promise<void> {
   const agent = new Agent({ connections: null });
-  const tally: Tally = { asked: 0, aborted: 0, failed: 0, whole: new Set() };
   const endsAtMs = performance.now() + schedule.trafficMs;
   const clients = Array.from({ length: schedule.clients }, async (_, index) => {
     const random = createSeededRandom(mixSeed(schedule.seed, schedule.index, index + 1));
-    while (performance.now() < endsAtMs) {
+    while (performance.now() < endsAtMs || tally.held > 0) {
       await ask(stage, { random, tally, agent });
       await sleep(random.exponential(30));
     }
   });
   await Promise.all(clients);
   await agent.destroy();
-  return tally;
 }
 
 async function ask(

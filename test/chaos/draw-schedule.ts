@@ -16,13 +16,21 @@ export interface LinkFault {
 }
 
 export type FaultAct =
-  /** `die` is a kill that nobody mends: another process of the host has to settle what it left. */
+  /** `kill` takes all processes of a gateway; `die` is one that nobody mends: another process of the host has to settle what it left. */
   | { readonly kind: 'kill' | 'die' | 'pause' | 'restart'; readonly gateway: number }
+  /** Its workers end by themselves. */
+  | { readonly kind: 'kill-supervisor'; readonly gateway: number }
+  /** Its supervisor replaces it. */
+  | { readonly kind: 'kill-worker'; readonly gateway: number; readonly worker: number }
   /** The gateway's files may grow by so many bytes, then every write fails. */
   | { readonly kind: 'disk-full'; readonly gateway: number; readonly bytesLeft: number }
   | { readonly kind: 'clock-step'; readonly gateway: number; readonly stepMs: number }
   | { readonly kind: 'redis-kill' | 'redis-pause' | 'redis-failover' }
+  /** Redis has nothing any more, flushed or restarted without its files, until it is refilled from the journals. */
+  | { readonly kind: 'redis-lost'; readonly how: 'flushed' | 'restarted' }
   | LinkFault;
+
+export type FaultKind = FaultAct['kind'];
 
 /** A fault begins `atMs` after the traffic and is mended `forMs` later. */
 export type Fault = FaultAct & { readonly atMs: number; readonly forMs: number };
@@ -32,6 +40,8 @@ export interface ChaosSchedule {
   readonly index: number;
   readonly topology: Topology;
   readonly gateways: number;
+  /** Processes that serve in gateway 0; the other has one. */
+  readonly workers: number;
   /** Both gateways keep their journals below one directory, as processes of one host do. */
   readonly sharedHost: boolean;
   /** A process may die while its disk is full: what it had in memory alone is lost, the balance is not (settlement.md). */
@@ -46,6 +56,9 @@ export interface ChaosSchedule {
 }
 
 const TOPOLOGIES: readonly Topology[] = ['redis-pair', 'redis-pair', 'redis-pair', 'redis-single', 'sqlite'];
+/** Apart from the draws of the faults, and from those of the clients. */
+const THEME_STREAM = 1000;
+const THEME_SHARE = 0.15;
 const LINK_MODES: readonly LinkFault['mode'][] = ['delay', 'drop', 'mute', 'refuse', 'reset'];
 
 /** Schedule `index` of a seed: the same on every machine. */
@@ -56,28 +69,53 @@ export function drawSchedule(seed: number, index: number): ChaosSchedule {
   const trafficMs = between(random, 2500, 5000);
   const sharedHost = gateways > 1 && random.uniform() < 0.5;
   const atRisk = random.uniform() < 0.15;
-  const faults = drawFaults(random, { topology, gateways, sharedHost, atRisk, trafficMs });
+  const { workers, losesBooks } = drawTheme(createSeededRandom(mixSeed(seed, index, THEME_STREAM)), topology);
+  const faults = drawFaults(random, { topology, gateways, workers, losesBooks, sharedHost, atRisk, trafficMs });
   return {
     seed,
     index,
     topology,
     gateways,
+    workers,
     sharedHost,
     atRisk: atRisk && losesMemory(faults),
     trafficMs,
     clients: between(random, 3, 8),
-    horizon: pick(random, ['1s', '3s', '10s']),
+    // Lost books wait for their first freeze.
+    horizon: pick(random, losesBooks ? ['1s', '1s', '3s'] : ['1s', '3s', '10s']),
     silence: random.uniform() < 0.2 ? '2s' : '15m',
     fsync: pick(random, ['true', 'true', 'strict', 'false']),
     faults,
   };
 }
 
-type Room = Pick<ChaosSchedule, 'topology' | 'gateways' | 'sharedHost' | 'atRisk' | 'trafficMs'>;
+interface Theme {
+  readonly workers: number;
+  readonly losesBooks: boolean;
+}
 
-/** Two to five faults; those of one victim do not overlap. */
+/** Few schedules have worker processes or lose the books: both cost more time than most faults. */
+function drawTheme(random: SeededRandom, topology: Topology): Theme {
+  const losesBooks = random.uniform() < THEME_SHARE && topology !== 'sqlite';
+  return { losesBooks, workers: random.uniform() < THEME_SHARE ? 2 : 1 };
+}
+
+type Room = Pick<ChaosSchedule, 'topology' | 'gateways' | 'sharedHost' | 'atRisk' | 'trafficMs'> & Theme;
+
+/** Two to five faults beside those of the theme; those of one victim do not overlap. */
 function drawFaults(random: SeededRandom, room: Room): Fault[] {
   const faults: Fault[] = [];
+  const { trafficMs } = room;
+  if (room.losesBooks) {
+    const how = pick(random, ['flushed', 'restarted'] as const);
+    faults.push({ kind: 'redis-lost', how, atMs: between(random, 1200, trafficMs), forMs: between(random, 0, 1500) });
+  }
+  if (room.workers > 1)
+    faults.push({
+      ...drawProcessDeath(random),
+      atMs: between(random, 200, trafficMs),
+      forMs: between(random, 100, 2500),
+    });
   const wanted = between(random, 2, 5);
   for (let tries = 0; faults.length < wanted && tries < 40; tries += 1) {
     const act = drawAct(random, room);
@@ -88,8 +126,15 @@ function drawFaults(random: SeededRandom, room: Room): Fault[] {
   return faults.toSorted((a, b) => a.atMs - b.atMs);
 }
 
-function drawAct(random: SeededRandom, { topology, gateways, sharedHost, atRisk }: Room): FaultAct {
+/** One process of the gateway that has several. */
+function drawProcessDeath(random: SeededRandom): FaultAct {
+  if (random.uniform() < 0.4) return { kind: 'kill-supervisor', gateway: 0 };
+  return { kind: 'kill-worker', gateway: 0, worker: between(random, 0, 1) };
+}
+
+function drawAct(random: SeededRandom, { topology, gateways, workers, sharedHost, atRisk }: Room): FaultAct {
   const gateway = Math.floor(random.uniform() * gateways);
+  if (gateway === 0 && workers > 1 && random.uniform() < 0.3) return drawProcessDeath(random);
   const onRedis = topology !== 'sqlite';
   if (atRisk && random.uniform() < 0.4) return { kind: 'disk-full', gateway, bytesLeft: between(random, 0, 4000) };
   const draw = random.uniform();
@@ -109,6 +154,9 @@ function drawAct(random: SeededRandom, { topology, gateways, sharedHost, atRisk 
 function agree(one: Fault, other: Fault, { atRisk }: Room): boolean {
   // One gateway has to be left.
   if (one.kind === 'die' && other.kind === 'die') return false;
+  // What a full disk kept out of the journal no rebuild brings back.
+  const kinds = new Set([one.kind, other.kind]);
+  if (kinds.has('disk-full') && kinds.has('redis-lost')) return false;
   if (victimOf(one) !== victimOf(other)) return true;
   if (!atRisk && losesMemory([one, other])) return false;
   const [first, second] = one.atMs <= other.atMs ? [one, other] : [other, one];
@@ -118,12 +166,12 @@ function agree(one: Fault, other: Fault, { atRisk }: Room): boolean {
   return second.atMs > first.atMs + first.forMs + 300;
 }
 
+const ENDINGS: ReadonlySet<FaultKind> = new Set(['kill', 'kill-supervisor', 'kill-worker', 'die', 'restart']);
+
 /** A full disk loses what is only in memory when its process is ended. */
 function losesMemory(faults: readonly Fault[]): boolean {
   const full = new Set(faults.flatMap((fault) => (fault.kind === 'disk-full' ? [fault.gateway] : [])));
-  return faults.some(
-    (fault) => (fault.kind === 'kill' || fault.kind === 'die' || fault.kind === 'restart') && full.has(fault.gateway),
-  );
+  return faults.some((fault) => 'gateway' in fault && ENDINGS.has(fault.kind) && full.has(fault.gateway));
 }
 
 function victimOf(fault: Fault): string {
@@ -143,13 +191,22 @@ function pick<T>(random: SeededRandom, from: readonly T[]): T {
 
 /** One line such as `kill gateway 1 at 1200 ms for 800 ms`. */
 export function describeFault(fault: Fault): string {
-  const extra =
-    fault.kind === 'disk-full'
-      ? ` (${fault.bytesLeft} bytes left)`
-      : fault.kind === 'clock-step'
-        ? ` (by ${fault.stepMs} ms)`
-        : fault.kind === 'link'
-          ? ` (${fault.mode}${fault.mode === 'delay' ? ` ${fault.delayMs} ms` : ''})`
-          : '';
-  return `${fault.kind} ${victimOf(fault)}${extra} at ${fault.atMs} ms for ${fault.forMs} ms`;
+  return `${fault.kind} ${victimOf(fault)}${describeExtent(fault)} at ${fault.atMs} ms for ${fault.forMs} ms`;
+}
+
+function describeExtent(fault: Fault): string {
+  switch (fault.kind) {
+    case 'disk-full':
+      return ` (${fault.bytesLeft} bytes left)`;
+    case 'clock-step':
+      return ` (by ${fault.stepMs} ms)`;
+    case 'link':
+      return ` (${fault.mode}${fault.mode === 'delay' ? ` ${fault.delayMs} ms` : ''})`;
+    case 'kill-worker':
+      return ` (worker ${fault.worker})`;
+    case 'redis-lost':
+      return ` (${fault.how})`;
+    default:
+      return '';
+  }
 }

@@ -1,8 +1,9 @@
-// One gateway as its own process, to be killed, stopped, starved of disk and put on a wrong clock. Ended by its id, always.
+// One gateway as its own process, or a supervisor with its workers, to be killed, stopped, starved of disk and put on a wrong clock. Ended by its id, always.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ensureDebianProgram } from '#test/support/install-debian.ts';
+import { isWorker, listWorkers, sendSignal } from './gateway-workers.ts';
 
 const MAIN = join(import.meta.dirname, '../../src/main.ts');
 const STEP_CLOCK = join(import.meta.dirname, 'step-clock.ts');
@@ -22,6 +23,8 @@ export class GatewayProcess {
   #exited: Promise<number | null> = Promise.resolve(null);
   #said = '';
   #isGone = false;
+  /** Workers of killed supervisors. */
+  readonly #orphans = new Set<number>();
 
   constructor(place: GatewayPlace) {
     this.#place = place;
@@ -48,7 +51,7 @@ export class GatewayProcess {
     const args = ['--import', STEP_CLOCK, MAIN, 'serve', '--config', this.#place.configPath];
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], env });
     this.#child = child;
-    const killWithUs = () => child.kill('SIGKILL');
+    const killWithUs = () => this.#signalAll('SIGKILL');
     process.once('exit', killWithUs);
     this.#exited = new Promise((resolve) => {
       child.once('exit', (code, signal) => {
@@ -61,10 +64,39 @@ export class GatewayProcess {
     await this.#awaitReady(child, this.#exited);
   }
 
-  /** SIGKILL; resolves once it is gone. */
+  /** SIGKILL to all its processes, orphans too; resolves once the one that was started here is gone. */
   async kill(): Promise<void> {
+    this.#signalAll('SIGKILL');
+    await this.#exited;
+  }
+
+  /** SIGKILL to the supervisor alone. */
+  async killSupervisor(): Promise<void> {
+    for (const pid of this.#workers()) this.#orphans.add(pid);
     this.#child?.kill('SIGKILL');
     await this.#exited;
+  }
+
+  /** SIGKILL to one worker; nothing where there is none now. */
+  killWorker(index: number): void {
+    const pid = this.#workers()[index];
+    if (pid !== undefined) sendSignal(pid, 'SIGKILL');
+  }
+
+  /** Workers that live on without their supervisor. */
+  get orphans(): readonly number[] {
+    return [...this.#orphans].filter(isWorker);
+  }
+
+  #workers(): readonly number[] {
+    return this.#child === null ? [] : listWorkers(this.pid);
+  }
+
+  /** The supervisor first, so that it replaces nobody. */
+  #signalAll(signal: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): void {
+    const workers = this.#workers();
+    this.#child?.kill(signal);
+    for (const pid of [...workers, ...this.orphans]) sendSignal(pid, signal);
   }
 
   /** SIGKILL, and it never starts again. */
@@ -90,11 +122,11 @@ export class GatewayProcess {
 
   /** SIGSTOP: sockets stay open, nothing answers. */
   pause(): void {
-    this.#child?.kill('SIGSTOP');
+    this.#signalAll('SIGSTOP');
   }
 
   resume(): void {
-    this.#child?.kill('SIGCONT');
+    this.#signalAll('SIGCONT');
   }
 
   /** No file it writes may grow beyond `bytes`: writes are cut short, then fail. Null: no limit. Its sockets and pipes are not files. */
@@ -102,8 +134,11 @@ export class GatewayProcess {
     if (this.#child === null || this.#child.pid === undefined) return;
     const prlimit = ensureDebianProgram({ command: 'prlimit', debianPackage: 'util-linux' });
     const limit = `--fsize=${bytes ?? 'unlimited'}:unlimited`;
-    const { status, stderr } = spawnSync(prlimit, ['--pid', String(this.pid), limit], { encoding: 'utf8' });
-    if (status !== 0 && this.#child !== null) throw new Error(`prlimit failed: ${stderr}`);
+    for (const pid of [this.pid, ...this.#workers()]) {
+      const { status, stderr } = spawnSync(prlimit, ['--pid', String(pid), limit], { encoding: 'utf8' });
+      const isThere = pid === this.pid ? this.#child !== null : isWorker(pid);
+      if (status !== 0 && isThere) throw new Error(`prlimit failed: ${stderr}`);
+    }
   }
 
   stepClock(offsetMs: number): void {

@@ -3,8 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type BooksVerdict, checkBooks, type ExpectedBooks, isSettled } from './check-books.ts';
 import { buildStage, type ChaosStage, readSegmentBytes } from './chaos-stage.ts';
 import type { ChaosRedis } from './chaos-redis.ts';
-import { runTraffic } from './chaos-traffic.ts';
+import { createTally, runTraffic, type Tally } from './chaos-traffic.ts';
 import type { ChaosSchedule, Fault } from './draw-schedule.ts';
+import { loseBooks } from './lose-books.ts';
 
 export interface ScheduleResult extends BooksVerdict {
   readonly schedule: ChaosSchedule;
@@ -26,9 +27,11 @@ export async function playSchedule(schedule: ChaosSchedule): Promise<ScheduleRes
   try {
     await Promise.all(stage.gateways.map((gateway) => gateway.process.start()));
     const problems: string[] = [];
-    const [traffic] = await Promise.all([
-      runTraffic(stage, schedule),
-      ...schedule.faults.map((fault) => playFault(stage, fault, problems)),
+    const traffic = createTally(schedule);
+    const scene: Scene = { stage, schedule, traffic };
+    await Promise.all([
+      runTraffic(stage, schedule, traffic),
+      ...schedule.faults.map((fault) => playFault(scene, fault, problems)),
     ]);
     await mend(stage);
     await settle(stage, { traffic, atRisk: schedule.atRisk }, problems);
@@ -48,18 +51,26 @@ export async function playSchedule(schedule: ChaosSchedule): Promise<ScheduleRes
   }
 }
 
-async function playFault(stage: ChaosStage, fault: Fault, problems: string[]): Promise<void> {
+interface Scene {
+  readonly stage: ChaosStage;
+  readonly schedule: ChaosSchedule;
+  readonly traffic: Tally;
+}
+
+async function playFault(scene: Scene, fault: Fault, problems: string[]): Promise<void> {
   await sleep(fault.atMs);
   try {
-    await act(stage, fault);
+    await act(scene, fault);
   } catch (error) {
     problems.push(`${fault.kind}: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 
-async function act(stage: ChaosStage, fault: Fault): Promise<void> {
+async function act({ stage, schedule, traffic }: Scene, fault: Fault): Promise<void> {
   switch (fault.kind) {
     case 'kill':
+    case 'kill-supervisor':
+    case 'kill-worker':
     case 'die':
     case 'pause':
     case 'restart':
@@ -72,6 +83,8 @@ async function act(stage: ChaosStage, fault: Fault): Promise<void> {
     case 'redis-pause':
     case 'redis-failover':
       return await stage.redis?.inTurn((redis) => actOnRedis(stage, redis, fault));
+    case 'redis-lost':
+      return await stage.redis?.inTurn((redis) => loseBooks({ stage, schedule, traffic, redis }, fault));
   }
 }
 
@@ -95,13 +108,15 @@ async function actOnGateway(stage: ChaosStage, fault: Extract<Fault, { gateway: 
   if (gateway === undefined) return;
   const { process } = gateway;
   if (fault.kind === 'die') return await process.die();
+  if (fault.kind === 'kill-worker') return process.killWorker(fault.worker);
   if (fault.kind === 'kill') await process.kill();
+  if (fault.kind === 'kill-supervisor') await process.killSupervisor();
   if (fault.kind === 'restart') await process.end(DRAIN_LIMIT_MS);
   if (fault.kind === 'pause') process.pause();
   if (fault.kind === 'disk-full') process.limitFiles(readSegmentBytes(gateway) + fault.bytesLeft);
   if (fault.kind === 'clock-step') process.stepClock(fault.stepMs);
   await sleep(fault.forMs);
-  if (fault.kind === 'kill' || fault.kind === 'restart') await process.start();
+  if (fault.kind === 'kill' || fault.kind === 'kill-supervisor' || fault.kind === 'restart') await process.start();
   if (fault.kind === 'pause') process.resume();
   if (fault.kind === 'disk-full') process.limitFiles(null);
   // A stepped clock stays where it is, as after a wrong NTP server, until `mend`.
@@ -148,7 +163,11 @@ async function settle(stage: ChaosStage, expected: ExpectedBooks, problems: stri
 async function drain(stage: ChaosStage, { atRisk }: ChaosSchedule): Promise<string[]> {
   const living = stage.gateways.filter((gateway) => !gateway.process.isGone);
   const codes = await Promise.all(living.map((gateway) => gateway.process.end(DRAIN_LIMIT_MS)));
-  return codes.flatMap((code, index) =>
+  const problems = codes.flatMap((code, index) =>
     code === 0 || (atRisk && code === 1) ? [] : [`gateway ${index} ended with ${code} when it was drained`],
   );
+  const orphans = () => stage.gateways.flatMap((gateway) => gateway.process.orphans);
+  const limitMs = performance.now() + DRAIN_LIMIT_MS;
+  while (orphans().length > 0 && performance.now() < limitMs) await sleep(100);
+  return [...problems, ...orphans().map((pid) => `worker process ${pid} outlived its supervisor`)];
 }

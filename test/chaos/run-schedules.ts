@@ -28,6 +28,17 @@ export interface ChaosSummary {
   readonly problems: readonly string[];
 }
 
+/** Numbers of the first `count` schedules, or of those that hold one of the kinds. Throws RangeError where too few of 100 times as many do. */
+export function chooseSchedules(seed: number, count: number, kinds?: readonly string[]): readonly number[] {
+  if (kinds === undefined) return Array.from({ length: count }, (_, index) => index);
+  const chosen: number[] = [];
+  for (let index = 0; index < count * 100 && chosen.length < count; index += 1) {
+    if (drawSchedule(seed, index).faults.some(({ kind }) => kinds.includes(kind))) chosen.push(index);
+  }
+  if (chosen.length < count) throw new RangeError(`no ${count} schedules of seed ${seed} hold ${kinds.join(' or ')}`);
+  return chosen;
+}
+
 /** Plays the schedules; a stage that cannot be built counts as a problem of its schedule. */
 export async function runSchedules({ seed, indices, parallel, onResult }: ChaosOptions): Promise<ChaosSummary> {
   const results: ScheduleResult[] = [];

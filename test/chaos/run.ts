@@ -1,15 +1,16 @@
-// The chaos suite: `npm run test:chaos [-- --schedules N --seed S --only K --parallel P]`. Exits 1 where a promise was broken.
+// The chaos suite: `npm run test:chaos [-- --schedules N --seed S --only K,K --faults KIND,KIND --parallel P]`. Exits 1 where a promise was broken.
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { describeFault } from './draw-schedule.ts';
 import type { ScheduleResult } from './play-schedule.ts';
-import { runSchedules } from './run-schedules.ts';
+import { chooseSchedules, runSchedules } from './run-schedules.ts';
 
 const { values } = parseArgs({
   options: {
     schedules: { type: 'string', default: '200' },
     seed: { type: 'string', default: '1' },
     only: { type: 'string' },
+    faults: { type: 'string' },
     parallel: { type: 'string', default: String(Math.max(1, Math.min(4, availableParallelism()))) },
     verbose: { type: 'boolean', default: false },
   },
@@ -19,7 +20,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 
 const seed = Number(values.seed);
 const count = Number(values.schedules);
-const indices = values.only === undefined ? Array.from({ length: count }, (_, index) => index) : [Number(values.only)];
+const indices = values.only?.split(',').map(Number) ?? chooseSchedules(seed, count, values.faults?.split(','));
 
 function say(text: string): void {
   process.stdout.write(`${text}\n`);
@@ -28,7 +29,8 @@ function say(text: string): void {
 function report(result: ScheduleResult, done: number): void {
   const { schedule, problems, whole, asked, records, seconds } = result;
   const state = problems.length === 0 ? 'ok' : 'BROKEN';
-  const traits = `${schedule.sharedHost ? ' on one host' : ''}${schedule.atRisk ? ', at risk' : ''}`;
+  const processes = schedule.workers > 1 ? `, ${schedule.workers} workers` : '';
+  const traits = `${schedule.sharedHost ? ' on one host' : ''}${processes}${schedule.atRisk ? ', at risk' : ''}`;
   const scene = `${schedule.topology}${traits}, horizon ${schedule.horizon}, silence ${schedule.silence}, fsync ${schedule.fsync}`;
   say(
     `[${done}/${indices.length}] schedule ${schedule.index} ${state}: ${scene}; ${whole} of ${asked} answers whole, ${records} records, ${seconds.toFixed(1)} s`,

@@ -4,6 +4,9 @@ import { describeFault, drawSchedule } from '#test/chaos/draw-schedule.ts';
 import { runSchedules } from '#test/chaos/run-schedules.ts';
 
 const SEED = 20_261_123;
+const ENDINGS = ['kill', 'kill-supervisor', 'kill-worker', 'die', 'restart'];
+/** The first schedules, one that loses the books, and one of worker processes. */
+const SHORT_FORM = [0, 1, 2, 3, 4, 5, 12, 20];
 
 describe('chaos', () => {
   it('a schedule is the same for the same seed and number, and another for another', () => {
@@ -20,28 +23,33 @@ describe('chaos', () => {
       'die',
       'disk-full',
       'kill',
+      'kill-supervisor',
+      'kill-worker',
       'link',
       'pause',
       'redis-failover',
       'redis-kill',
+      'redis-lost',
       'redis-pause',
       'restart',
     ]);
     expect(schedules.filter(({ atRisk }) => atRisk).length).toBeGreaterThan(5);
+    const short = SHORT_FORM.flatMap((index) => schedules[index]?.faults.map(({ kind }) => kind) ?? []);
+    expect(short).toEqual(expect.arrayContaining(['redis-lost', 'kill-supervisor', 'kill-worker']));
     for (const { faults, atRisk } of schedules) {
       if (atRisk) continue;
       const full = new Set(faults.flatMap((fault) => (fault.kind === 'disk-full' ? [fault.gateway] : [])));
       const ended = faults.flatMap((fault) =>
-        'gateway' in fault && ['kill', 'die', 'restart'].includes(fault.kind) ? [fault.gateway] : [],
+        'gateway' in fault && ENDINGS.includes(fault.kind) ? [fault.gateway] : [],
       );
       expect(ended.filter((gateway) => full.has(gateway))).toEqual([]);
     }
   });
 
-  it('six schedules: no answer lost, none twice, tokens as the engines counted them, not a nanodollar off', async () => {
-    const summary = await runSchedules({ seed: SEED, indices: [0, 1, 2, 3, 4, 5], parallel: 3 });
+  it('eight schedules, one through a rebuild, one with workers: no answer lost, none twice, tokens as the engines counted them, not a nanodollar off', async () => {
+    const summary = await runSchedules({ seed: SEED, indices: SHORT_FORM, parallel: 4 });
     expect(summary.problems).toEqual([]);
-    expect(summary).toMatchObject({ schedules: 6, lost: 0, doubled: 0, tokenDifference: 0, differenceNanoUsd: 0n });
+    expect(summary).toMatchObject({ schedules: 8, lost: 0, doubled: 0, tokenDifference: 0, differenceNanoUsd: 0n });
     expect(summary.completed).toBeGreaterThan(60);
   });
 });
