@@ -35,6 +35,8 @@ export interface AccountingStatus {
   readonly sealedThrough: number | null;
   /** Why nothing is posted any more, or null. */
   readonly stoppedBecause: string | null;
+  /** Posting is stopped only until the store has the books of this journal again. */
+  readonly awaitsBooks: boolean;
 }
 
 /** A snapshot; costs nothing, but for `residualGpuSeconds`, which passes over the attempts that are not sealed. */
@@ -65,6 +67,7 @@ export function readStatus(
     frontier,
     sealedThrough: messages.head.sealedThrough,
     stoppedBecause: loop.stoppedBecause,
+    awaitsBooks: loop.isForeign,
   };
 }
 

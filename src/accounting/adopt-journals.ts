@@ -15,6 +15,8 @@ export interface AdoptionOptions {
   readonly open: (dir: string) => Accounting;
   /** How often this process has seen the store lose acknowledged messages: journals at rest are then asked again. */
   readonly rollbacks: () => number;
+  /** Whether the store has lost the books of this process. */
+  readonly awaitsBooks: () => boolean;
   readonly clock: Clock;
   readonly log: Log;
   /** A journal at rest stays this long for `ledger rebuild`; at least 15 minutes. */
@@ -49,6 +51,7 @@ export class JournalAdopter {
   readonly #retryAtMs = new Map<string, number>();
   #late = 0;
   #rollbacks = 0;
+  #awaitedBooks = false;
   #askedAgain = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
   #isStopping = false;
@@ -66,7 +69,10 @@ export class JournalAdopter {
 
   /** Takes every orphan there is room for. Never throws; adoption goes on in the background. */
   look(): void {
-    const { root, log } = this.#options;
+    const { root, log, awaitsBooks } = this.#options;
+    // Orphans of the same books could not be settled either.
+    if (this.#awaitedBooks && !awaitsBooks()) this.#retryAtMs.clear();
+    this.#awaitedBooks = awaitsBooks();
     try {
       for (const dir of listJournals(root)) if (this.#running.size < AT_ONCE_MAX && this.#isDue(dir)) this.#take(dir);
     } catch (error) {

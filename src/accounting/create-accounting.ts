@@ -40,6 +40,8 @@ export interface AccountingOptions extends Pick<SyncParts, 'books' | 'activity'>
   readonly log: Log;
   /** What the configuration says now, by pool. */
   readonly wantedFacts: () => ReadonlyMap<string, WantedFacts>;
+  /** See JoinOptions; default none. */
+  readonly hostEpochs?: JoinOptions['hostEpochs'];
   readonly listener: SettlementListener;
   readonly profileOf: ProfileOf;
   /** Learns from what is frozen; absent: nothing is learned. */
@@ -146,7 +148,8 @@ class RunningAccounting implements Accounting {
     };
     this.#loop = new SyncLoop(this.#parts);
     const lastAliveMs = restoreRun(this.#parts);
-    this.#joinOptions = { parts: this.#parts, loop: this.#loop, wantedFacts: options.wantedFacts, lastAliveMs };
+    const { wantedFacts, hostEpochs = () => new Set() } = options;
+    this.#joinOptions = { parts: this.#parts, loop: this.#loop, wantedFacts, hostEpochs, lastAliveMs };
     this.metering = createMetering({ clock, journal, registry, estimates, profileOf });
     this.#settleReady = Promise.withResolvers<void>();
     this.ready = this.#settleReady.promise;

@@ -2,6 +2,7 @@
 // Not here: how one journal is settled (create-accounting.ts), which orphans are taken (adopt-journals.ts).
 import { JournalAdopter } from './adopt-journals.ts';
 import { type Accounting, type AccountingOptions, createAccounting, type DrainResult } from './create-accounting.ts';
+import { readHostEpochs } from './host-epochs.ts';
 import { openFreeJournal } from './journal-slots.ts';
 
 export interface HostAccountingOptions extends Omit<AccountingOptions, 'journalDir'> {
@@ -18,17 +19,15 @@ const ADOPTION_DRAIN_MS = 6000;
  * Takes the first journal that nobody holds, or begins one, and adopts orphans from `start` on; figures and records of adopted journals stand
  * among its own. Throws the system's error when the directory cannot be written.
  */
-export function createHostAccounting({
-  journalRoot,
-  adoptionIntervalMs,
-  ...options
-}: HostAccountingOptions): Accounting {
+export function createHostAccounting({ journalRoot, adoptionIntervalMs, ...given }: HostAccountingOptions): Accounting {
+  const options = { ...given, hostEpochs: () => readHostEpochs(journalRoot) };
   const own = openFreeJournal(journalRoot, (journalDir) => createAccounting({ ...options, journalDir }));
   const adopter = new JournalAdopter({
     root: journalRoot,
     // What engines say of their GPUs is published once, by the process's own journal.
     open: (journalDir) => createAccounting({ ...options, activity: undefined, journalDir }),
     rollbacks: () => own.status().rollbacks,
+    awaitsBooks: () => own.status().awaitsBooks,
     clock: options.clock,
     log: options.log,
     retentionMs: options.journalRetentionMs ?? 0,

@@ -12,6 +12,8 @@ export interface JoinOptions {
   readonly parts: SyncParts;
   readonly loop: SyncLoop;
   readonly wantedFacts: () => ReadonlyMap<string, WantedFacts>;
+  /** Epochs of the host's journals, this one's among them. */
+  readonly hostEpochs: () => ReadonlySet<string>;
   /** Epoch ms of the last line of the run before; null in a new journal. */
   readonly lastAliveMs: number | null;
 }
@@ -25,8 +27,7 @@ export async function joinStore(options: JoinOptions): Promise<boolean> {
   const { session, messages, journal } = parts;
   const identity = await session.call((store) => store.open());
   if (identity === null) return false;
-  const { epoch } = messages.head;
-  if (epoch !== null && epoch !== identity.epoch) {
+  if (!belongsTo(options, identity.epoch)) {
     loop.stopForeign(identity.epoch);
     return false;
   }
@@ -65,12 +66,21 @@ export async function applyWantedFacts(
 }
 
 /** Asks whether a store that had lost this journal's books has them again, and creates nothing; true when posting may go on. */
-export async function findBooksAgain({ parts, loop }: Pick<JoinOptions, 'parts' | 'loop'>): Promise<boolean> {
+export async function findBooksAgain(options: JoinOptions): Promise<boolean> {
+  const { parts, loop } = options;
   const epoch = await parts.session.call((store) => store.readEpoch());
-  if (epoch === null || epoch !== parts.messages.head.epoch) return false;
+  if (epoch === null || !belongsTo(options, epoch)) return false;
   loop.resume();
   parts.watch.repeat(windowOf(parts.clock.epochMs()));
   return true;
+}
+
+/** A new journal belongs to the books of its host: begun in a store that lost them, others would leave no room for a rebuild. */
+function belongsTo({ parts, hostEpochs }: JoinOptions, epoch: string): boolean {
+  const own = parts.messages.head.epoch;
+  if (own !== null) return epoch === own;
+  const known = hostEpochs();
+  return known.size === 0 || known.has(epoch);
 }
 
 /**

@@ -105,7 +105,7 @@ export class SyncLoop {
 
   /** The store has other books than this journal, or none (empty epoch): nothing is sent until it has them again. */
   stopForeign(epoch: string): void {
-    const own = this.#parts.messages.head.epoch;
+    const own = this.#parts.messages.head.epoch ?? 'the books of the other journals of this host';
     this.#isForeign ||= this.#stoppedBecause === null;
     const lost = 'the store has lost its books: run inferometer ledger rebuild, or restore the store from a backup';
     const other = `the store has the epoch ${epoch}, this journal belongs to ${own}: run inferometer ledger rebuild if the store was emptied, restore it, or move the journal away to begin new books`;

@@ -80,7 +80,7 @@ export interface MemoryState {
   batches: (RecordBatch & { readonly id: string })[];
 }
 
-/** The state of a store that was just created. */
+/** The state of a store that was just created; with an empty epoch, of one that is being rebuilt. */
 export function createMemoryState(epoch: string = randomUUID()): MemoryState {
   return {
     epoch,
@@ -143,7 +143,8 @@ export class MemorySettlementStore implements SettlementStore, BooksReader, Lear
   }
 
   async readEpoch(): Promise<string | null> {
-    return this.#state().epoch;
+    const { epoch } = this.#state();
+    return epoch === '' ? null : epoch;
   }
 
   async now(): Promise<number> {
@@ -154,6 +155,7 @@ export class MemorySettlementStore implements SettlementStore, BooksReader, Lear
   async join(author: { journal: string; incarnation: number }): Promise<SyncReply> {
     const state = this.#tick();
     const known = state.members.get(author.journal);
+    if (state.epoch === '') return this.#reply('foreign', known);
     if (known !== undefined && author.incarnation < known.incarnation) return this.#reply('fenced', known);
     const member = known ?? this.#register(author, 'join');
     if (member.state !== 'live') this.#revive(member);

@@ -12,7 +12,7 @@ import { createWindowClock } from '#accounting/window-clock.ts';
 import { silentLog } from '#domain/log.ts';
 import { type SettlementStore, StoreUnavailableError } from '#domain/settlement-store.ts';
 import { createEnd, createStart, PROFILE, sendContent } from '#test/support/accounting-bench.ts';
-import { MemorySettlementStore } from '#test/support/memory-settlement-store.ts';
+import { createMemoryState, MemorySettlementStore } from '#test/support/memory-settlement-store.ts';
 import { createPoolFacts } from '#test/support/settlement-facts.ts';
 import { createVirtualClock } from '#test/support/virtual-clock.ts';
 
@@ -24,6 +24,7 @@ function createHost() {
   const { effectiveFrom: _, ...facts } = createPoolFacts();
   const living: Accounting[] = [];
   const outage = { isOn: false };
+  const errors: string[] = [];
   const reachable = new Proxy<SettlementStore>(store, {
     get:
       (target, property: keyof SettlementStore) =>
@@ -40,7 +41,7 @@ function createHost() {
       horizonMs: 30_000,
       silenceMs: 900_000,
       clock: createWindowClock(time),
-      log: silentLog,
+      log: { ...silentLog, error: (_, message) => void errors.push(message) },
       wantedFacts: () => new Map([[facts.pool, facts]]),
       listener: { claimApplied() {}, booksCommitted() {} },
       profileOf: () => ({ profile: PROFILE, source: 'declared' }),
@@ -57,7 +58,8 @@ function createHost() {
       await accounting.syncNow();
     }
   };
-  return { time, store, outage, root, start, pass, close: () => living.forEach((accounting) => accounting.stop()) };
+  const close = () => living.forEach((accounting) => accounting.stop());
+  return { time, store, outage, errors, root, start, pass, close };
 }
 
 /** Records of the store by outcome, and Σ of their charges against the books. */
@@ -194,6 +196,52 @@ describe('adoption', () => {
       })
       .toBe(false);
     expect((await store.readFreezeInput()).members).toHaveLength(1);
+    close();
+  });
+});
+
+describe('books that are lost', () => {
+  it('a process with a new journal begins no others beside those of its host, and joins them once they are back', async () => {
+    const { store, start, pass, close } = createHost();
+    const first = await start();
+    await pass(first, 3000);
+    const books = store.snapshot();
+    store.restore(createMemoryState());
+    const second = await start();
+    await pass(second, 3000);
+    expect(second.status().stoppedBecause).toContain('ledger rebuild');
+    expect((await store.readFreezeInput()).members).toEqual([]);
+    store.restore(books);
+    await pass(second, 3000);
+    expect(second.status().stoppedBecause).toBe(null);
+    expect((await store.readFreezeInput()).members).toHaveLength(2);
+    close();
+  });
+
+  it('what a dead process left is settled as soon as they are back', async () => {
+    const { time, store, errors, start, pass, close } = createHost();
+    const [living, dead] = [await start(), await start()];
+    const request = createStart(time, 'orphan');
+    const meter = dead.metering.begin(request);
+    await pass(living, 1000);
+    sendContent(time, meter);
+    void meter.finish(createEnd(time, request, { prompt: 400, output: 1 }));
+    const books = store.snapshot();
+    store.restore(createMemoryState());
+    await pass(living, 3000);
+    expect(living.status().awaitsBooks).toBe(true);
+    dead.stop();
+    await expect.poll(() => errors).toContain('an adopted journal could not be settled; tried again in a minute');
+    store.restore(books);
+    const fromMs = time.epochMs();
+    await expect
+      .poll(async () => {
+        await pass(living, 500);
+        return (await readBooks(store)).outcomes;
+      })
+      .toEqual(['completed']);
+    // Sooner than it would have been tried again.
+    expect(time.epochMs() - fromMs).toBeLessThan(60_000);
     close();
   });
 });

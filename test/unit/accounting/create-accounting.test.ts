@@ -380,6 +380,20 @@ describe('accounting', () => {
     bench.accounting.stop();
   });
 
+  it('a new journal that meets a store under rebuild joins once its books are there', async () => {
+    const time = createVirtualClock();
+    const memory = new MemorySettlementStore({ now: () => time.epochMs() });
+    memory.restore(createMemoryState(''));
+    const bench = await startBench({ time, memory });
+    await bench.pass(3000);
+    expect(bench.accounting.status()).toMatchObject({ awaitsBooks: true, frontier: null });
+    memory.restore(createMemoryState('rebuilt'));
+    await bench.pass(2000);
+    expect(bench.accounting.status()).toMatchObject({ awaitsBooks: false, stoppedBecause: null });
+    expect((await memory.readFreezeInput()).members).toHaveLength(1);
+    bench.accounting.stop();
+  });
+
   it('starts while the store is away, meters meanwhile, and settles when it comes back', async () => {
     const time = createVirtualClock();
     const memory = new MemorySettlementStore({ now: () => time.epochMs() });
