@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config';
 // product, killed and paused things among it (e2e). `npm run check` runs the first, `npm test` all.
 const project = (
   name: string,
-  options: { timeoutMs: number; parallel: boolean; workers?: number; isolate?: boolean },
+  options: { timeoutMs: number; parallel: boolean; workers?: number | string; isolate?: boolean },
 ) => ({
   test: {
     name,
@@ -23,8 +23,8 @@ export default defineConfig({
     projects: [
       { test: { name: 'architecture', include: ['test/*.test.ts'], testTimeout: 30_000 } },
       // Files share their modules: loading those anew for each took as long as the tests.
-      project('unit', { timeoutMs: 20_000, parallel: true, isolate: false }),
-      project('model', { timeoutMs: 60_000, parallel: true }),
+      project('unit', { timeoutMs: 20_000, parallel: true, workers: '100%', isolate: false }),
+      project('model', { timeoutMs: 60_000, parallel: true, workers: '100%' }),
       project('contract', { timeoutMs: 60_000, parallel: false }),
       // Mostly waiting for windows to settle: two at a time keep CI short.
       project('e2e', { timeoutMs: 120_000, parallel: true, workers: 2 }),
