@@ -39,8 +39,12 @@ export function chooseSchedules(seed: number, count: number, kinds?: readonly st
   return chosen;
 }
 
+/** Processes that a schedule may have at a time: each ends with this one, by a listener of its own. */
+const PROCESSES_MAX = 4;
+
 /** Plays the schedules; a stage that cannot be built counts as a problem of its schedule. */
 export async function runSchedules({ seed, indices, parallel, onResult }: ChaosOptions): Promise<ChaosSummary> {
+  process.setMaxListeners(Math.max(process.getMaxListeners(), 10 + parallel * PROCESSES_MAX));
   const results: ScheduleResult[] = [];
   const problems: string[] = [];
   const waiting = [...indices];
