@@ -179,7 +179,8 @@ class Composition {
     const { storeUp, journalOk, stoppedBecause } = this.#accounting.status();
     const upstreams = this.#gateway.upstreamStatus();
     return assessReadiness({
-      started: this.#started,
+      // A store without this host's books was read too: requests are metered and journaled until they are back.
+      started: this.#started || stoppedBecause !== null,
       draining: this.#draining,
       storeUp,
       journalOk,

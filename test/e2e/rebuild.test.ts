@@ -122,4 +122,31 @@ describe('inferometer ledger rebuild', () => {
     await stack.settled(Date.now());
     expect((await cli(stack, 'ledger', 'verify')).code).toBe(0);
   });
+
+  it('a gateway that starts while the books are gone serves, says why it settles nothing, and settles once they are rebuilt', async () => {
+    stack = await startTestStack({ teams: ['search'] });
+    const running = stack;
+    await ask(running, 'search', 4);
+    await running.settled(Date.now());
+    await running.gateway().end(10_000);
+    for (const suffix of ['', '-wal', '-shm']) rmSync(`${running.dataDir}/inferometer.db${suffix}`, { force: true });
+    await running.restart();
+    const readiness = () => fetch(`${running.adminUrl}/readyz`);
+    await until('it serves', async () => (await readiness()).status === 200);
+    expect(await (await readiness()).json()).toMatchObject({
+      status: 'degraded',
+      checks: { store: expect.stringContaining('ledger rebuild') as string },
+    });
+    await ask(running, 'search', 3);
+    expect((await cli(running, 'ledger', 'rebuild')).code).toBe(0);
+    await until(
+      'posting goes on',
+      async () => ((await (await readiness()).json()) as { status: string }).status === 'ready',
+    );
+    await running.settled(Date.now());
+    const report = await running.admin<{ rows: { requests: number }[]; totals: { differenceNanoUsd: string } }>(
+      '/api/reports/chargeback?groupBy=team',
+    );
+    expect(report).toMatchObject({ rows: [{ team: 'search', requests: 7 }], totals: { differenceNanoUsd: '0' } });
+  });
 });
