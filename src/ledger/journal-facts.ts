@@ -38,7 +38,8 @@ export interface KnownFreeze {
 export class JournalFacts {
   readonly journals = new Map<string, KnownJournal>();
   readonly #freezes = new Map<string, { readonly epoch: string; readonly freeze: KnownFreeze }>();
-  readonly #confirmed = new Map<string, number>();
+  /** Epoch ms at which the store was seen to have a freeze, by its hash. */
+  readonly #confirmedAtMs = new Map<string, number>();
   readonly #books: { readonly epoch: string; readonly book: FactBook }[] = [];
 
   /** A reader of one folder's lines; lines do not all say whose they are. */
@@ -53,7 +54,7 @@ export class JournalFacts {
       else if (entry.t === 'rollback') {
         for (const seq of current?.answers.keys() ?? []) if (seq > entry.seq) current?.answers.delete(seq);
       } else if (entry.t === 'freeze') this.#takeFreeze(entry.epoch, entry.previousHash, entry.commit);
-      else if (entry.t === 'frozen') this.#confirmed.set(entry.hash, entry.k);
+      else if (entry.t === 'frozen') this.#confirmedAtMs.set(entry.hash, entry.atMs);
       else if (entry.t === 'facts') this.#takeBook(entry.epoch, entry.book);
     };
   }
@@ -80,20 +81,37 @@ export class JournalFacts {
 
   /**
    * The chain of freezes that the store had, ascending, as far back as it stands in the journals without a hole. Its end is the last freeze
-   * that a commit or a claim (`claimed`: chain hashes) confirms: one that was only about to be committed is made again.
+   * that a commit or a claim (`claimed`: chain hashes) confirms: one that was only about to be committed is made again. Where a failover lost
+   * freezes that were confirmed before, others stand in their place: the chain goes through what was claimed last, else through what was
+   * confirmed last.
    */
   pathOf(epoch: string, claimed: readonly string[]): readonly KnownFreeze[] {
     const freezes = [...this.#freezes.values()].filter((known) => known.epoch === epoch).map(({ freeze }) => freeze);
-    const named = new Set([...this.#confirmed.keys(), ...claimed]);
-    const tip = freezes
-      .filter(({ hash }) => named.has(hash))
+    const isClaimed = new Set(claimed);
+    const paid = freezes
+      .filter(({ hash }) => isClaimed.has(hash))
       .reduce<KnownFreeze | null>((last, freeze) => (last === null || freeze.k > last.k ? freeze : last), null);
+    const atMs = ({ hash }: KnownFreeze): number => this.#confirmedAtMs.get(hash) ?? 0;
+    const confirmed = freezes
+      .filter(({ hash }) => this.#confirmedAtMs.has(hash))
+      .sort((a, b) => atMs(b) - atMs(a) || b.k - a.k);
+    // Nearly always the first of each: only what a failover lost leads elsewhere.
+    const newest = confirmed.find((freeze) => paid === null || this.#pathTo(freeze).includes(paid)) ?? paid;
+    if (newest === null) return [];
+    // The clocks of hosts differ: what follows it in the same chain was confirmed later, whatever a clock said.
+    const further = confirmed.filter(({ k }) => k > newest.k).sort((a, b) => b.k - a.k);
+    const tip = further.find((freeze) => this.#pathTo(freeze).includes(newest)) ?? newest;
+    return this.#pathTo(tip).toReversed();
+  }
+
+  /** From a freeze back to the first that is known. */
+  #pathTo(tip: KnownFreeze): KnownFreeze[] {
     const path: KnownFreeze[] = [];
-    for (let at: KnownFreeze | undefined = tip ?? undefined; at !== undefined;) {
+    for (let at: KnownFreeze | undefined = tip; at !== undefined;) {
       path.push(at);
       at = this.#freezes.get(at.previousHash)?.freeze;
     }
-    return path.toReversed();
+    return path;
   }
 
   #journalOf(journal: string, incarnation: number): KnownJournal {
