@@ -86,6 +86,7 @@ function createAdmin(options: Parameters<typeof composeWorkers>[0], parts: Worke
       profiles: () => pool.reports[0]?.profiles ?? [],
     },
     unsettled: () => pool.findUnsettled(null),
+    allUnsettled: () => pool.findAllUnsettled(),
     clock: createWindowClock(machineClock),
   });
 }

@@ -176,11 +176,12 @@ class Composition {
   }
 
   #assess(): ReadinessAnswer {
-    const { storeUp, journalOk, stoppedBecause } = this.#accounting.status();
+    const { storeUp, journalOk, stoppedBecause, awaitsBooks } = this.#accounting.status();
+    // A store that lost this host's books was read too: requests are metered and journaled until they are back.
+    this.#started ||= awaitsBooks;
     const upstreams = this.#gateway.upstreamStatus();
     return assessReadiness({
-      // A store without this host's books was read too: requests are metered and journaled until they are back.
-      started: this.#started || stoppedBecause !== null,
+      started: this.#started,
       draining: this.#draining,
       storeUp,
       journalOk,

@@ -9,6 +9,8 @@ export type SlicedWork<T> = Generator<undefined, T, undefined>;
 const SLICE_MS = 0.25;
 /** A turn of the event loop earns the work this part of its length: a process that is full of requests must not fall behind with settling them. */
 const SHARE_OF_TURN = 1 / 3;
+/** But never more: a turn may hold the slices of other such work, or a pause of the whole process. */
+const SLICE_MAX_MS = 4;
 /** Items of a loop that make one step: about a tenth of a slice. */
 const STEP_ITEMS = 4;
 
@@ -24,7 +26,7 @@ export async function runSliced<T>(work: SlicedWork<T>, clock: Pick<Clock, 'mono
       setImmediate(resolve);
     });
     const nowMs = clock.monotonicMs();
-    untilMs = nowMs + Math.max(SLICE_MS, (nowMs - pausedMs) * SHARE_OF_TURN);
+    untilMs = nowMs + Math.min(SLICE_MAX_MS, Math.max(SLICE_MS, (nowMs - pausedMs) * SHARE_OF_TURN));
   }
 }
 

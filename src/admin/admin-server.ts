@@ -31,6 +31,8 @@ export interface AdminServerOptions {
   readonly sources: Pick<MetricsSources, 'upstreamStatus' | 'profiles'>;
   /** Finished records of this gateway that are not settled yet, in any order. */
   readonly unsettled: () => readonly UsageRecord[] | Promise<readonly UsageRecord[]>;
+  /** The same where they are to be counted: null while some of this gateway's processes do not answer. Default: `unsettled`. */
+  readonly allUnsettled?: () => Promise<readonly UsageRecord[] | null>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -127,7 +129,10 @@ function addApi(app: Express, options: AdminServerOptions, config: () => Config)
     res.setHeader('content-security-policy', "default-src 'none'");
     res.type('html').send(START_PAGE);
   });
-  app.get('/api/reports/chargeback', createReportRoute({ ...options, config }));
+  app.get(
+    '/api/reports/chargeback',
+    createReportRoute({ ...options, unsettled: options.allUnsettled ?? options.unsettled, config }),
+  );
   app.get('/api/usage', createUsageRoute({ ...options, config }));
   app.get('/api/deployments', createDeploymentsRoute({ ...options, config }));
   app.get('/api/requests', createRequestsRoute(options));

@@ -22,8 +22,8 @@ export interface ReportRoutesOptions {
   readonly clock: Clock;
   /** The config in force. */
   readonly config: () => Config;
-  /** Finished records of this gateway that are not settled yet, in any order. */
-  readonly unsettled: () => readonly UsageRecord[] | Promise<readonly UsageRecord[]>;
+  /** Finished records of this gateway that are not settled yet, in any order; null where not all are known. */
+  readonly unsettled: () => readonly UsageRecord[] | Promise<readonly UsageRecord[] | null>;
 }
 
 /** The report of contract §6 as JSON, or CSV or text by `format`. */
@@ -32,7 +32,8 @@ export function createReportRoute({ books, clock, config, unsettled }: ReportRou
     const query = readQuery(req, ['month', 'from', 'to', 'groupBy', 'timezone', 'format', 'idle', 'basis', 'team']);
     const request = parseReportRequest({ ...query, format: query.format ?? 'json' }, clock.epochMs());
     // Before the books: a request that settles in between is counted twice rather than not at all.
-    const unsettledRequests = countUnsettled(await unsettled(), request.period);
+    const records = await unsettled();
+    const unsettledRequests = records === null ? null : countUnsettled(records, request.period);
     const source = await readReportSource(books, request.period, request.groupBy);
     const nowMs = clock.epochMs();
     const report = computeChargeback({ ...request, source, config: config(), nowMs, unsettledRequests });

@@ -21,6 +21,8 @@ export interface KnownJournal {
   readonly messages: Map<number, KnownMessage>;
   /** By number: whether the store applied the claim, null where there was none. */
   readonly answers: Map<number, boolean | null>;
+  /** By number: epoch ms of the answer. */
+  readonly answeredAtMs: Map<number, number>;
 }
 
 /** A freeze without its shares. */
@@ -50,11 +52,13 @@ export class JournalFacts {
       else if (entry.t === 'message') {
         current = this.#journalOf(entry.message.journal, incarnation);
         current.messages.set(entry.message.seq, summarise(entry.message));
-      } else if (entry.t === 'ack') current?.answers.set(entry.seq, entry.claimApplied);
-      else if (entry.t === 'rollback') {
+      } else if (entry.t === 'ack') {
+        current?.answers.set(entry.seq, entry.claimApplied);
+        current?.answeredAtMs.set(entry.seq, entry.atMs);
+      } else if (entry.t === 'rollback') {
         for (const seq of current?.answers.keys() ?? []) if (seq > entry.seq) current?.answers.delete(seq);
       } else if (entry.t === 'freeze') this.#takeFreeze(entry.epoch, entry.previousHash, entry.commit);
-      else if (entry.t === 'frozen') this.#confirmedAtMs.set(entry.hash, entry.atMs);
+      else if (entry.t === 'frozen') this.#confirm(entry.hash, entry.atMs);
       else if (entry.t === 'facts') this.#takeBook(entry.epoch, entry.book);
     };
   }
@@ -81,27 +85,29 @@ export class JournalFacts {
 
   /**
    * The chain of freezes that the store had, ascending, as far back as it stands in the journals without a hole. Its end is the last freeze
-   * that a commit or a claim (`claimed`: chain hashes) confirms: one that was only about to be committed is made again. Where a failover lost
+   * that a commit or a claim (`claimed`: chain hashes with the epoch ms of the answers) confirms: one that was only about to be committed is made again. Where a failover lost
    * freezes that were confirmed before, others stand in their place: the chain goes through what was claimed last, else through what was
    * confirmed last.
    */
-  pathOf(epoch: string, claimed: readonly string[]): readonly KnownFreeze[] {
+  pathOf(epoch: string, claimed: ReadonlyMap<string, number>): readonly KnownFreeze[] {
     const freezes = [...this.#freezes.values()].filter((known) => known.epoch === epoch).map(({ freeze }) => freeze);
-    const isClaimed = new Set(claimed);
-    const paid = freezes
-      .filter(({ hash }) => isClaimed.has(hash))
-      .reduce<KnownFreeze | null>((last, freeze) => (last === null || freeze.k > last.k ? freeze : last), null);
-    const atMs = ({ hash }: KnownFreeze): number => this.#confirmedAtMs.get(hash) ?? 0;
-    const confirmed = freezes
-      .filter(({ hash }) => this.#confirmedAtMs.has(hash))
-      .sort((a, b) => atMs(b) - atMs(a) || b.k - a.k);
+    const known = (times: ReadonlyMap<string, number>): KnownFreeze[] =>
+      freezes
+        .filter(({ hash }) => times.has(hash))
+        .sort((a, b) => (times.get(b.hash) ?? 0) - (times.get(a.hash) ?? 0) || b.k - a.k);
+    const paid = known(claimed)[0] ?? null;
+    const confirmed = known(this.#confirmedAtMs);
     // Nearly always the first of each: only what a failover lost leads elsewhere.
     const newest = confirmed.find((freeze) => paid === null || this.#pathTo(freeze).includes(paid)) ?? paid;
     if (newest === null) return [];
     // The clocks of hosts differ: what follows it in the same chain was confirmed later, whatever a clock said.
-    const further = confirmed.filter(({ k }) => k > newest.k).sort((a, b) => b.k - a.k);
+    const further = [...confirmed, ...known(claimed)].filter(({ k }) => k > newest.k).sort((a, b) => b.k - a.k);
     const tip = further.find((freeze) => this.#pathTo(freeze).includes(newest)) ?? newest;
     return this.#pathTo(tip).toReversed();
+  }
+
+  #confirm(hash: string, atMs: number): void {
+    this.#confirmedAtMs.set(hash, Math.max(atMs, this.#confirmedAtMs.get(hash) ?? 0));
   }
 
   /** From a freeze back to the first that is known. */
@@ -117,7 +123,7 @@ export class JournalFacts {
   #journalOf(journal: string, incarnation: number): KnownJournal {
     const known = this.journals.get(journal);
     if (known !== undefined) return known;
-    const created = { journal, incarnation, messages: new Map(), answers: new Map() };
+    const created = { journal, incarnation, messages: new Map(), answers: new Map(), answeredAtMs: new Map() };
     this.journals.set(journal, created);
     return created;
   }

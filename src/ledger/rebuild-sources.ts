@@ -27,6 +27,7 @@ export interface AppliedJournal {
   readonly claimed: number | null;
   /** Answers by number, for those that resend. */
   readonly answers: ReadonlyMap<number, boolean | null>;
+  readonly answeredAtMs: ReadonlyMap<number, number>;
 }
 
 /** The plan of one rebuild. */
@@ -50,17 +51,19 @@ export class RebuildSources {
     this.#heads = archive.heads;
     this.#closes = archive.vouchers.flatMap(({ content }) => (content.kind === 'close' ? [content] : []));
     const journals = [...facts.journals.values()].map((known): AppliedJournal => {
-      const { journal, incarnation, answers } = known;
+      const { journal, incarnation, answers, answeredAtMs } = known;
       const applied = listApplied(known, epoch);
       const claims = listAppliedClaims(known, applied);
       const claimed = applied.findLast(({ seq }) => claims.has(seq))?.claimTo?.k ?? null;
       const bySeq = new Map(applied.map((message) => [message.seq, message]));
-      return { journal, incarnation, applied, bySeq, answers, claims, claimed };
+      return { journal, incarnation, applied, bySeq, answers, answeredAtMs, claims, claimed };
     });
     this.journals = new Map(
       journals.filter(({ applied }) => applied.length > 0).map((known) => [known.journal, known]),
     );
-    this.path = facts.pathOf(epoch, journals.flatMap(listClaimedHashes));
+    const claimed = new Map<string, number>();
+    for (const [hash, atMs] of journals.flatMap(listClaimed)) claimed.set(hash, Math.max(atMs, claimed.get(hash) ?? 0));
+    this.path = facts.pathOf(epoch, claimed);
     const first = this.path[0];
     const late = [...this.journals.values()].flatMap(({ applied }) => {
       const oldest = applied[0];
@@ -103,8 +106,11 @@ export class RebuildSources {
   }
 }
 
-function listClaimedHashes({ applied, claims }: AppliedJournal): readonly string[] {
-  return applied.flatMap(({ seq, claimTo }) => (claimTo !== null && claims.has(seq) ? [claimTo.hash] : []));
+/** Chain hashes of the freezes that applied claims reach to, with the time of the answer; 0 where it is only inferred that they were applied. */
+function listClaimed({ applied, claims, answeredAtMs }: AppliedJournal): readonly (readonly [string, number])[] {
+  return applied.flatMap(({ seq, claimTo }) =>
+    claimTo !== null && claims.has(seq) ? [[claimTo.hash, answeredAtMs.get(seq) ?? 0] as const] : [],
+  );
 }
 
 function ceilHour(second: number): number {

@@ -203,10 +203,7 @@ function renderOutstanding({ outstanding }: ChargebackReport): readonly string[]
       : `${windows} of work, in all periods together, that came after being frozen: tokens counted, cost $${formatFine(0n)}`,
   ];
   const { unattributedNanoUsd } = outstanding;
-  const lost =
-    unattributedNanoUsd > 0n
-      ? `$${formatFine(unattributedNanoUsd)} charged to work that nobody can be named for any more`
-      : `$${formatFine(unattributedNanoUsd)}: money of earlier work without a name has found its team`;
+  const lost = `$${formatFine(unattributedNanoUsd)}, corrections included, for work that nobody can be named for`;
   const lines = [
     ['Pending', pending],
     ['Late', late],

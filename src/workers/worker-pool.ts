@@ -77,9 +77,14 @@ export class WorkerPool {
   /** Records of all of them that are not settled; of one request, or all. */
   async findUnsettled(sought: SoughtRequest | null): Promise<readonly UsageRecord[]> {
     const answers = await this.#askAll('unsettled', { sought }, UNSETTLED_LIMIT_MS);
-    const records = answers.flatMap((answer) => answer ?? []);
-    // A journal that changed hands in between is told of by both.
-    return [...new Map(records.map((record) => [record.recordId, record])).values()];
+    return uniteRecords(answers.flatMap((answer) => answer ?? []));
+  }
+
+  /** The same of all requests; null where a worker did not answer in time: a part of them is no count. */
+  async findAllUnsettled(): Promise<readonly UsageRecord[] | null> {
+    const answers = await this.#askAll('unsettled', { sought: null }, UNSETTLED_LIMIT_MS);
+    const known = answers.filter((answer) => answer !== null);
+    return known.length < answers.length ? null : uniteRecords(known.flat());
   }
 
   /** Applies a new configuration everywhere; returns what was refused. Rejects where a worker could not store its facts. */
@@ -157,6 +162,11 @@ export class WorkerPool {
   ) {
     return Promise.all([...this.#workers].map((worker) => worker.ask(kind, asked, limitMs)));
   }
+}
+
+/** A journal that changed hands in between is told of by both. */
+function uniteRecords(records: readonly UsageRecord[]): readonly UsageRecord[] {
+  return [...new Map(records.map((record) => [record.recordId, record])).values()];
 }
 
 async function drainWorker(worker: SupervisedWorker): Promise<readonly string[]> {

@@ -1,5 +1,5 @@
 // The worker thread that owns the SQLite connection: node:sqlite is synchronous and must not block the gateway's event loop.
-import { constants, platform, setPriority } from 'node:os';
+import { constants, getPriority, platform, setPriority } from 'node:os';
 import type { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { BookCell, Granularity, Period, RecordQuery } from '#domain/books.ts';
@@ -34,7 +34,16 @@ interface OpenStore {
 
 // Behind the requests: on a full CPU this thread took it from the event loop for milliseconds at a time. On Linux a priority is the thread's own,
 // elsewhere the whole process's.
-if (platform() === 'linux') setPriority(0, constants.priority.PRIORITY_BELOW_NORMAL);
+if (platform() === 'linux') stepBehind(constants.priority.PRIORITY_BELOW_NORMAL);
+
+/** A courtesy: one that stands further behind stays there, and where the system forbids it all goes on as it is. */
+function stepBehind(priority: number): void {
+  try {
+    if (getPriority(0) < priority) setPriority(0, priority);
+  } catch {
+    // Sandboxes may forbid the call.
+  }
+}
 
 let opened: OpenStore | null = null;
 

@@ -53,11 +53,17 @@ test('others have their turn after each quarter of a millisecond', async () => {
   expect(turns).toBeLessThanOrEqual(10);
 });
 
-test('where the others take long, the work takes a quarter of the time, so that it never falls behind', async () => {
-  // 100 ms of work beside turns of 30 ms: slices of 10 ms.
-  const turns = await countTurns({ steps: 100, stepMs: 1, turnMs: 30 });
+test('where the others take long, the work takes a quarter of the time, so that it does not fall behind', async () => {
+  // 30 ms of work beside turns of 9 ms: slices of 3 ms.
+  const turns = await countTurns({ steps: 60, stepMs: 0.5, turnMs: 9 });
   expect(turns).toBeGreaterThanOrEqual(8);
   expect(turns).toBeLessThanOrEqual(11);
+});
+
+test('a long pause of the process, or other work in slices, earns it four milliseconds at most', async () => {
+  const turns = await countTurns({ steps: 40, stepMs: 1, turnMs: 60_000 });
+  expect(turns).toBeGreaterThanOrEqual(9);
+  expect(turns).toBeLessThanOrEqual(12);
 });
 
 test('an error inside the work is the caller’s', async () => {

@@ -130,6 +130,12 @@ describe('reports', () => {
     expect(text).toContain('Pending: 2 finished requests at this gateway without a cost yet; 2 seconds of the period');
   });
 
+  test('a count that a process of the gateway did not answer is not known, rather than too low', async () => {
+    const get = await start({ unsettled: () => [RECORD], allUnsettled: () => Promise.resolve(null) });
+    const { body } = await get('/api/reports/chargeback?from=2026-11-22&to=2026-11-23');
+    expect(body.outstanding).toMatchObject({ unsettledRequests: null });
+  });
+
   test.each([
     ['groupBy=colour', 'groupBy'],
     ['groupby=team', 'groupby'],

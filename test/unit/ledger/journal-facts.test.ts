@@ -20,15 +20,15 @@ function read(...folders: (readonly JournalEntry[])[]): JournalFacts {
   }
   return facts;
 }
-const names = (facts: JournalFacts, claimed: readonly string[] = []) =>
-  facts.pathOf(EPOCH, claimed).map(({ hash }) => hash);
+const names = (facts: JournalFacts, claimed: Readonly<Record<string, number>> = {}) =>
+  facts.pathOf(EPOCH, new Map(Object.entries(claimed))).map(({ hash }) => hash);
 
 describe('the chain of freezes in the journals', () => {
   const common = [freeze('a1', 1, ''), frozen('a1', 1, 1000), freeze('a2', 2, 'a1'), frozen('a2', 2, 2000)];
 
   it('ends with the last freeze that the store is known to have had', () => {
     expect(names(read([...common, freeze('a3', 3, 'a2')]))).toEqual(['a1', 'a2']);
-    expect(names(read([...common, freeze('a3', 3, 'a2')]), ['a3'])).toEqual(['a1', 'a2', 'a3']);
+    expect(names(read([...common, freeze('a3', 3, 'a2')]), { a3: 3000 })).toEqual(['a1', 'a2', 'a3']);
   });
 
   it('is put together from several journals', () => {
@@ -48,9 +48,15 @@ describe('the chain of freezes in the journals', () => {
     expect(names(read(after, [...common, ...lost]))).toEqual(['a1', 'a2', 'b3']);
   });
 
+  it('goes through what was claimed last, though a claim that a failover lost reached further', () => {
+    const lost = [freeze('a3', 3, 'a2'), frozen('a3', 3, 3000), freeze('a4', 4, 'a3'), frozen('a4', 4, 4000)];
+    const after = [freeze('b3', 3, 'a2'), frozen('b3', 3, 5000)];
+    expect(names(read([...common, ...lost], after), { a4: 4500, b3: 5500 })).toEqual(['a1', 'a2', 'b3']);
+  });
+
   it('goes through what was claimed, whenever the rest was confirmed', () => {
     const lost = [freeze('a3', 3, 'a2'), frozen('a3', 3, 9000)];
     const after = [freeze('b3', 3, 'a2'), freeze('b4', 4, 'b3'), frozen('b4', 4, 6000)];
-    expect(names(read([...common, ...lost, ...after]), ['b3'])).toEqual(['a1', 'a2', 'b3', 'b4']);
+    expect(names(read([...common, ...lost, ...after]), { b3: 5000 })).toEqual(['a1', 'a2', 'b3', 'b4']);
   });
 });

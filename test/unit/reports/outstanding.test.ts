@@ -97,7 +97,7 @@ describe('outstanding', () => {
     expect(readLines(report)).toEqual([
       'Pending: $0.001500 charged to work whose team is not booked yet; 1 finished request at this gateway without a cost yet; 7 seconds of the period not frozen yet.',
       'Late: $0.002500 claimed after its month was closed, here as corrections; 1 200 windows of work, in all periods together, that came after being frozen: tokens counted, cost $0.000000.',
-      'Unattributed: $0.001500 charged to work that nobody can be named for any more.',
+      'Unattributed: $0.001500, corrections included, for work that nobody can be named for.',
     ]);
     expect(toReportJson(report)['outstanding']).toEqual({
       pendingNanoUsd: '1500000',
@@ -117,7 +117,7 @@ describe('outstanding', () => {
 
   test('money taken back from nobody is not called charged', () => {
     expect(readLines(compute({ lateClaims: [lateClaim] })).at(-1)).toBe(
-      'Unattributed: $-0.002500: money of earlier work without a name has found its team.',
+      'Unattributed: $-0.002500, corrections included, for work that nobody can be named for.',
     );
   });
 
