@@ -43,7 +43,7 @@ export interface AccountingStatus {
 export function readStatus(
   parts: SyncParts,
   loop: SyncLoop,
-  facts: ReadonlyMap<string, WantedFacts>,
+  wantedFacts: () => ReadonlyMap<string, WantedFacts>,
 ): AccountingStatus {
   const { session, journal, messages, registry, clock } = parts;
   const frontier = session.reply?.frontier ?? null;
@@ -63,7 +63,7 @@ export function readStatus(
     underEstimates: loop.counters.underEstimates,
     rollbacks: loop.counters.rollbacks,
     adoptedJournals: 0,
-    residualGpuSeconds: () => readResidual(parts, facts, nowMs),
+    residualGpuSeconds: () => readResidual(parts, wantedFacts(), nowMs),
     frontier,
     sealedThrough: messages.head.sealedThrough,
     stoppedBecause: loop.stoppedBecause,

@@ -211,7 +211,7 @@ class RunningAccounting implements Accounting {
   }
 
   status(): AccountingStatus {
-    return readStatus(this.#parts, this.#loop, this.#options.wantedFacts());
+    return readStatus(this.#parts, this.#loop, this.#options.wantedFacts);
   }
 
   unsettled(filter: (record: UsageRecord) => boolean = () => true): UsageRecord[] {

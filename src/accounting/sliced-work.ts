@@ -1,5 +1,6 @@
 // Long work in short slices: a round of settlement looks at every request of a second, and no request shall wait for it longer than a
-// quarter of a millisecond at each of its turns. Work is a generator that yields where others may have their turn. Not here: what is done (seal.ts, claim.ts, message-log.ts).
+// quarter of a millisecond at each of its turns. Work is a generator that yields where others may have their turn.
+// Not here: what is done (seal.ts, claim.ts, message-log.ts).
 import type { Clock } from '#domain/clock.ts';
 
 /** Work that returns T; between two of its steps the event loop may turn. */

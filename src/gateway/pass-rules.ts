@@ -37,18 +37,18 @@ export type FindPassRules = (target: PassTarget) => readonly PassRule[];
 /** Compiles a config's `passThrough` and `allowControl` globs. */
 export function createPassRules(config: Config): FindPassRules {
   const companions = compileGlobs(COMPANIONS);
-  const rules = config.deployments.map((deployment) => ({
-    deployment,
-    globs: compileGlobs(deployment.passThrough),
-    controlGlobs: compileGlobs(deployment.allowControl ?? []),
-  }));
+  const rules = config.deployments.map((deployment) => {
+    const globs = compileGlobs(deployment.passThrough);
+    const controlGlobs = compileGlobs(deployment.allowControl ?? []);
+    return { deployment, globs, postGlobs: [...globs, ...companions], controlGlobs };
+  });
   return ({ method, path, scopes }) => {
     const safe = readSafePath(path);
     if (safe === null) return [];
     const controls = isControlPath(safe);
     if (controls && !scopes.includes(OPERATOR_SCOPE)) return [];
-    return rules.flatMap(({ deployment, globs, controlGlobs }) => {
-      const mayPass = controls ? controlGlobs : method === 'POST' ? [...globs, ...companions] : globs;
+    return rules.flatMap(({ deployment, globs, postGlobs, controlGlobs }) => {
+      const mayPass = controls ? controlGlobs : method === 'POST' ? postGlobs : globs;
       const found = mayPass.find(({ matches }) => matches(safe));
       return found === undefined ? [] : [{ deployment, glob: found.glob }];
     });

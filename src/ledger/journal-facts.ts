@@ -14,15 +14,21 @@ export interface KnownMessage {
   readonly claimTo: { readonly k0: number; readonly k: number; readonly hash: string } | null;
 }
 
+/** What the store said to a message. */
+export interface KnownAnswer {
+  /** Whether it applied the claim; null where there was none. */
+  readonly claimApplied: boolean | null;
+  /** Epoch ms. */
+  readonly atMs: number;
+}
+
 /** One journal (a UUID; a folder may have had several). */
 export interface KnownJournal {
   readonly journal: string;
   readonly incarnation: number;
   readonly messages: Map<number, KnownMessage>;
-  /** By number: whether the store applied the claim, null where there was none. */
-  readonly answers: Map<number, boolean | null>;
-  /** By number: epoch ms of the answer. */
-  readonly answeredAtMs: Map<number, number>;
+  /** By number. */
+  readonly answers: Map<number, KnownAnswer>;
 }
 
 /** A freeze without its shares. */
@@ -53,8 +59,7 @@ export class JournalFacts {
         current = this.#journalOf(entry.message.journal, incarnation);
         current.messages.set(entry.message.seq, summarise(entry.message));
       } else if (entry.t === 'ack') {
-        current?.answers.set(entry.seq, entry.claimApplied);
-        current?.answeredAtMs.set(entry.seq, entry.atMs);
+        current?.answers.set(entry.seq, { claimApplied: entry.claimApplied, atMs: entry.atMs });
       } else if (entry.t === 'rollback') {
         for (const seq of current?.answers.keys() ?? []) if (seq > entry.seq) current?.answers.delete(seq);
       } else if (entry.t === 'freeze') this.#takeFreeze(entry.epoch, entry.previousHash, entry.commit);
@@ -85,9 +90,9 @@ export class JournalFacts {
 
   /**
    * The chain of freezes that the store had, ascending, as far back as it stands in the journals without a hole. Its end is the last freeze
-   * that a commit or a claim (`claimed`: chain hashes with the epoch ms of the answers) confirms: one that was only about to be committed is made again. Where a failover lost
-   * freezes that were confirmed before, others stand in their place: the chain goes through what was claimed last, else through what was
-   * confirmed last.
+   * that a commit or a claim confirms (`claimed`: chain hashes with the epoch ms of the answers): one that was only about to be committed is
+   * made again. Where a failover lost freezes that were confirmed before, others stand in their place: the chain goes through what was claimed
+   * last, else through what was confirmed last.
    */
   pathOf(epoch: string, claimed: ReadonlyMap<string, number>): readonly KnownFreeze[] {
     const freezes = [...this.#freezes.values()].filter((known) => known.epoch === epoch).map(({ freeze }) => freeze);
@@ -95,13 +100,14 @@ export class JournalFacts {
       freezes
         .filter(({ hash }) => times.has(hash))
         .sort((a, b) => (times.get(b.hash) ?? 0) - (times.get(a.hash) ?? 0) || b.k - a.k);
-    const paid = known(claimed)[0] ?? null;
+    const paying = known(claimed);
+    const paid = paying[0] ?? null;
     const confirmed = known(this.#confirmedAtMs);
     // Nearly always the first of each: only what a failover lost leads elsewhere.
     const newest = confirmed.find((freeze) => paid === null || this.#pathTo(freeze).includes(paid)) ?? paid;
     if (newest === null) return [];
     // The clocks of hosts differ: what follows it in the same chain was confirmed later, whatever a clock said.
-    const further = [...confirmed, ...known(claimed)].filter(({ k }) => k > newest.k).sort((a, b) => b.k - a.k);
+    const further = [...confirmed, ...paying].filter(({ k }) => k > newest.k).sort((a, b) => b.k - a.k);
     const tip = further.find((freeze) => this.#pathTo(freeze).includes(newest)) ?? newest;
     return this.#pathTo(tip).toReversed();
   }
@@ -123,7 +129,7 @@ export class JournalFacts {
   #journalOf(journal: string, incarnation: number): KnownJournal {
     const known = this.journals.get(journal);
     if (known !== undefined) return known;
-    const created = { journal, incarnation, messages: new Map(), answers: new Map(), answeredAtMs: new Map() };
+    const created = { journal, incarnation, messages: new Map(), answers: new Map() };
     this.journals.set(journal, created);
     return created;
   }
@@ -157,7 +163,7 @@ export function listApplied(journal: KnownJournal, epoch: string): readonly Know
  */
 export function listAppliedClaims(journal: KnownJournal, applied: readonly KnownMessage[]): ReadonlySet<number> {
   const claims = applied.filter((message) => message.claimTo !== null);
-  const known = claims.filter(({ seq }) => journal.answers.get(seq) === true);
+  const known = claims.filter(({ seq }) => journal.answers.get(seq)?.claimApplied === true);
   const begins = new Set(known.map(({ claimTo }) => claimTo?.k0));
   const inferred = claims.filter(({ seq, claimTo }) => !journal.answers.has(seq) && begins.has(claimTo?.k));
   return new Set([...known, ...inferred].map(({ seq }) => seq));

@@ -192,7 +192,7 @@ export class JournalReplay {
       entry: this.#entries.get(journal) ?? null,
       messages: applied
         .slice(-MESSAGES_KEPT)
-        .map(({ seq, hash }) => ({ seq, hash, claimApplied: answers.get(seq) ?? null })),
+        .map(({ seq, hash }) => ({ seq, hash, claimApplied: answers.get(seq)?.claimApplied ?? null })),
       shares,
     };
   }

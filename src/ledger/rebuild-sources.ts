@@ -3,6 +3,7 @@ import type { CloseContent, Voucher } from '#domain/voucher.ts';
 import { SECONDS_PER_HOUR } from '#domain/window.ts';
 import {
   type JournalFacts,
+  type KnownAnswer,
   type KnownFreeze,
   type KnownMessage,
   listApplied,
@@ -26,8 +27,7 @@ export interface AppliedJournal {
   /** Freezes claimed; null where the journals tell of no claim. */
   readonly claimed: number | null;
   /** Answers by number, for those that resend. */
-  readonly answers: ReadonlyMap<number, boolean | null>;
-  readonly answeredAtMs: ReadonlyMap<number, number>;
+  readonly answers: ReadonlyMap<number, KnownAnswer>;
 }
 
 /** The plan of one rebuild. */
@@ -51,12 +51,12 @@ export class RebuildSources {
     this.#heads = archive.heads;
     this.#closes = archive.vouchers.flatMap(({ content }) => (content.kind === 'close' ? [content] : []));
     const journals = [...facts.journals.values()].map((known): AppliedJournal => {
-      const { journal, incarnation, answers, answeredAtMs } = known;
+      const { journal, incarnation, answers } = known;
       const applied = listApplied(known, epoch);
       const claims = listAppliedClaims(known, applied);
       const claimed = applied.findLast(({ seq }) => claims.has(seq))?.claimTo?.k ?? null;
       const bySeq = new Map(applied.map((message) => [message.seq, message]));
-      return { journal, incarnation, applied, bySeq, answers, answeredAtMs, claims, claimed };
+      return { journal, incarnation, applied, bySeq, answers, claims, claimed };
     });
     this.journals = new Map(
       journals.filter(({ applied }) => applied.length > 0).map((known) => [known.journal, known]),
@@ -107,9 +107,9 @@ export class RebuildSources {
 }
 
 /** Chain hashes of the freezes that applied claims reach to, with the time of the answer; 0 where it is only inferred that they were applied. */
-function listClaimed({ applied, claims, answeredAtMs }: AppliedJournal): readonly (readonly [string, number])[] {
+function listClaimed({ applied, claims, answers }: AppliedJournal): readonly (readonly [string, number])[] {
   return applied.flatMap(({ seq, claimTo }) =>
-    claimTo !== null && claims.has(seq) ? [[claimTo.hash, answeredAtMs.get(seq) ?? 0] as const] : [],
+    claimTo !== null && claims.has(seq) ? [[claimTo.hash, answers.get(seq)?.atMs ?? 0] as const] : [],
   );
 }
 
