@@ -6,7 +6,7 @@ import { runSoak } from '#test/soak/run-soak.ts';
 
 describe('endurance', () => {
   it('500 hang-ups at every stage: engines are let go, one record each, no descriptor and no memory left behind', async () => {
-    const result = await runAborts({ aborts: 500, concurrency: 10 });
+    const result = await runAborts({ aborts: 500, concurrency: 10, warmUp: 10 });
     expect(result.countedAll).toBe(500);
     expect([result.inFlight, result.openAtEngine]).toEqual([0, 0]);
     expect(result.descriptorsAfter).toBeLessThanOrEqual(result.descriptorsBefore + 10);

@@ -1,13 +1,18 @@
-// Ten thousand hang-ups: `node test/soak/aborts.ts [--aborts 10000] [--concurrency 20]`. Exits 1 where anything is left behind.
+// Ten thousand hang-ups: `node test/soak/aborts.ts [--aborts 10000] [--concurrency 20] [--warm-up 20000]`. Exits 1 where anything is left behind.
 import { parseArgs } from 'node:util';
 import { runAborts } from './run-aborts.ts';
 
 const { values } = parseArgs({
-  options: { aborts: { type: 'string', default: '10000' }, concurrency: { type: 'string', default: '20' } },
+  options: {
+    aborts: { type: 'string', default: '10000' },
+    concurrency: { type: 'string', default: '20' },
+    'warm-up': { type: 'string', default: '20000' },
+  },
 });
 const result = await runAborts({
   aborts: Number(values.aborts),
   concurrency: Number(values.concurrency),
+  warmUp: Number(values['warm-up']),
   onProgress: (done, { descriptors, residentBytes }) =>
     process.stderr.write(`${done} aborts, ${descriptors} descriptors, ${Math.round(residentBytes / 1e6)} MB\n`),
 });

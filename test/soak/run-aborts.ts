@@ -27,6 +27,8 @@ export interface AbortResult {
 export interface AbortOptions {
   readonly aborts: number;
   readonly concurrency: number;
+  /** Aborts before anything is measured: until as many attempts wait for their settlement as will at this rate. */
+  readonly warmUp: number;
   readonly onProgress?: (done: number, sample: ProcessSample) => void;
 }
 
@@ -66,30 +68,23 @@ async function runOn(stack: TestStack, engine: AbortEngine, options: AbortOption
     samples.push(sample);
     options.onProgress?.(done, sample);
   };
-  let started = 0;
-  let done = 0;
-  const lookEvery = Math.max(20, Math.floor(options.aborts / 40));
-  const work = async (): Promise<void> => {
-    while (started < options.aborts) {
-      const number = started;
-      started += 1;
-      const tookMs = await abortOnce({ engine, port, key: stack.keys['search'] ?? '', number });
-      if (tookMs !== null) letGoMs.push(tookMs);
-      done += 1;
-      if (done % lookEvery === 0) look(done);
-    }
-  };
-  // The first requests make what every gateway then keeps: connections, code, pools.
-  await Promise.all(
-    Array.from({ length: options.concurrency }, (_, index) =>
-      abortOnce({ engine, port, key: stack.keys['search'] ?? '', number: -1 - index }),
-    ),
-  );
-  await settle(stack, engine, options.concurrency);
+  const key = stack.keys['search'] ?? '';
+  // The first requests make what every gateway then keeps: connections, code, pools, attempts that wait for their settlement.
+  const warmUp = Math.max(options.warmUp, options.concurrency);
+  await abortMany(options.concurrency, warmUp, async (number) => {
+    await abortOnce({ engine, port, key, number: -1 - number });
+  });
+  await settle(stack, engine, warmUp);
   look(0);
-  await Promise.all(Array.from({ length: options.concurrency }, work));
-  const expected = options.aborts + options.concurrency;
-  await settle(stack, engine, expected);
+  const lookEvery = Math.max(20, Math.floor(options.aborts / 40));
+  let done = 0;
+  await abortMany(options.concurrency, options.aborts, async (number) => {
+    const tookMs = await abortOnce({ engine, port, key, number });
+    if (tookMs !== null) letGoMs.push(tookMs);
+    done += 1;
+    if (done % lookEvery === 0) look(done);
+  });
+  await settle(stack, engine, options.aborts + warmUp);
   const counted = await readRequestCounts(stack.adminUrl);
   look(options.aborts);
   const [first] = samples;
@@ -108,10 +103,23 @@ async function runOn(stack: TestStack, engine: AbortEngine, options: AbortOption
     residentBytesBefore: first.residentBytes,
     residentBytesAfter: last.residentBytes,
     counted: counted.byStatus,
-    countedAll: counted.all - options.concurrency,
+    countedAll: counted.all - warmUp,
     inFlight: counted.inFlight,
     openAtEngine: engine.open(),
   };
+}
+
+/** Numbers from 0 up to `count`, so many at a time. */
+async function abortMany(atATime: number, count: number, abort: (number: number) => Promise<void>): Promise<void> {
+  let next = 0;
+  const work = async (): Promise<void> => {
+    while (next < count) {
+      const number = next;
+      next += 1;
+      await abort(number);
+    }
+  };
+  await Promise.all(Array.from({ length: atATime }, work));
 }
 
 /** Waits until every request has been counted and nothing is open any more. */
