@@ -1,4 +1,5 @@
 // What readiness and metrics ask of accounting. Read only.
+import type { PrefillPlace } from '#domain/metering.ts';
 import { windowOf } from '#domain/window.ts';
 import type { WantedFacts } from './pool-facts-from-config.ts';
 import type { SyncLoop, SyncParts } from './sync-loop.ts';
@@ -81,9 +82,16 @@ function readResidual(
   const gpuSeconds = new Map<string, number>();
   for (const { start, features } of registry.unsealed()) {
     if (start === null || features === null) continue;
-    const busyMs = Math.max(0, (features.endMs ?? nowMs) - Math.max(sealedMs, start.startMs));
-    const gpus = (facts.get(start.pool)?.gpuMillionths ?? 1_000_000) / 1_000_000;
-    gpuSeconds.set(start.deployment, Math.max(gpuSeconds.get(start.deployment) ?? 0, (busyMs / 1000) * gpus));
+    const endMs = features.endMs ?? nowMs;
+    const add = ({ pool, deployment }: PrefillPlace, fromMs: number, toMs: number) => {
+      const busyMs = Math.max(0, toMs - Math.max(sealedMs, fromMs));
+      const gpus = (facts.get(pool)?.gpuMillionths ?? 1_000_000) / 1_000_000;
+      gpuSeconds.set(deployment, Math.max(gpuSeconds.get(deployment) ?? 0, (busyMs / 1000) * gpus));
+    };
+    // Where the first token is not seen, either side may have worked all the time.
+    const { prefillBy, startMs } = start;
+    if (prefillBy !== undefined) add(prefillBy, startMs, features.firstContentMs ?? endMs);
+    add(start, prefillBy === undefined ? startMs : (features.firstContentMs ?? startMs), endMs);
   }
   return gpuSeconds;
 }

@@ -107,11 +107,17 @@ export class AttemptRegistry {
   #charge(line: ChargeLine, prices: ClaimPrices): void {
     const attempt = this.#attempts.get(line.recordId);
     if (attempt === undefined) return;
-    addCharge((attempt.charges ??= new Map()), line.hour, {
-      phase: line.phase,
-      nanoUsd: BigInt(line.costNanoUsd),
-      gpuMicros: BigInt(line.gpuMicros),
-      nanoUsdPerGpuHour: prices.get(hourPool(line.hour, attempt.start?.pool ?? '')) ?? 0n,
-    });
+    const { hour, phase, deployment = null } = line;
+    const pool = deployment === null ? attempt.start?.pool : attempt.start?.prefillBy?.pool;
+    addCharge(
+      (attempt.charges ??= new Map()),
+      { hour, deployment },
+      {
+        phase,
+        nanoUsd: BigInt(line.costNanoUsd),
+        gpuMicros: BigInt(line.gpuMicros),
+        nanoUsdPerGpuHour: prices.get(hourPool(hour, pool ?? '')) ?? 0n,
+      },
+    );
   }
 }

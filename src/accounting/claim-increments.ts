@@ -30,10 +30,10 @@ export class ClaimIncrements {
   #last: Cell | null = null;
 
   /** Money of the windows of this claim; `attempt` null: nobody's. */
-  addCost(attempt: TrackedAttempt | null, charges: ReadonlyMap<number, HourCharge>): void {
+  addCost(attempt: TrackedAttempt | null, charges: ReadonlyMap<number | string, HourCharge>): void {
     const dimensions = attempt?.start?.identity ?? attempt?.record ?? UNATTRIBUTED_ROW;
-    for (const [hour, charge] of charges) {
-      const { amounts } = this.#cell(dimensions, hour);
+    for (const charge of charges.values()) {
+      const { amounts } = this.#cell(dimensions, charge.hour, charge.deployment);
       addAmount(amounts, 'gpuMicros', sumPhases(charge.gpuMicros));
       addAmount(amounts, 'costNanoUsd', sumPhases(charge.nanoUsd));
       addAmount(amounts, 'prefillNanoUsd', charge.nanoUsd.prefill);
@@ -43,13 +43,13 @@ export class ClaimIncrements {
   }
 
   /** A record whose money is complete with this claim: counts, tokens, and its whole cost as waste unless it completed. */
-  addSettled(record: UsageRecord, charges: ReadonlyMap<number, HourCharge>): void {
+  addSettled(record: UsageRecord, charges: ReadonlyMap<number | string, HourCharge>): void {
     const { counts } = this.#cell(record, hourOf(windowOf(record.endedAtMs)));
     addRequest(counts, record);
     addTokens(counts, record);
     if (record.outcome === 'completed') return;
-    for (const [hour, charge] of charges) {
-      const { amounts } = this.#cell(record, hour);
+    for (const charge of charges.values()) {
+      const { amounts } = this.#cell(record, charge.hour, charge.deployment);
       addAmount(amounts, 'wastedNanoUsd', sumPhases(charge.nanoUsd));
       addAmount(amounts, 'wastedGpuMicros', sumPhases(charge.gpuMicros));
     }
@@ -65,12 +65,13 @@ export class ClaimIncrements {
       }));
   }
 
-  #cell(dimensions: Dimensions, hour: number): Cell {
+  /** `elsewhere`: the deployment whose GPUs it was, where that is not the record's own. */
+  #cell(dimensions: Dimensions, hour: number, elsewhere: string | null = null): Cell {
     const team = dimensions.team;
     const project = dimensions.project ?? '';
     const keyId = dimensions.keyId ?? '';
     const model = dimensions.model ?? '';
-    const deployment = dimensions.deployment ?? '';
+    const deployment = elsewhere ?? dimensions.deployment ?? '';
     const last = this.#last?.key;
     if (
       this.#last !== null &&

@@ -9,10 +9,10 @@ import { type AttemptRegistry, hourPool } from './attempt-registry.ts';
 import { ClaimIncrements } from './claim-increments.ts';
 import type { SealedSlice, SealedSlices } from './sealed-slices.ts';
 import { eachInSteps, type SlicedWork } from './sliced-work.ts';
-import { addCharge, type HourCharge, settledRecord, type TrackedAttempt } from './tracked-attempt.ts';
+import { addCharge, type HourCharge, type HourCharges, settledRecord, type TrackedAttempt } from './tracked-attempt.ts';
 
 const PHASES: readonly Phase[] = ['prefill', 'decode', 'other'];
-const NO_CHARGES: ReadonlyMap<number, HourCharge> = new Map();
+const NO_CHARGES: ReadonlyMap<number | string, HourCharge> = new Map();
 
 export interface ClaimInput {
   /** Freezes already claimed. */
@@ -67,8 +67,8 @@ export function* buildClaim(input: ClaimInput): SlicedWork<BuiltClaim> {
   return { claim, prices };
 }
 
-/** Charges by record and hour. */
-type ChargesById = Map<string, Map<number, HourCharge>>;
+/** By record. */
+type ChargesById = Map<string, HourCharges>;
 
 /** True when a claim up to the window `to` holds the last money of the attempt. */
 export function settlesThrough(attempt: TrackedAttempt, to: number): boolean {
@@ -118,7 +118,7 @@ function* splitShare(
   if (!weights.some((weight) => weight > 0n)) {
     // Their slices are lost, but a share must be claimed whole.
     const parts = { nanoUsd: [0n, 0n, nanoUsd], gpuMicros: [0n, 0n, gpuMicros] };
-    chargeParts(target.lines, UNATTRIBUTED, parts, place);
+    chargeParts(target.lines, UNATTRIBUTED, parts, { ...place, deployment: null });
     return;
   }
   const nano = splitInOrder(nanoUsd, ids, weights);
@@ -136,7 +136,9 @@ function* splitShare(
       nanoUsd: splitInOrder(nanoPart, PHASES, phases),
       gpuMicros: splitInOrder(gpuPart, PHASES, phases),
     };
-    chargeParts(target.lines, slice.recordId, parts, place);
+    const own = target.registry.get(slice.recordId)?.start?.deployment;
+    const deployment = slice.deployment === own ? null : slice.deployment;
+    chargeParts(target.lines, slice.recordId, parts, { ...place, deployment });
   });
 }
 
@@ -150,7 +152,7 @@ function chargeParts(
   lines: ChargesById,
   recordId: string,
   parts: { readonly nanoUsd: readonly bigint[]; readonly gpuMicros: readonly bigint[] },
-  place: { readonly hour: number; readonly nanoUsdPerGpuHour: bigint },
+  place: Pick<HourCharge, 'hour' | 'deployment' | 'nanoUsdPerGpuHour'>,
 ): void {
   let charges = lines.get(recordId);
   if (charges === undefined) lines.set(recordId, (charges = new Map()));
@@ -160,7 +162,7 @@ function chargeParts(
     const gpuMicros = parts.gpuMicros[index] ?? 0n;
     if (phase === undefined || (nanoUsd === 0n && gpuMicros === 0n)) continue;
     const { nanoUsdPerGpuHour } = place;
-    addCharge(charges, place.hour, { phase, nanoUsd, gpuMicros, nanoUsdPerGpuHour });
+    addCharge(charges, place, { phase, nanoUsd, gpuMicros, nanoUsdPerGpuHour });
   }
 }
 
@@ -174,7 +176,8 @@ function* readLines(
   let lineSum = 0n;
   yield* eachInSteps(lines, ([recordId, charges]) => {
     increments.addCost(registry.get(recordId) ?? null, charges);
-    for (const [hour, charge] of charges) {
+    for (const charge of charges.values()) {
+      const { hour, deployment } = charge;
       for (const phase of PHASES) {
         const nanoUsd = charge.nanoUsd[phase];
         const gpuMicros = charge.gpuMicros[phase];
@@ -183,6 +186,7 @@ function* readLines(
         chargeLines.push({
           recordId,
           hour,
+          ...(deployment === null ? {} : { deployment }),
           phase,
           costNanoUsd: nanoUsd.toString(),
           gpuMicros: gpuMicros.toString(),
@@ -210,16 +214,16 @@ function* settleRecords(
 }
 
 function mergeCharges(
-  before: ReadonlyMap<number, HourCharge> | null,
-  now: ReadonlyMap<number, HourCharge> | undefined,
-): ReadonlyMap<number, HourCharge> {
+  before: HourCharges | null,
+  now: HourCharges | undefined,
+): ReadonlyMap<number | string, HourCharge> {
   if (before === null || now === undefined) return before ?? now ?? NO_CHARGES;
-  const merged = new Map<number, HourCharge>();
-  for (const [hour, charge] of [...before, ...now]) {
+  const merged: HourCharges = new Map();
+  for (const charge of [...before.values(), ...now.values()]) {
     for (const phase of PHASES) {
       const { nanoUsdPerGpuHour } = charge;
       const part = { phase, nanoUsd: charge.nanoUsd[phase], gpuMicros: charge.gpuMicros[phase], nanoUsdPerGpuHour };
-      addCharge(merged, hour, part);
+      addCharge(merged, charge, part);
     }
   }
   return merged;

@@ -54,12 +54,16 @@ export function createLearning({ config, stores, clock, log }: LearningOptions):
   return { profiles, learner, describe };
 }
 
-/** A URL that hides several engines shows the time of none of them, and work without tokens follows no profile. */
+/**
+ * A URL that hides several engines shows the time of none of them, and work without tokens follows no profile. A request's time before its first token
+ * is much else than the work of those who compute prompts for others: the queue of their front, and the way of the KV cache.
+ */
 function isOneEngine({ deployments }: Pick<Config, 'deployments'>, name: string): boolean {
   const deployment = deployments.find((known) => known.name === name);
   return (
     deployment !== undefined &&
     deployment.work === 'tokens' &&
+    deployment.prefillsFor === undefined &&
     deployment.upstreams.every(({ replicas }) => replicas === 1)
   );
 }

@@ -1,7 +1,7 @@
 // What a finished answer probably costs, before its windows are settled: the work model at the concurrency of the moment. An estimate for
 // people who look at one answer; the books never read it.
 import { decodeStepMs, prefillMs } from '#attribution/predict-work.ts';
-import type { Config } from '#config/config.ts';
+import type { Config, DeploymentConfig } from '#config/config.ts';
 import { priceInForce } from '#config/price-book.ts';
 import type { EngineProfile } from '#domain/engine-profile.ts';
 import { formatUsd } from '#domain/nano-usd.ts';
@@ -40,15 +40,28 @@ const HOUR_MS = 3_600_000;
  * members = max(concurrency, 1) · n. Source: attribution.md, The work model; fair share in predict-work.ts.
  */
 export function estimateGpuMs(profile: EngineProfile, question: Omit<CostQuestion, 'deployment'>): number {
-  const { prompt, completion } = question;
-  const cached = Math.min(question.cached, prompt);
-  const sequences = Math.max(1, question.sequences);
-  const steps = completion / sequences;
-  const concurrency = Math.max(1, question.concurrency);
   return (
-    prefillMs(profile, prompt - cached, cached) +
+    estimatePrefillMs(profile, question) +
+    estimateDecodeMs(profile, question) +
+    profile.iterationMs / Math.max(1, question.concurrency)
+  );
+}
+
+/** Without the fixed cost of its iteration. */
+function estimatePrefillMs(
+  profile: EngineProfile,
+  { prompt, cached }: Pick<CostQuestion, 'prompt' | 'cached'>,
+): number {
+  const found = Math.min(cached, prompt);
+  return prefillMs(profile, prompt - found, found);
+}
+
+function estimateDecodeMs(profile: EngineProfile, question: Omit<CostQuestion, 'deployment'>): number {
+  const { prompt, completion } = question;
+  const steps = completion / Math.max(1, question.sequences);
+  return (
     completion * decodeStepMs(profile, prompt + steps / 2) +
-    ((1 + steps) * profile.iterationMs) / concurrency
+    (steps * profile.iterationMs) / Math.max(1, question.concurrency)
   );
 }
 
@@ -59,28 +72,38 @@ export function createCostEstimator(
   profileOf: ProfileOf,
 ): EstimateCost {
   let seen: Pick<Config, 'deployments' | 'prices'> | undefined;
-  let known = new Map<string, { readonly gpus: number; readonly priceName: string }>();
+  let known = new Map<string, DeploymentConfig>();
+  const priceMs = (name: string, gpuMs: number): number | null => {
+    const entry = known.get(name);
+    const price =
+      entry === undefined || seen === undefined ? undefined : priceInForce(seen.prices, entry.priceName, nowMs());
+    if (entry === undefined || price === undefined) return null;
+    return ((gpuMs * entry.gpuMillionths) / 1e6 / HOUR_MS) * Number(price.nanoUsdPerGpuHour);
+  };
   return ({ deployment, ...question }) => {
     const current = config();
     if (seen !== current) {
       seen = current;
-      known = new Map(
-        current.deployments.map((entry) => [
-          entry.name,
-          { gpus: entry.gpuMillionths / 1e6, priceName: entry.priceName },
-        ]),
-      );
+      known = new Map(current.deployments.map((entry) => [entry.name, entry]));
     }
-    const entry = known.get(deployment);
-    const price = entry === undefined ? undefined : priceInForce(current.prices, entry.priceName, nowMs());
-    if (entry === undefined || price === undefined) return null;
-    // Work metered by duration has its share of each instant, an equal one with its neighbours (attribution.md, the work model).
-    const gpuMs =
+    const prefillBy = known.get(deployment)?.prefillBy;
+    const parts: readonly (number | null)[] =
+      // Work metered by duration has its share of each instant, an equal one with its neighbours (attribution.md, the work model).
       'durationMs' in question
-        ? question.durationMs / Math.max(1, question.concurrency)
-        : estimateGpuMs(profileOf(deployment).profile, question);
-    const gpuHours = (gpuMs * entry.gpus) / HOUR_MS;
-    const nanoUsd = Math.round(gpuHours * Number(price.nanoUsdPerGpuHour));
+        ? [priceMs(deployment, question.durationMs / Math.max(1, question.concurrency))]
+        : prefillBy === undefined
+          ? [priceMs(deployment, estimateGpuMs(profileOf(deployment).profile, question))]
+          : [
+              priceMs(prefillBy.deployment, estimateAlonePrefillMs(profileOf(prefillBy.deployment).profile, question)),
+              priceMs(deployment, estimateDecodeMs(profileOf(deployment).profile, question)),
+            ];
+    if (parts.includes(null)) return null;
+    const nanoUsd = Math.round(parts.reduce<number>((sum, part) => sum + (part ?? 0), 0));
     return Number.isSafeInteger(nanoUsd) ? formatUsd(BigInt(nanoUsd)) : null;
   };
+}
+
+/** On GPUs of their own: who else has a prompt computed there is not seen, so that its iteration's fixed cost is counted whole. */
+function estimateAlonePrefillMs(profile: EngineProfile, question: Omit<CostQuestion, 'deployment'>): number {
+  return estimatePrefillMs(profile, question) + profile.iterationMs;
 }

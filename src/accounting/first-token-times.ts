@@ -1,6 +1,7 @@
 // When requests got their first token, by their arrival: engines serve in order of arrival, so that neighbours tell how long a request waited
 // whose answer shows nothing before its end. Not here: how fast it went on from there (step-clock.ts).
-import type { TrackedAttempt } from './tracked-attempt.ts';
+import type { PrefillPlace } from '#domain/metering.ts';
+import { prefillPlace, type TrackedAttempt } from './tracked-attempt.ts';
 
 /** Streams remembered per engine; the oldest are forgotten first. */
 const STREAMS_KEPT = 2000;
@@ -27,7 +28,7 @@ interface EngineStreams {
   waiting: number[];
 }
 
-/** First tokens of the streams of one process, by pool and deployment. */
+/** First tokens of the streams of one process, by the pool and deployment that compute prompts. */
 export class FirstTokenTimes {
   readonly #byEngine = new Map<string, EngineStreams>();
   readonly #noted = new WeakSet<TrackedAttempt>();
@@ -38,7 +39,8 @@ export class FirstTokenTimes {
     for (const attempt of attempts) {
       const { start, features } = attempt;
       if (start === null || features === null || !start.shape.stream || start.shape.work !== 'tokens') continue;
-      const streams = this.#streams(`${start.pool}\n${start.deployment}`);
+      const { pool, deployment } = prefillPlace(start);
+      const streams = this.#streams(`${pool}\n${deployment}`);
       if (streams === null) continue;
       const firstMs = features.firstContentMs;
       if (firstMs === null && features.endMs === null) streams.waiting.push(start.startMs);
@@ -55,7 +57,7 @@ export class FirstTokenTimes {
   }
 
   /** What is known of a request that arrived at `startMs`; null where no stream was seen. */
-  bounds(pool: string, deployment: string, startMs: number): QueueBounds | null {
+  bounds({ pool, deployment }: PrefillPlace, startMs: number): QueueBounds | null {
     const streams = this.#byEngine.get(`${pool}\n${deployment}`);
     if (streams === undefined || streams.served.length + streams.cut.length === 0) return null;
     let before: ServedStream | null = null;

@@ -20,8 +20,12 @@ export function addSealed(sums: SealedSums, slice: Readonly<SliceFeatures>): voi
   sums.prefillSteps += sumOf(slice.prefillSteps);
 }
 
+type LateFeature = keyof WorkTotals;
+
+const ALL_FEATURES: readonly LateFeature[] = ['p', 'q', 'd', 'k', 'prefillSteps'];
+
 /**
- * Changes the unsealed `slices` of a finished attempt in place, so that sealed + unsealed = `totals` for every feature: each takes an even
+ * Changes the unsealed `slices` of a finished attempt in place, so that sealed + unsealed = `totals` for every one of `features`: each takes an even
  * integer part of the difference, never going below 0. Returns what could not be placed: `over` units sealed beyond the truth, `under`
  * units missing because no window is left. Source: settlement.md, "Late facts".
  */
@@ -29,10 +33,11 @@ export function placeLateFacts(
   totals: WorkTotals,
   sealed: Readonly<SealedSums>,
   slices: readonly SliceFeatures[],
+  features: readonly LateFeature[] = ALL_FEATURES,
 ): { readonly over: boolean; readonly under: boolean } {
   let over = false;
   let under = false;
-  for (const feature of ['p', 'q', 'd', 'k', 'prefillSteps'] as const) {
+  for (const feature of features) {
     const values = slices.map((slice) => (feature === 'prefillSteps' ? sumOf(slice.prefillSteps) : slice[feature]));
     const missing = spreadEvenly(values, totals[feature] - sealed[feature] - sumOf(values));
     for (const [index, slice] of slices.entries()) {

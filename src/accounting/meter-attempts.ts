@@ -38,6 +38,8 @@ function enterAttempt(start: AttemptStart, options: MeteringOptions): TrackedAtt
     recordId: start.recordId,
     pool: start.pool,
     deployment: start.deployment,
+    // Work without tokens has no prefill that could run elsewhere.
+    ...(start.prefillBy === undefined || start.work === 'duration' ? {} : { prefillBy: start.prefillBy }),
     startMs,
     shape: {
       work: start.work,

@@ -7,11 +7,12 @@ import { windowOf } from '#domain/window.ts';
 import type { AttemptRegistry } from './attempt-registry.ts';
 import type { ToldWindow } from './device-activity.ts';
 import { addSealed, placeLateFacts } from './late-facts.ts';
+import { divideSlice, placeLateBySide, type PooledPart, type SlicePart } from './prefill-side.ts';
 import type { ProfileOf } from './profile-of.ts';
 import type { SealedSlice } from './sealed-slices.ts';
 import { eachInSteps, type SlicedWork } from './sliced-work.ts';
 import { makeSound } from './sound-slice.ts';
-import type { AttemptIdentity, TrackedAttempt } from './tracked-attempt.ts';
+import { type AttemptIdentity, prefillPlace, type TrackedAttempt } from './tracked-attempt.ts';
 import { addBusyBits, addSequenceMs, sliceOf, totalsOf, windowsOf } from './window-slices.ts';
 import { assumedStepsPerSecond, CAUTION, type WorkEstimates } from './work-estimates.ts';
 import { finalTimeline, openTimeline, type WorkTimeline } from './work-timeline.ts';
@@ -83,11 +84,14 @@ export function* sealWindows(options: SealOptions): SlicedWork<Sealing> {
     if (start === null) return;
     if (plan.over) overEstimates += 1;
     if (plan.under) underEstimates += 1;
-    for (const { window, timeline, features } of plan.parts) {
-      if (makeSound(features)) overEstimates += 1;
-      addToDraft(drafts, start, { window, timeline, features });
-      addSealed(attempt.sealed, features);
-      slices.push({ recordId: attempt.recordId, pool: start.pool, deployment: start.deployment, window, features });
+    for (const part of plan.parts) {
+      if (makeSound(part.features)) overEstimates += 1;
+      addSealed(attempt.sealed, part.features);
+      for (const pooled of divideSlice(start, part)) {
+        const { pool, deployment, window, features } = pooled;
+        addToDraft(drafts, pooled);
+        slices.push({ recordId: attempt.recordId, pool, deployment, window, features });
+      }
     }
     if (attempt.lastWindow !== null && attempt.lastWindow <= options.to) options.registry.markSealed(attempt);
     else attempt.features?.dropBefore((options.to + 1) * 1000);
@@ -100,12 +104,6 @@ export function* sealWindows(options: SealOptions): SlicedWork<Sealing> {
     overEstimates,
     underEstimates,
   };
-}
-
-interface SlicePart {
-  readonly window: number;
-  readonly timeline: WorkTimeline;
-  readonly features: SliceFeatures;
 }
 
 interface Plan {
@@ -133,13 +131,11 @@ function planFinished(attempt: TrackedAttempt, start: AttemptIdentity, options: 
   if (first > options.to) return EMPTY_PLAN;
   let late = { over: false, under: false };
   if (attempt.timeline === null) {
-    const { profile } = options.profileOf(start.deployment);
+    const { profile } = options.profileOf(prefillPlace(start).deployment);
     const clock = options.estimates.stepClocks.find(start.pool, start.deployment);
-    const queue = final.whole
-      ? null
-      : options.estimates.firstTokens.bounds(start.pool, start.deployment, start.startMs);
+    const queue = final.whole ? null : options.estimates.firstTokens.bounds(prefillPlace(start), start.startMs);
     attempt.timeline = finalTimeline(start.shape, features, { profile, clock, queue }, final);
-    late = placeLate(attempt, attempt.timeline, options.sealedThrough);
+    late = placeLate({ attempt, start, timeline: attempt.timeline }, options.sealedThrough);
   }
   const { timeline, placed } = attempt;
   const parts: SlicePart[] = [];
@@ -150,15 +146,22 @@ function planFinished(attempt: TrackedAttempt, start: AttemptIdentity, options: 
 }
 
 function placeLate(
-  attempt: TrackedAttempt,
-  timeline: WorkTimeline,
+  {
+    attempt,
+    start,
+    timeline,
+  }: { readonly attempt: TrackedAttempt; readonly start: AttemptIdentity; readonly timeline: WorkTimeline },
   sealedThrough: number,
 ): { over: boolean; under: boolean } {
   const { first, last } = windowsOf(timeline);
   if (first > sealedThrough) return { over: false, under: false };
   const slices = new Map<number, SliceFeatures>();
   for (let window = sealedThrough + 1; window <= last; window += 1) slices.set(window, sliceOf(timeline, window));
-  const late = placeLateFacts(totalsOf(timeline), attempt.sealed, [...slices.values()]);
+  const { sealed } = attempt;
+  const late =
+    start.prefillBy === undefined
+      ? placeLateFacts(totalsOf(timeline), sealed, [...slices.values()])
+      : placeLateBySide(start, timeline, { sealed, slices });
   attempt.placed = slices;
   return late;
 }
@@ -168,12 +171,10 @@ function planOpen(attempt: TrackedAttempt, start: AttemptIdentity, options: Seal
   const { features } = attempt;
   if (features === null) return EMPTY_PLAN;
   const parts: SlicePart[] = [];
-  const profile = options.profileOf(start.deployment).profile;
+  const profile = options.profileOf(prefillPlace(start).deployment).profile;
   const promptTokens = options.estimates.promptTokens(start.deployment, start.shape.promptBytes);
   const first = Math.max(windowOf(start.startMs), options.sealedThrough + 1);
-  const queue = start.shape.stream
-    ? null
-    : options.estimates.firstTokens.bounds(start.pool, start.deployment, start.startMs);
+  const queue = start.shape.stream ? null : options.estimates.firstTokens.bounds(prefillPlace(start), start.startMs);
   for (let window = first; window <= options.to; window += 1) {
     const assumes = start.shape.work === 'tokens' && !start.shape.stream && !start.shape.prefillOnly;
     const timeline = openTimeline(start.shape, features, profile, {
@@ -227,12 +228,12 @@ interface Draft {
   deviceActiveMs?: number;
 }
 
-function addToDraft(drafts: Map<string, Draft>, start: AttemptIdentity, part: SlicePart): void {
-  const draft = draftOf(drafts, start.pool, part.window);
-  const sum = (draft.deployments[start.deployment] ??= createFeatures());
+function addToDraft(drafts: Map<string, Draft>, part: PooledPart): void {
+  const draft = draftOf(drafts, part.pool, part.window);
+  const sum = (draft.deployments[part.deployment] ??= createFeatures());
   addFeatures(sum, part.features);
-  addSequenceMs(draft.n, part.timeline, part.window);
-  addBusyBits(draft.busy, part.timeline, part.window);
+  addSequenceMs(draft.n, part.timeline, part.window, part.within);
+  addBusyBits(draft.busy, part.timeline, part.window, part.within);
 }
 
 function draftOf(drafts: Map<string, Draft>, pool: string, window: number): Draft {

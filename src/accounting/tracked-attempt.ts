@@ -1,5 +1,5 @@
 // One attempt from dispatch to settlement: what is still to be sealed, and what it was charged so far. Not here: the map of them (attempt-registry.ts).
-import type { AttemptStart } from '#domain/metering.ts';
+import type { AttemptStart, PrefillPlace } from '#domain/metering.ts';
 import type { Phase, SettledRecordJson } from '#domain/settlement.ts';
 import type { UsageRecord } from '#domain/usage-record.ts';
 import type { SliceFeatures } from '#attribution/work-model.ts';
@@ -7,23 +7,37 @@ import type { AttemptFeatures } from './attempt-features.ts';
 import { createSealedSums, type SealedSums } from './late-facts.ts';
 import type { AttemptShape, FinalFacts, WorkTimeline } from './work-timeline.ts';
 
-/** Money of one record in one hour, summed over applied claims. */
+/** Money of one record in one hour on the GPUs of one deployment, summed over applied claims. */
 export interface HourCharge {
+  /** First epoch second. */
+  readonly hour: number;
+  /** The deployment that computed its prompt, where that is another than the record's (`prefillBy`); null: the record's own. */
+  readonly deployment: string | null;
   readonly gpuMicros: Record<Phase, bigint>;
   readonly nanoUsd: Record<Phase, bigint>;
   nanoUsdPerGpuHour: bigint;
 }
+
+/** Charges of one record: by hour those on its own GPUs, by hour and deployment those elsewhere. */
+export type HourCharges = Map<number | string, HourCharge>;
 
 /** Identity of an attempt as the journal keeps it; instants are epoch ms of the store's clock. */
 export interface AttemptIdentity {
   readonly recordId: string;
   readonly pool: string;
   readonly deployment: string;
+  /** Where its prefill runs; absent: where the rest does. */
+  readonly prefillBy?: PrefillPlace;
   readonly startMs: number;
   readonly shape: AttemptShape;
   readonly identity: AttemptStart['identity'];
   /** Where the profile came from that prices it. */
   readonly profileSource: string;
+}
+
+/** Where the prompt of an attempt is computed. */
+export function prefillPlace(start: Pick<AttemptIdentity, 'pool' | 'deployment' | 'prefillBy'>): PrefillPlace {
+  return start.prefillBy ?? start;
 }
 
 /** What a record says beyond the identity of its attempt. */
@@ -66,8 +80,8 @@ export interface TrackedAttempt {
   outputSealed: number;
   /** Last window of the attempt; null while it runs; −Infinity when it has none. */
   lastWindow: number | null;
-  /** By hour; null before the first. */
-  charges: Map<number, HourCharge> | null;
+  /** Null before the first. */
+  charges: HourCharges | null;
   /** Part of what was sealed so far came after its window was frozen (late-work.ts); null: not known. */
   late: boolean | null;
   /** Journal segment of its first line. */
@@ -109,8 +123,8 @@ function createTrack(
 
 /** Adds money of one hour; `nanoUsdPerGpuHour` is the price in force in its last window. */
 export function addCharge(
-  charges: Map<number, HourCharge>,
-  hour: number,
+  charges: HourCharges,
+  { hour, deployment }: Pick<HourCharge, 'hour' | 'deployment'>,
   part: {
     readonly phase: Phase;
     readonly nanoUsd: bigint;
@@ -118,10 +132,11 @@ export function addCharge(
     readonly nanoUsdPerGpuHour: bigint;
   },
 ): void {
-  let charge = charges.get(hour);
+  const key = deployment === null ? hour : `${hour} ${deployment}`;
+  let charge = charges.get(key);
   if (charge === undefined) {
-    charge = { gpuMicros: noPhases(), nanoUsd: noPhases(), nanoUsdPerGpuHour: 0n };
-    charges.set(hour, charge);
+    charge = { hour, deployment, gpuMicros: noPhases(), nanoUsd: noPhases(), nanoUsdPerGpuHour: 0n };
+    charges.set(key, charge);
   }
   charge.gpuMicros[part.phase] += part.gpuMicros;
   charge.nanoUsd[part.phase] += part.nanoUsd;
@@ -137,25 +152,29 @@ function noPhases(): Record<Phase, bigint> {
   return { prefill: 0n, decode: 0n, other: 0n };
 }
 
-/** The record with its money in JSON, hours ascending. */
+/** The record with its money in JSON, hours ascending, those of its own GPUs first. */
 export function settledRecord(
   record: UsageRecord,
   { late }: Pick<TrackedAttempt, 'late'>,
-  charges: ReadonlyMap<number, HourCharge>,
+  charges: ReadonlyMap<number | string, HourCharge>,
 ): SettledRecordJson {
   return {
     ...record,
     late,
-    charges: [...charges]
-      .sort(([a], [b]) => a - b)
-      .map(([hour, charge]) => ({
-        hour,
-        gpuMicros: sumPhases(charge.gpuMicros).toString(),
-        costNanoUsd: sumPhases(charge.nanoUsd).toString(),
-        prefillNanoUsd: charge.nanoUsd.prefill.toString(),
-        decodeNanoUsd: charge.nanoUsd.decode.toString(),
-        otherNanoUsd: charge.nanoUsd.other.toString(),
-        nanoUsdPerGpuHour: charge.nanoUsdPerGpuHour.toString(),
-      })),
+    charges: [...charges.values()].sort(compareCharges).map(({ hour, deployment, ...charge }) => ({
+      hour,
+      ...(deployment === null ? {} : { deployment }),
+      gpuMicros: sumPhases(charge.gpuMicros).toString(),
+      costNanoUsd: sumPhases(charge.nanoUsd).toString(),
+      prefillNanoUsd: charge.nanoUsd.prefill.toString(),
+      decodeNanoUsd: charge.nanoUsd.decode.toString(),
+      otherNanoUsd: charge.nanoUsd.other.toString(),
+      nanoUsdPerGpuHour: charge.nanoUsdPerGpuHour.toString(),
+    })),
   };
+}
+
+/** An attempt has at most one other deployment, so that these two decide. */
+function compareCharges(left: HourCharge, right: HourCharge): number {
+  return left.hour - right.hour || Number(left.deployment !== null) - Number(right.deployment !== null);
 }

@@ -14,6 +14,15 @@ export interface WorkTotals {
   readonly prefillSteps: number;
 }
 
+/** From an instant (epoch ms, whole) up to another. */
+export interface InstantRange {
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+/** All time. */
+export const ALWAYS: InstantRange = { fromMs: Number.NEGATIVE_INFINITY, toMs: Number.POSITIVE_INFINITY };
+
 /** First and last window that hold a millisecond of the attempt. */
 export function windowsOf(timeline: { readonly startMs: number; readonly endMs: number }): {
   readonly first: number;
@@ -71,22 +80,24 @@ export function sliceOf(timeline: WorkTimeline, window: number): SliceFeatures {
   return slice;
 }
 
-/** Adds the attempt's sequence-milliseconds of a window into `n`, per bucket. */
-export function addSequenceMs(n: number[], timeline: WorkTimeline, window: number): void {
+/** Adds the attempt's sequence-milliseconds of a window into `n`, per bucket, as far as they lie `within`. */
+export function addSequenceMs(n: number[], timeline: WorkTimeline, window: number, within = ALWAYS): void {
   if (timeline.memberFromMs === Number.POSITIVE_INFINITY) return;
   const startMs = window * WINDOW_MS;
   const last = bucketOf(timeline.endMs, startMs);
   for (let bucket = bucketOf(timeline.memberFromMs, startMs); bucket <= last; bucket += 1) {
     const bucketMs = startMs + bucket * BUCKET_MS;
-    const fromMs = Math.max(bucketMs, Math.floor(timeline.memberFromMs));
-    n[bucket] = (n[bucket] ?? 0) + flightBetween(timeline, fromMs, bucketMs + BUCKET_MS) * timeline.sequences;
+    const fromMs = Math.max(bucketMs, Math.floor(timeline.memberFromMs), within.fromMs);
+    const toMs = Math.min(bucketMs + BUCKET_MS, within.toMs);
+    n[bucket] = (n[bucket] ?? 0) + flightBetween(timeline, fromMs, toMs) * timeline.sequences;
   }
 }
 
-/** Sets the bits of a window's milliseconds in which the attempt was in flight; `busy` holds 125 bytes, LSB first. */
-export function addBusyBits(busy: Uint8Array, timeline: WorkTimeline, window: number): void {
+/** Sets the bits of a window's milliseconds `within` in which the attempt was in flight; `busy` holds 125 bytes, LSB first. */
+export function addBusyBits(busy: Uint8Array, timeline: WorkTimeline, window: number, within = ALWAYS): void {
   const baseMs = window * WINDOW_MS;
-  for (const [fromMs, toMs] of flightIntervals(timeline, baseMs, baseMs + WINDOW_MS)) {
+  const [startMs, endMs] = [Math.max(baseMs, within.fromMs), Math.min(baseMs + WINDOW_MS, within.toMs)];
+  for (const [fromMs, toMs] of flightIntervals(timeline, startMs, endMs)) {
     for (let bit = fromMs - baseMs; bit < toMs - baseMs; bit += 1) {
       const byte = bit >> 3;
       if ((bit & 7) === 0 && bit + 8 <= toMs - baseMs) {
@@ -153,7 +164,8 @@ function bucketOf(epochMs: number, startMs: number): number {
   return Math.min(BUCKETS_PER_WINDOW - 1, Math.max(0, Math.floor((epochMs - startMs) / BUCKET_MS)));
 }
 
-function flightBetween(timeline: WorkTimeline, fromMs: number, toMs: number): number {
+/** Milliseconds in flight in [fromMs, toMs), both whole. */
+export function flightBetween(timeline: WorkTimeline, fromMs: number, toMs: number): number {
   const from = flightFrom(timeline, fromMs);
   const to = flightTo(timeline, toMs);
   if (to <= from) return 0;

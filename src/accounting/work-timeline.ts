@@ -78,6 +78,7 @@ export interface FinalFacts {
 
 /** What an attempt's timeline follows from besides its own facts. */
 export interface TimelineAids {
+  /** Of the engine that computes the prompt. */
   readonly profile: EngineProfile;
   /** The pace of the engine by its streams; null where none is known. */
   readonly clock: StepClock | null;

@@ -26,8 +26,7 @@ export function createDeploymentsRoute({ books, clock, sources, config }: Deploy
   return async (_req, res) => {
     const { deployments, prices } = config();
     const nowMs = clock.epochMs();
-    const names = deployments.map(({ name }) => name);
-    const [figures, facts] = await Promise.all([readDeploymentFigures(books, names, nowMs), books.readFacts()]);
+    const [figures, facts] = await Promise.all([readDeploymentFigures(books, deployments, nowMs), books.readFacts()]);
     const upstreams = sources.upstreamStatus();
     const profiles = sources.profiles();
     res.json({
@@ -38,6 +37,7 @@ export function createDeploymentsRoute({ books, clock, sources, config }: Deploy
         engine: deployment.engine,
         gpu: deployment.gpu,
         ...(isPooled(deployment) ? { pooled: true } : {}),
+        ...(deployment.prefillBy === undefined ? {} : { prefillBy: deployment.prefillBy.deployment }),
         upstreams: upstreams
           .filter((status) => status.deployment === deployment.name)
           .map(({ upstream, healthy, inFlight }) => ({ name: upstream, healthy, inFlight })),

@@ -46,7 +46,9 @@ export function checkDeployments(entries: readonly Entry<DeploymentConfig>[], fi
       const place = [...path, 'upstreams', position];
       checkPool(pools, { facts: poolFacts(value, position), pool: upstream.pool, path: place, findings });
       const engine = engines.get(upstream.url);
-      if (engine !== undefined && engine.deployment !== value.name && engine.pool !== upstream.pool) {
+      // The front of a pair may be all that can be reached of both.
+      const isPair = [value.prefillBy?.deployment, value.prefillsFor].includes(engine?.deployment ?? '');
+      if (engine !== undefined && engine.deployment !== value.name && engine.pool !== upstream.pool && !isPair) {
         findings.warn(
           [...place, 'url'],
           `deployment ${engine.deployment} uses ${upstream.url} too: unless both name one pool, its GPUs are counted twice`,

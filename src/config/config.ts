@@ -1,5 +1,6 @@
 // The shape of a loaded configuration: what every other folder may import, as types only.
 // Reading, checking and defaulting live in load-config.ts, the YAML side of each section in schema-*.ts.
+import type { PrefillPlace } from '#domain/metering.ts';
 import type { UpstreamConfig, UpstreamTlsConfig } from './upstream-config.ts';
 
 export type { UpstreamConfig, UpstreamTlsConfig } from './upstream-config.ts';
@@ -209,6 +210,10 @@ export interface DeploymentConfig {
   readonly priceName: string;
   readonly provisioned: ProvisionedConfig;
   readonly upstreams: readonly UpstreamConfig[];
+  /** The deployment that computes its prompts, and the one pool of that one's engines; absent: it computes them itself. */
+  readonly prefillBy?: PrefillPlace;
+  /** The deployment whose prompts it computes: it takes no requests itself. Absent: it takes them. */
+  readonly prefillsFor?: string;
   readonly timeouts: TimeoutConfig;
   readonly health: HealthConfig;
   /** Absent: 1000 requests for 30 s. */

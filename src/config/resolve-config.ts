@@ -4,6 +4,7 @@ import { checkDeployments, checkPlanes, checkTeams, checkTenancy } from './check
 import type { Config, DeploymentConfig, ServerConfig, StoreConfig, TeamConfig } from './config.ts';
 import type { ProblemList } from './problem.ts';
 import { resolveDeployment } from './resolve-deployments.ts';
+import { resolvePrefill } from './resolve-prefill.ts';
 import { resolvePrices } from './resolve-prices.ts';
 import { resolveTeam, resolveTenancy } from './resolve-teams.ts';
 import type { Entry, SchemaOutput } from './schema.ts';
@@ -21,13 +22,14 @@ type Sections = Pick<
  */
 export function resolveConfig(input: SchemaOutput, findings: ProblemList, nowMs: number): Config | undefined {
   const prices = resolvePrices(input.prices, findings);
-  const deployments = input.deployments.flatMap((entry): Entry<DeploymentConfig>[] => {
+  const resolved = input.deployments.flatMap((entry): Entry<DeploymentConfig>[] => {
     const value = resolveDeployment(entry, { prices, nowMs, findings });
     return value === undefined ? [] : [{ index: entry.index, value }];
   });
   if (input.deployments.length === 0 && !findings.has(['deployments'])) {
     findings.add(['deployments'], 'expected at least one deployment');
   }
+  const deployments = resolvePrefill(resolved, input.deployments, findings);
   checkDeployments(deployments, findings);
   checkStatistics(deployments, findings);
   const teams = input.teams.map((entry) => ({ index: entry.index, value: resolveTeam(entry, findings) }));

@@ -116,6 +116,7 @@ export const deploymentSchema = section({
   gpu: gpuName(),
   gpusPerReplica: gpuMillionths(100_000).default(1_000_000),
   pool: nameOrEmpty().default(''),
+  prefillBy: nameOrEmpty().default(''),
   price: nameOrEmpty().default(''),
   provisioned: provisioned.default('always'),
   upstreams: list(upstream, 1),

@@ -2,6 +2,12 @@
 import type { TokenCounts, TokenSource } from './tokens.ts';
 import type { UsageRecord } from './usage-record.ts';
 
+/** GPUs of their own on which prompts are computed whose answers are generated elsewhere (`prefillBy`). */
+export interface PrefillPlace {
+  readonly pool: string;
+  readonly deployment: string;
+}
+
 /** Known when an attempt is sent to an engine. */
 export interface AttemptStart {
   readonly recordId: string;
@@ -20,6 +26,8 @@ export interface AttemptStart {
   >;
   readonly pool: string;
   readonly deployment: string;
+  /** Where its prefill runs; absent: where the rest does. */
+  readonly prefillBy?: PrefillPlace;
   readonly work: 'tokens' | 'duration';
   /** True where the engine produces no decode steps (embeddings, rerank): prefill only. */
   readonly prefillOnly: boolean;

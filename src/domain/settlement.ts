@@ -89,10 +89,12 @@ export interface CellIncrement extends CellKey {
 
 export type Phase = 'prefill' | 'decode' | 'other';
 
-/** Share of one record in one hour and phase; Σ lines of a claim = Σ shares it claims. */
+/** Share of one record in one hour, phase and deployment; Σ lines of a claim = Σ shares it claims. */
 export interface ChargeLine {
   readonly recordId: string;
   readonly hour: number;
+  /** The deployment that computed the prompt, where that is another than the record's; absent: the record's own. */
+  readonly deployment?: string;
   readonly phase: Phase;
   readonly costNanoUsd: NanoText;
   readonly gpuMicros: string;
@@ -102,6 +104,7 @@ export interface ChargeLine {
 export type SettledRecordJson = Omit<SettledRecord, 'charges'> & {
   readonly charges: readonly {
     readonly hour: number;
+    readonly deployment?: string;
     readonly gpuMicros: string;
     readonly costNanoUsd: NanoText;
     readonly prefillNanoUsd: NanoText;

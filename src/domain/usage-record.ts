@@ -51,10 +51,12 @@ export interface UsageRecord {
   readonly late?: boolean | null;
 }
 
-/** Money of one record in one UTC hour. */
+/** Money of one record in one UTC hour on the GPUs of one deployment. */
 export interface Charge {
   /** First epoch second of the hour. */
   readonly hour: number;
+  /** The deployment that computed the prompt, where that is another than the record's; absent: the record's own. */
+  readonly deployment?: string;
   readonly gpuMicros: bigint;
   readonly costNanoUsd: bigint;
   readonly prefillNanoUsd: bigint;

@@ -28,7 +28,9 @@ export function createKserveViews(plane: Pick<DataPlane, 'view' | 'engines' | 'p
     const { config } = plane.view;
     const known = views.get(config);
     if (known !== undefined) return known;
-    const deployments = config.deployments.filter(({ engine }) => plane.engines[engine]?.speaksKserve === true);
+    const deployments = config.deployments.filter(
+      ({ engine, prefillsFor }) => prefillsFor === undefined && plane.engines[engine]?.speaksKserve === true,
+    );
     const router = new ModelRouter({ ...config, deployments }, (deployment) => plane.pool.isServing(deployment));
     const view = { deployments, router };
     views.set(config, view);

@@ -37,7 +37,8 @@ export type FindPassRules = (target: PassTarget) => readonly PassRule[];
 /** Compiles a config's `passThrough` and `allowControl` globs. */
 export function createPassRules(config: Config): FindPassRules {
   const companions = compileGlobs(COMPANIONS);
-  const rules = config.deployments.map((deployment) => {
+  const asked = config.deployments.filter(({ prefillsFor }) => prefillsFor === undefined);
+  const rules = asked.map((deployment) => {
     const globs = compileGlobs(deployment.passThrough);
     const controlGlobs = compileGlobs(deployment.allowControl ?? []);
     return { deployment, globs, postGlobs: [...globs, ...companions], controlGlobs };

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Caller } from '#domain/caller.ts';
 import type { Clock } from '#domain/clock.ts';
 import type { Log } from '#domain/log.ts';
-import type { AttemptMeter, AttemptStart, Metering, RecordListener } from '#domain/metering.ts';
+import type { AttemptMeter, AttemptStart, Metering, PrefillPlace, RecordListener } from '#domain/metering.ts';
 import { type TokenCounts, type TokenSource, UNKNOWN_TOKENS } from '#domain/tokens.ts';
 import type { Outcome, UsageRecord } from '#domain/usage-record.ts';
 
@@ -32,6 +32,8 @@ export interface AttemptEnding {
 export interface AttemptTarget {
   readonly upstream: string;
   readonly pool: string;
+  /** Where its deployment has prompts computed, if elsewhere. */
+  readonly prefillBy?: PrefillPlace | undefined;
   readonly work: 'tokens' | 'duration';
   readonly prefillOnly: boolean;
   readonly promptBytes: number;
@@ -137,6 +139,7 @@ export class RequestMeter {
       identity,
       pool: target.pool,
       deployment: identity.deployment ?? '',
+      ...(target.prefillBy === undefined ? {} : { prefillBy: target.prefillBy }),
       work: target.work,
       prefillOnly: target.prefillOnly,
       promptBytes: target.promptBytes,

@@ -29,7 +29,9 @@ export class ModelRouter {
   /** `isServing` says whether a deployment has an engine that may be sent to. */
   constructor(config: Config, isServing: (deployment: string) => boolean) {
     this.#isServing = isServing;
-    this.#deployments = [...config.deployments].sort((left, right) => right.priority - left.priority);
+    // Those that compute prompts for others get them from the others' fronts.
+    const asked = config.deployments.filter(({ prefillsFor }) => prefillsFor === undefined);
+    this.#deployments = asked.sort((left, right) => right.priority - left.priority);
     for (const deployment of this.#deployments) {
       for (const model of deployment.models) {
         const serving = this.#byModel.get(model);

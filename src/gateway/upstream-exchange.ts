@@ -118,6 +118,7 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
     this.#span ??= meter.begin({
       upstream: upstream.config.name,
       pool: upstream.config.pool,
+      prefillBy: upstream.deployment.prefillBy,
       work: route.work ?? upstream.deployment.work,
       prefillOnly: route.prefillOnly,
       // Of its text: an image in a prompt is a hundred kilobytes and a thousand tokens.

@@ -32,6 +32,7 @@ export class StreamRequest {
     this.#span = meter.begin({
       upstream: upstream.name,
       pool: upstream.config.pool,
+      prefillBy: upstream.deployment.prefillBy,
       work: upstream.deployment.work,
       prefillOnly: false,
       promptBytes: messageBytes,

@@ -119,6 +119,7 @@ export class UnaryExchange implements Deadline {
     this.#span = meter.begin({
       upstream: upstream.name,
       pool: upstream.config.pool,
+      prefillBy: upstream.deployment.prefillBy,
       work,
       prefillOnly: false,
       promptBytes: message.length,

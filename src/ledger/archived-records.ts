@@ -20,8 +20,16 @@ type RecordLine = Omit<
   readonly prefillNanoUsd: string;
   readonly decodeNanoUsd: string;
   readonly otherNanoUsd: string;
-  readonly charges: readonly { hour: string; gpuSeconds: number; costNanoUsd: string; usdPerGpuHour: string }[];
+  readonly charges: readonly ChargeLine[];
 };
+
+interface ChargeLine {
+  readonly hour: string;
+  readonly deployment?: string;
+  readonly gpuSeconds: number;
+  readonly costNanoUsd: string;
+  readonly usdPerGpuHour: string;
+}
 
 /** Up to 1000 at a time, in the order of the file; none where the day is only there as Parquet. */
 export async function* readArchivedRecords(folder: string, day: number): AsyncGenerator<SettledRecordJson[]> {
@@ -47,10 +55,15 @@ export async function* readArchivedRecords(folder: string, day: number): AsyncGe
 function toRecord(line: RecordLine): SettledRecordJson {
   const { startedAt, endedAt, tokens, charges, prefillNanoUsd, decodeNanoUsd, otherNanoUsd: _other, ...facts } = line;
   const { total: _, ...counts } = tokens;
-  const weights = charges.map((charge, i) => [String(i), BigInt(charge.costNanoUsd)] as const);
-  const isFree = weights.every(([, weight]) => weight === 0n);
-  const divide = (amount: string) => (isFree ? new Map<string, bigint>() : splitExactly(BigInt(amount), weights));
-  const [prefill, decode] = [divide(prefillNanoUsd), divide(decodeNanoUsd)];
+  // Where the prompt was computed elsewhere, that phase is wholly there and the answer's wholly here.
+  const isElsewhere = charges.some(({ deployment }) => deployment !== undefined);
+  const divide = (amount: string, mayHold: (charge: ChargeLine) => boolean) => {
+    const weights = charges.map((charge, i) => [String(i), mayHold(charge) ? BigInt(charge.costNanoUsd) : 0n] as const);
+    const isFree = weights.every(([, weight]) => weight === 0n);
+    return isFree ? new Map<string, bigint>() : splitExactly(BigInt(amount), weights);
+  };
+  const prefill = divide(prefillNanoUsd, ({ deployment }) => !isElsewhere || deployment !== undefined);
+  const decode = divide(decodeNanoUsd, ({ deployment }) => deployment === undefined);
   const {
     requestId,
     attempt,
@@ -77,6 +90,7 @@ function toRecord(line: RecordLine): SettledRecordJson {
       const [prefillPart, decodePart] = [prefill.get(String(i)) ?? 0n, decode.get(String(i)) ?? 0n];
       return {
         hour: Date.parse(charge.hour) / 1000,
+        ...(charge.deployment === undefined ? {} : { deployment: charge.deployment }),
         gpuMicros: String(Math.round(charge.gpuSeconds * 1e6)),
         costNanoUsd: charge.costNanoUsd,
         prefillNanoUsd: String(prefillPart),

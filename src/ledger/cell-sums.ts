@@ -62,18 +62,14 @@ export function sumRecords(records: readonly SettledRecordJson[]): CellSums {
   const sums: CellSums = new Map();
   for (const record of records) {
     const { team, project, keyId, model, deployment, outcome } = record;
-    const name = nameCell({
-      team,
-      project: project ?? '',
-      keyId: keyId ?? '',
-      model: model ?? '',
-      deployment: deployment ?? '',
-    });
+    const cell = { team, project: project ?? '', keyId: keyId ?? '', model: model ?? '', deployment: deployment ?? '' };
+    const name = nameCell(cell);
     const counts = { ...countOutcome(record), ...countTokens(record) };
     addToCell(sums, `${hourOf(windowOf(record.endedAtMs))} ${name}`, counts);
     for (const charge of outcome === 'completed' ? [] : record.charges) {
       const wasted = { wastedNanoUsd: BigInt(charge.costNanoUsd), wastedGpuMicros: BigInt(charge.gpuMicros) };
-      addToCell(sums, `${charge.hour} ${name}`, wasted);
+      const place = charge.deployment === undefined ? name : nameCell({ ...cell, deployment: charge.deployment });
+      addToCell(sums, `${charge.hour} ${place}`, wasted);
     }
   }
   return sums;

@@ -136,10 +136,14 @@ export function countWaste(
 ): void {
   for (const record of records) {
     if (record.outcome === 'completed') continue;
-    const costNanoUsd = record.charges.reduce((sum, charge) => sum + BigInt(charge.costNanoUsd), 0n);
-    const target = { model: labels.model(record.model), deployment: labels.deployment(record.deployment) };
-    const series = { team: labels.team(record.team), ...target, outcome: record.outcome };
-    add(metrics.wastedCost, series, Number(costNanoUsd) / 1e9);
+    const [team, model, { outcome }] = [labels.team(record.team), labels.model(record.model), record];
+    const byDeployment = Map.groupBy(record.charges, (charge) =>
+      labels.deployment(charge.deployment ?? record.deployment),
+    );
+    for (const [deployment, charges] of byDeployment) {
+      const costNanoUsd = charges.reduce((sum, charge) => sum + BigInt(charge.costNanoUsd), 0n);
+      add(metrics.wastedCost, { team, model, deployment, outcome }, Number(costNanoUsd) / 1e9);
+    }
   }
 }
 

@@ -1,4 +1,5 @@
 // What a deployment costs and how busy it is, over the last hours of the books: for /api/deployments.
+import type { DeploymentConfig } from '#config/config.ts';
 import type { BookCell, BooksReader, RollupCell } from '#domain/books.ts';
 import { shareIdle } from './idle-policy.ts';
 import { addSums, createSums } from './metric-sums.ts';
@@ -7,7 +8,13 @@ import { ceilHour } from './report-period.ts';
 import { priceRow } from './report-rows.ts';
 import type { UnitPrices } from './report-shape.ts';
 
-/** Figures of one deployment over a span; of shared GPUs, utilisation and concurrency are the pool's. */
+/** Whose figures are asked for. */
+export type FiguredDeployment = Pick<DeploymentConfig, 'name' | 'prefillBy'>;
+
+/**
+ * Figures of one deployment over a span; of shared GPUs, utilisation and concurrency are the pool's. What its tokens cost holds the GPUs that
+ * compute its prompts.
+ */
 export interface DeploymentFigures {
   readonly unitPrices: UnitPrices;
   /** Charged ÷ provisioned GPU seconds, 0 … 1; null where nothing was provisioned. */
@@ -28,7 +35,7 @@ const HOUR = 3600;
 /** Rejects with StoreUnavailableError. `nowMs` in epoch milliseconds. */
 export async function readDeploymentFigures(
   books: BooksReader,
-  names: readonly string[],
+  deployments: readonly FiguredDeployment[],
   nowMs: number,
 ): Promise<FiguresByDeployment> {
   const to = ceilHour(Math.floor(nowMs / 1000) + 1);
@@ -41,24 +48,25 @@ export async function readDeploymentFigures(
   const recentCells = cells.filter(({ start }) => start >= recent);
   const recentBooks = booked.filter(({ hour }) => hour >= recent);
   return {
-    lastHour: computeFigures(names, recentCells, recentBooks),
-    lastDay: computeFigures(names, cells, booked),
+    lastHour: computeFigures(deployments, recentCells, recentBooks),
+    lastDay: computeFigures(deployments, cells, booked),
   };
 }
 
 /** Figures of every named deployment; unknown ones are null, never 0. */
 export function computeFigures(
-  names: readonly string[],
+  deployments: readonly FiguredDeployment[],
   cells: readonly RollupCell[],
   books: readonly BookCell[],
 ): ReadonlyMap<string, DeploymentFigures> {
   const idle = shareIdle({ policy: 'proportional', cells, books, teams: [], deployments: [] });
   return new Map(
-    names.map((name) => {
+    deployments.map(({ name, prefillBy }) => {
+      const isMeant = (deployment: string) => deployment === name || deployment === prefillBy?.deployment;
       const sums = createSums();
-      for (const cell of cells) if (cell.deployment === name) addSums(sums, cell.metrics);
+      for (const cell of cells) if (isMeant(cell.deployment)) addSums(sums, cell.metrics);
       const idleNanoUsd = idle.reduce(
-        (sum, { target, nanoUsd }) => (target.deployment === name ? sum + nanoUsd : sum),
+        (sum, { target, nanoUsd }) => (isMeant(target.deployment) ? sum + nanoUsd : sum),
         0n,
       );
       const own = books.filter(({ deployments }) => deployments.split('+').includes(name));

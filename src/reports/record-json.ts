@@ -21,6 +21,7 @@ export function toSettledRecordJson(record: SettledRecordJson): RecordJson {
     otherNanoUsd: String(sum(({ otherNanoUsd }) => otherNanoUsd)),
     charges: record.charges.map((charge) => ({
       hour: formatSecond(charge.hour),
+      ...(charge.deployment === undefined ? {} : { deployment: charge.deployment }),
       gpuSeconds: toSeconds(BigInt(charge.gpuMicros)),
       costNanoUsd: charge.costNanoUsd,
       usdPerGpuHour: formatUsdShortest(BigInt(charge.nanoUsdPerGpuHour)),

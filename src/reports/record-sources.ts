@@ -55,7 +55,12 @@ function toSources(record: SettledRecordJson, period: Period): readonly RowSourc
   const charges = record.charges.filter(({ hour }) => hour >= period.from && hour < period.to);
   return [
     { ...dimensions, start: Math.floor(record.endedAtMs / 1000), metrics: counts },
-    ...charges.map((charge) => ({ ...dimensions, start: charge.hour, metrics: sumCharge(charge, record.outcome) })),
+    ...charges.map((charge) => ({
+      ...dimensions,
+      deployment: charge.deployment ?? dimensions.deployment,
+      start: charge.hour,
+      metrics: sumCharge(charge, record.outcome),
+    })),
   ];
 }
 

@@ -73,9 +73,10 @@ function toOutstandingJson(outstanding: ReportOutstanding): Readonly<Record<keyo
 function toRateCardJson({ load, rates }: NonNullable<ChargebackReport['standard']>): Readonly<Record<string, unknown>> {
   return {
     plannedLoad: load,
-    rates: rates.map(({ model, deployment, profileSource, price, ...rate }) => ({
+    rates: rates.map(({ model, deployment, prefillBy, profileSource, price, ...rate }) => ({
       model,
       deployment,
+      ...(prefillBy === undefined ? {} : { prefillBy }),
       usdPerMillionTokens: {
         input: formatUsd(rate.input),
         cachedInput: formatUsd(rate.cachedInput),

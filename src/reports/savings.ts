@@ -11,16 +11,18 @@ import type { ReportSaving } from './report-shape.ts';
 export interface SavingsRequest {
   readonly cells: readonly RollupCell[];
   readonly books: readonly BookCell[];
-  readonly deployments: readonly Pick<DeploymentConfig, 'name' | 'models' | 'baseline'>[];
+  readonly deployments: readonly Pick<DeploymentConfig, 'name' | 'models' | 'baseline' | 'prefillBy' | 'prefillsFor'>[];
 }
 
 /**
- * One line per model and baseline, over all deployments that carry it. The measured price holds the idle of the model's pools whatever
+ * One line per model and baseline, over all deployments that carry it, those that compute their prompts included. The measured price holds the idle of the model's pools whatever
  * the report's policy: an engine that mostly waits is not cheap. Sorted by model, then baseline.
  */
 export function computeSavings({ cells, books, deployments }: SavingsRequest): readonly ReportSaving[] {
-  const carrying = deployments.flatMap(({ name, models, baseline }) =>
-    baseline === undefined ? [] : [{ name, model: models[0] ?? name, baseline }],
+  const carrying = deployments.flatMap(({ name, models, baseline, prefillBy, prefillsFor }) =>
+    baseline === undefined || prefillsFor !== undefined
+      ? []
+      : [{ name, model: models[0] ?? name, baseline, prefillBy }],
   );
   if (carrying.length === 0) return [];
   const idle = shareIdle({ policy: 'proportional', cells, books, teams: [], deployments: [] });
@@ -31,7 +33,9 @@ export function computeSavings({ cells, books, deployments }: SavingsRequest): r
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .flatMap(([, group]) => {
       const first = group[0];
-      const names = new Set(group.map(({ name }) => name));
+      const names = new Set(
+        group.flatMap(({ name, prefillBy }) => (prefillBy === undefined ? [name] : [name, prefillBy.deployment])),
+      );
       return first === undefined ? [] : [computeSaving({ ...first, names, cells, idle })];
     });
 }

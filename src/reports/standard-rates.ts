@@ -17,6 +17,8 @@ export const DEFAULT_PLANNED_LOAD: PlannedLoad = { concurrency: 32, contextToken
 export interface StandardRate {
   readonly model: string;
   readonly deployment: string;
+  /** The deployment that computes its prompts, whose work is priced by this rate too; absent: itself. */
+  readonly prefillBy?: string;
   readonly input: bigint;
   /** Their prefill was paid by who filled the cache; their share of context stands in `output`. */
   readonly cachedInput: bigint;
@@ -31,7 +33,8 @@ const FEMTOS_PER_HOUR = 3_600_000n * 10n ** 12n;
 /**
  * Published before the period: profile and price in force at its beginning, or the first of it. With B sequences at a context of C tokens, a
  * token costs, in time of the replica, a + q·C/2 to prefill and d + k·C + t0/B to generate (attribution.md, The work model); times GPUs and
- * price. Deployments without facts, price or profile in the period have no rate. Sorted by model, then deployment.
+ * price. Where another deployment computes the prompts (`prefillBy`), tokens to prefill cost what they take there, and the pair has one rate.
+ * Deployments without facts, price or profile in the period have no rate. Sorted by model, then deployment.
  */
 export function computeRateCard(
   facts: FactBook,
@@ -64,9 +67,21 @@ export function computeRateCard(
       });
     }
   }
+  joinPrefill(rates, deployments);
   return [...rates.values()].toSorted(
     (x, y) => compareText(x.model, y.model) || compareText(x.deployment, y.deployment),
   );
+}
+
+/** One rate of a pair; none where either's is not known. */
+function joinPrefill(rates: Map<string, StandardRate>, deployments: Config['deployments']): void {
+  for (const { name, prefillBy } of deployments) {
+    if (prefillBy === undefined) continue;
+    const [here, there] = [rates.get(name), rates.get(prefillBy.deployment)];
+    rates.delete(prefillBy.deployment);
+    if (here === undefined || there === undefined) rates.delete(name);
+    else rates.set(name, { ...here, prefillBy: there.deployment, input: there.input, cachedInput: there.cachedInput });
+  }
 }
 
 /**
@@ -74,20 +89,25 @@ export function computeRateCard(
  * Waste is worth as much less or more as its deployment's cost as a whole.
  */
 export function applyRates(sources: readonly RowSource[], rates: readonly StandardRate[]): readonly RowSource[] {
-  const byDeployment = new Map(rates.map((rate) => [rate.deployment, rate]));
-  const sums = new Map<string, { actual: bigint; standard: bigint }>();
+  const byDeployment = new Map(
+    rates.flatMap((rate) =>
+      [rate.deployment, ...(rate.prefillBy === undefined ? [] : [rate.prefillBy])].map((name) => [name, rate] as const),
+    ),
+  );
+  const sums = new Map<StandardRate, { actual: bigint; standard: bigint }>();
   const priced = sources.map((source) => {
     const rate = byDeployment.get(source.deployment);
     if (rate === undefined) return source;
     const standard = priceSource(source, rate);
-    const sum = sums.get(source.deployment) ?? { actual: 0n, standard: 0n };
+    const sum = sums.get(rate) ?? { actual: 0n, standard: 0n };
     sum.actual += source.metrics.costNanoUsd;
     sum.standard += standard.metrics.costNanoUsd;
-    sums.set(source.deployment, sum);
+    sums.set(rate, sum);
     return standard;
   });
   return priced.map((source) => {
-    const sum = sums.get(source.deployment);
+    const rate = byDeployment.get(source.deployment);
+    const sum = rate === undefined ? undefined : sums.get(rate);
     const { wastedNanoUsd } = source.metrics;
     if (sum === undefined || sum.actual <= 0n || wastedNanoUsd === 0n) return source;
     const scaled = divideHalfUp(wastedNanoUsd * sum.standard, sum.actual);

@@ -3,6 +3,8 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Accounting, type AccountingOptions, createAccounting } from '#accounting/create-accounting.ts';
+import type { WantedFacts } from '#accounting/pool-facts-from-config.ts';
+import type { ProfileOf } from '#accounting/profile-of.ts';
 import { createWindowClock } from '#accounting/window-clock.ts';
 import { silentLog } from '#domain/log.ts';
 import type { AttemptEnd, AttemptMeter, AttemptStart } from '#domain/metering.ts';
@@ -42,6 +44,9 @@ export async function startBench(
     readonly time?: VirtualClock;
     readonly memory?: MemorySettlementStore;
     readonly dir?: string;
+    /** Default: pool-a with llama-8b. */
+    readonly pools?: readonly WantedFacts[];
+    readonly profileOf?: ProfileOf;
   } = {},
 ): Promise<AccountingBench> {
   const time = options.time ?? createVirtualClock();
@@ -59,12 +64,12 @@ export async function startBench(
       silenceMs: options.silenceMs ?? 900_000,
       clock: createWindowClock(time),
       log: options.log ?? silentLog,
-      wantedFacts: () => new Map([[facts.pool, facts]]),
+      wantedFacts: () => new Map((options.pools ?? [facts]).map((wanted) => [wanted.pool, wanted])),
       listener: {
         claimApplied: (increments) => void claims.push(...increments),
         booksCommitted: (increments) => void books.push(...increments),
       },
-      profileOf: () => ({ profile: PROFILE, source: 'declared' }),
+      profileOf: options.profileOf ?? (() => ({ profile: PROFILE, source: 'declared' })),
       syncIntervalMs: Number.POSITIVE_INFINITY,
       books: store,
       activity: options.activity,

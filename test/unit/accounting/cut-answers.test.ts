@@ -130,7 +130,7 @@ test('nobody behind a stream that was cut in the queue was served before it was 
   };
   const times = new FirstTokenTimes();
   times.observe([track('a', START_MS, START_MS + 5000)]);
-  expect(times.bounds(pool, deployment, START_MS + 1000)?.beginsAfterMs).toBe(START_MS + 5000);
-  expect(times.bounds(pool, deployment, START_MS - 1000)?.beginsAfterMs).toBe(START_MS - 1000);
-  expect(times.bounds(pool, deployment, START_MS + 9000)?.beginsAfterMs).toBe(START_MS + 9000);
+  expect(times.bounds({ pool, deployment }, START_MS + 1000)?.beginsAfterMs).toBe(START_MS + 5000);
+  expect(times.bounds({ pool, deployment }, START_MS - 1000)?.beginsAfterMs).toBe(START_MS - 1000);
+  expect(times.bounds({ pool, deployment }, START_MS + 9000)?.beginsAfterMs).toBe(START_MS + 9000);
 });

@@ -55,6 +55,20 @@ describe('estimate-cost', () => {
     expect(estimate({ gpuMillionths: 500_000 })({ deployment: 'llama-70b', ...question })).toBe('0.000112100');
   });
 
+  it('a prompt computed elsewhere is priced by the profile, GPUs and price of those', () => {
+    const slow = { ...profile, iterationMs: 30, prefillTokenMs: 0.04 };
+    const here = createDeploymentConfig([], { engineProfile: profile, prefillBy: { pool: 'p', deployment: 'ctx' } });
+    const there = createDeploymentConfig([], {
+      name: 'ctx',
+      engineProfile: slow,
+      gpuMillionths: 1_000_000,
+      prefillsFor: here.name,
+    });
+    // There 100·0.04 + 30 ms on one GPU, here 20·(0.5 + 0.001·110) + 20·10 ms on four, at 1 microdollar per GPU and ms.
+    const estimator = createEstimator(() => [here, there], [price(3_600_000_000n, 0)]);
+    expect(estimator({ deployment: 'llama-70b', ...question })).toBe('0.000882800');
+  });
+
   it('work of which only the time is known is its share of the replica for so long', () => {
     const time = { deployment: 'llama-70b', durationMs: 1000 };
     // 4 GPUs at 3.6 dollars an hour cost 4 microdollars a millisecond.

@@ -187,11 +187,11 @@ describe('the queue by its neighbours', () => {
     const before = stream('a', { startMs: START_MS, firstAfterMs: 8000, everyMs: 10, events: 3 });
     const after = stream('b', { startMs: START_MS + 2000, firstAfterMs: 7000, everyMs: 10, events: 3 });
     times.observe([before, after]);
-    expect(times.bounds('pool-a', 'llama-8b', START_MS + 1000)).toEqual({
+    expect(times.bounds({ pool: 'pool-a', deployment: 'llama-8b' }, START_MS + 1000)).toEqual({
       beginsAfterMs: START_MS + 8000,
       firstTokenByMs: START_MS + 9000,
     });
-    expect(times.bounds('pool-b', 'llama-8b', START_MS)).toBeNull();
+    expect(times.bounds({ pool: 'pool-b', deployment: 'llama-8b' }, START_MS)).toBeNull();
   });
 
   test('while a stream before it waits, a request waits too and its windows cost nothing', () => {
@@ -199,7 +199,7 @@ describe('the queue by its neighbours', () => {
     const served = stream('a', { startMs: START_MS - 5000, firstAfterMs: 100, everyMs: 10, events: 3 });
     const waiting = stream('b', { startMs: START_MS, firstAfterMs: 0, everyMs: 10, events: 0 });
     times.observe([served, waiting]);
-    const queue = times.bounds('pool-a', 'llama-8b', START_MS + 500);
+    const queue = times.bounds({ pool: 'pool-a', deployment: 'llama-8b' }, START_MS + 500);
     expect(queue).toEqual({ beginsAfterMs: Infinity, firstTokenByMs: Infinity });
     const window = START_MS / 1000 + 3;
     const timeline = openTimeline(WHOLE, new AttemptFeatures(START_MS + 500, false), PROFILE, {
@@ -217,6 +217,8 @@ describe('the queue by its neighbours', () => {
     const times = new FirstTokenTimes();
     times.observe([stream('a', { startMs: START_MS, firstAfterMs: 3000, everyMs: 10, events: 3 })]);
     times.observe([]);
-    expect(times.bounds('pool-a', 'llama-8b', START_MS + 10)?.beginsAfterMs).toBe(START_MS + 3000);
+    expect(times.bounds({ pool: 'pool-a', deployment: 'llama-8b' }, START_MS + 10)?.beginsAfterMs).toBe(
+      START_MS + 3000,
+    );
   });
 });

@@ -301,6 +301,30 @@ describe('settlement', () => {
     );
   });
 
+  test('waste of a prompt that another deployment computed is told at that one', async () => {
+    const metrics = create();
+    const charge = {
+      hour: 0,
+      gpuMicros: '0',
+      prefillNanoUsd: '0',
+      decodeNanoUsd: '0',
+      otherNanoUsd: '0',
+      nanoUsdPerGpuHour: '1',
+    };
+    const charges = [
+      { ...charge, costNanoUsd: '250000000' },
+      { ...charge, deployment: 'other', costNanoUsd: '500000000' },
+    ];
+    metrics.claimApplied([], [{ ...RECORD, outcome: 'timed_out', charges }]);
+    const text = await metrics.render();
+    const wasted = (deployment: string) =>
+      read(
+        text,
+        `inferometer_wasted_cost_usd_total{team="search",model="llama-3.1-70b",deployment="${deployment}",outcome="timed_out"}`,
+      );
+    expect([wasted('llama-70b'), wasted('other')]).toEqual([0.25, 0.5]);
+  });
+
   test('a correction below zero neither throws nor lowers a counter', async () => {
     const metrics = create();
     metrics.claimApplied([{ ...key, metrics: { costNanoUsd: '-5' } }], []);
