@@ -1,5 +1,7 @@
 // Writes an answer to the client with backpressure, and holds its last bytes until their record is safe.
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { FRAMED_BYTES_MAX, writeFramed } from './chunk-frame.ts';
 
 /** How the source is slowed down. */
 export interface Source {
@@ -48,7 +50,8 @@ class ResponseWriter implements ClientWriter {
   readonly #res: ServerResponse;
   readonly #source: Source;
   #isDraining = false;
-  #hasWritten = false;
+  /** Handed to node, before any bytes or with the first ones. */
+  #areHeadersOut = false;
   #waiting: Promise<void> | undefined;
 
   constructor(res: ServerResponse, source: Source) {
@@ -105,11 +108,19 @@ class ResponseWriter implements ClientWriter {
   }
 
   #writeNow(bytes: Buffer): void {
-    this.#hasWritten = true;
-    if (this.#res.destroyed || this.#res.write(bytes) || this.#isDraining) return;
+    const res = this.#res;
+    if (res.destroyed || bytes.length === 0) return;
+    const isSmall = bytes.length <= FRAMED_BYTES_MAX;
+    const framed = isSmall && this.#areHeadersOut ? writeFramed(res, bytes) : null;
+    this.#areHeadersOut = true;
+    const hasRoom = framed ?? res.write(bytes);
+    if (!hasRoom && !this.#isDraining) this.#waitForRoom((framed === null ? null : res.socket) ?? res);
+  }
+
+  #waitForRoom(full: Socket | ServerResponse): void {
     this.#isDraining = true;
     this.#source.pause();
-    this.#res.once('drain', () => {
+    full.once('drain', () => {
       this.#isDraining = false;
       if (this.#waiting === undefined) this.#source.resume();
     });
@@ -133,6 +144,8 @@ class ResponseWriter implements ClientWriter {
 
   /** Only where this turn brought no bytes: node sends headers together with the first ones. */
   #flushHeaders(): void {
-    if (!this.#hasWritten && !this.#res.destroyed && !this.#res.writableEnded) this.#res.flushHeaders();
+    if (this.#areHeadersOut || this.#res.destroyed || this.#res.writableEnded) return;
+    this.#areHeadersOut = true;
+    this.#res.flushHeaders();
   }
 }
