@@ -134,7 +134,12 @@ function planFinished(attempt: TrackedAttempt, start: AttemptIdentity, options: 
     const { profile } = options.profileOf(prefillPlace(start).deployment);
     const clock = options.estimates.stepClocks.find(start.pool, start.deployment);
     const queue = final.whole ? null : options.estimates.firstTokens.bounds(prefillPlace(start), start.startMs);
-    attempt.timeline = finalTimeline(start.shape, features, { profile, clock, queue }, final);
+    attempt.timeline = finalTimeline(
+      start.shape,
+      features,
+      { profile, clock, queue, prefillAlone: start.prefillBy !== undefined },
+      final,
+    );
     late = placeLate({ attempt, start, timeline: attempt.timeline }, options.sealedThrough);
   }
   const { timeline, placed } = attempt;
@@ -179,6 +184,7 @@ function planOpen(attempt: TrackedAttempt, start: AttemptIdentity, options: Seal
     const assumes = start.shape.work === 'tokens' && !start.shape.stream && !start.shape.prefillOnly;
     const timeline = openTimeline(start.shape, features, profile, {
       estimatedPromptTokens: promptTokens,
+      prefillAlone: start.prefillBy !== undefined,
       outputSealed: attempt.outputSealed,
       estimatedStepsPerSecond: assumes ? rates.stepsPerSecond(start, window, promptTokens) : 0,
       queue,

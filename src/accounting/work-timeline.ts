@@ -52,7 +52,7 @@ export interface WorkTimeline {
   readonly outputTokens: number;
 }
 
-/** Prefill is looked for in this many times its modelled length, since chunks share iterations with others. */
+/** Prefill is looked for in this many times its modelled length, since chunks share iterations with others that generate. */
 const PREFILL_SPREAD = 1.5;
 /** Queue, tokenisation and the first iteration of an answer that does not stream. */
 const FIRST_TOKEN_EXTRA_MS = 20;
@@ -62,6 +62,8 @@ interface Prompt {
   readonly cached: number;
   readonly prompts: number;
   readonly modelledMs: number;
+  /** Its prefill is looked for in so much time. */
+  readonly spreadMs: number;
 }
 
 /** How an attempt ended, as far as its work is concerned. */
@@ -80,6 +82,8 @@ export interface FinalFacts {
 export interface TimelineAids {
   /** Of the engine that computes the prompt. */
   readonly profile: EngineProfile;
+  /** True where that engine computes prompts alone; absent: it generates too. */
+  readonly prefillAlone?: boolean;
   /** The pace of the engine by its streams; null where none is known. */
   readonly clock: StepClock | null;
   /** What neighbours say about its time in the queue, for one that was cut; null or absent where nobody says anything. */
@@ -90,7 +94,7 @@ export interface TimelineAids {
 export function finalTimeline(
   shape: AttemptShape,
   features: AttemptFeatures,
-  { profile, clock, queue = null }: TimelineAids,
+  { profile, clock, queue = null, prefillAlone }: TimelineAids,
   facts: FinalFacts,
 ): WorkTimeline {
   const endMs = features.endMs ?? features.startMs;
@@ -100,11 +104,10 @@ export function finalTimeline(
   const idle = !facts.worked && counted.prompt === null && counted.output === null && features.events === 0;
   if (shape.work === 'duration' || idle) return { ...base, memberFromMs: features.startMs };
   const promptTokens = counted.prompt ?? Math.max(0, facts.estimatedPromptTokens);
-  const prompt = modelPrompt(profile, {
-    tokens: promptTokens,
-    cached: counted.cached,
-    prompts: shape.promptCount ?? 1,
-  });
+  const prompt = modelPrompt(
+    { profile, prefillAlone },
+    { tokens: promptTokens, cached: counted.cached, prompts: shape.promptCount ?? 1 },
+  );
   const paced = shape.stream ? null : paceAnswer(shape, features, { prompt, output: counted.output, facts, clock });
   if (paced !== null) {
     const prefill = placePrefill(prompt, features.startMs, paced.firstMs);
@@ -142,6 +145,8 @@ export function finalTimeline(
 /** What is assumed of an open attempt whose window must be sealed now. */
 export interface OpenFacts {
   readonly estimatedPromptTokens: number;
+  /** See TimelineAids. */
+  readonly prefillAlone?: boolean;
   /** Output tokens already sealed for it, and the rate of those that follow; used where the answer does not stream. */
   readonly outputSealed: number;
   readonly estimatedStepsPerSecond: number;
@@ -163,11 +168,10 @@ export function openTimeline(
   const gaps = features.gapsUntil(facts.untilMs);
   const base = { ...commonPart(shape, features, Number.POSITIVE_INFINITY), gaps };
   if (shape.work === 'duration') return { ...base, memberFromMs: features.startMs };
-  const prompt = modelPrompt(profile, {
-    tokens: facts.estimatedPromptTokens,
-    cached: 0,
-    prompts: shape.promptCount ?? 1,
-  });
+  const prompt = modelPrompt(
+    { profile, prefillAlone: facts.prefillAlone },
+    { tokens: facts.estimatedPromptTokens, cached: 0, prompts: shape.promptCount ?? 1 },
+  );
   const seenMs = features.firstContentMs;
   if (shape.stream && (seenMs === null || seenMs >= facts.untilMs)) return base;
   const firstMs = shape.stream && seenMs !== null ? seenMs : assumeFirstToken(features, prompt, facts.queue);
@@ -221,9 +225,14 @@ function countsOf(tokens: TokenCounts): { prompt: number | null; cached: number;
   };
 }
 
-function modelPrompt(profile: EngineProfile, prompt: Omit<Prompt, 'modelledMs'>): Prompt {
+function modelPrompt(
+  { profile, prefillAlone }: { readonly profile: EngineProfile; readonly prefillAlone: boolean | undefined },
+  prompt: Pick<Prompt, 'tokens' | 'cached' | 'prompts'>,
+): Prompt {
   const { tokens, cached, prompts } = prompt;
-  return { ...prompt, modelledMs: prompts * prefillMs(profile, tokens / prompts, cached / prompts) };
+  const modelledMs = prompts * prefillMs(profile, tokens / prompts, cached / prompts);
+  const spreadMs = prefillAlone === true ? modelledMs + profile.iterationMs : PREFILL_SPREAD * modelledMs;
+  return { ...prompt, modelledMs, spreadMs };
 }
 
 /** Context of the first decode step of one sequence: whole tokens. */
@@ -232,20 +241,20 @@ function contextOf({ promptCount = 1 }: AttemptShape, promptTokens: number): num
 }
 
 function placePrefill(prompt: Prompt, startMs: number, firstMs: number): Prefill {
-  const fromMs = Math.min(firstMs, Math.max(startMs, firstMs - PREFILL_SPREAD * prompt.modelledMs));
+  const fromMs = Math.min(firstMs, Math.max(startMs, firstMs - prompt.spreadMs));
   return { fromMs, toMs: firstMs, tokens: prompt.tokens, cached: prompt.cached, prompts: prompt.prompts, ended: true };
 }
 
 /** Epoch ms of the first token of an answer that does not stream: its turn in the queue and its prefill, at the latest when a later one had its own. */
 function assumeFirstToken(features: AttemptFeatures, prompt: Prompt, queue: QueueBounds | null): number {
-  const servedMs = PREFILL_SPREAD * prompt.modelledMs + FIRST_TOKEN_EXTRA_MS;
+  const servedMs = prompt.spreadMs + FIRST_TOKEN_EXTRA_MS;
   if (queue === null) return features.startMs + servedMs;
   return Math.min(queue.firstTokenByMs, queue.beginsAfterMs + servedMs);
 }
 
 /** A stream cut before its first token: at most the part that fits into the time it had; it may have waited in the queue. */
 function cutPrefill(prompt: Prompt, startMs: number, endMs: number): Prefill {
-  const spreadMs = PREFILL_SPREAD * prompt.modelledMs;
+  const { spreadMs } = prompt;
   const part = spreadMs <= 0 ? 1 : Math.max(0, Math.min(1, (endMs - startMs) / spreadMs));
   const tokens = Math.floor(prompt.tokens * part);
   return { ...placePrefill({ ...prompt, tokens }, startMs, endMs), ended: false };

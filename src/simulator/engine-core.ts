@@ -102,6 +102,17 @@ export class EngineCore {
 
   /** Puts a sequence in the queue. Throws SequenceRefusedError if it can never run or the queue is full. */
   submit(order: SequenceOrder): Sequence {
+    this.checkLength(order);
+    if (this.#queue.length >= this.#settings.maxQueued) {
+      throw new SequenceRefusedError('queue_full', `${this.#queue.length} sequences are waiting already`);
+    }
+    const sequence = createSequence(order);
+    this.#queue.push(sequence);
+    return sequence;
+  }
+
+  /** Throws SequenceRefusedError for a sequence that can never run. */
+  checkLength(order: Pick<SequenceOrder, 'promptTokens' | 'outputTokens'>): void {
     const longest = order.promptTokens + order.outputTokens + 1;
     if (longest > this.#kv.capacityBlocks * blockTokens) {
       throw new SequenceRefusedError(
@@ -109,12 +120,6 @@ export class EngineCore {
         `${longest} tokens exceed the KV cache of ${this.#kv.capacityBlocks * blockTokens} tokens`,
       );
     }
-    if (this.#queue.length >= this.#settings.maxQueued) {
-      throw new SequenceRefusedError('queue_full', `${this.#queue.length} sequences are waiting already`);
-    }
-    const sequence = createSequence(order);
-    this.#queue.push(sequence);
-    return sequence;
   }
 
   /** Takes a sequence out and frees its KV blocks. It still owes its share of the iteration it is in. */
@@ -174,7 +179,9 @@ export class EngineCore {
       this.#queue.shift();
       sequence.holding = this.#kv.hold(prefix);
       this.#kv.grow(sequence.holding, ownBlocks);
-      sequence.prefilled = prefix.length * blockTokens;
+      // After a preemption its KV cache is lost, wherever it came from.
+      const bringsAll = sequence.order.handedOver === true && sequence.prefillTarget === promptTokens;
+      sequence.prefilled = bringsAll ? promptTokens : prefix.length * blockTokens;
       sequence.publishedBlocks = prefix.length;
       if (sequence.cachedTokens === null) {
         sequence.cachedTokens = sequence.prefilled;

@@ -32,6 +32,8 @@ export interface SequenceOrder {
   readonly promptBlocks: readonly number[];
   /** Tokens to generate; 0 is prefill only (embeddings). */
   readonly outputTokens: number;
+  /** Its prompt was computed and its first token made by another engine, and the KV cache comes with it: the rest is made here. */
+  readonly handedOver?: boolean;
   readonly arrivedAtMs: number;
   readonly account: RequestAccount;
   readonly listener: SequenceListener;
@@ -65,9 +67,9 @@ export function createSequence(order: SequenceOrder): Sequence {
     state: 'queued',
     prefillTarget: order.promptTokens,
     prefilled: 0,
-    generated: 0,
+    generated: order.handedOver === true ? 1 : 0,
     publishedBlocks: 0,
-    cachedTokens: null,
+    cachedTokens: order.handedOver === true ? 0 : null,
     holding: null,
   };
 }

@@ -18,6 +18,8 @@ export interface GenerationOrder {
     readonly promptTokens: number;
     readonly promptBlocks: readonly number[];
     readonly outputTokens: number;
+    /** See SequenceOrder. */
+    readonly handedOver?: boolean;
   }[];
   /** Token `index` of sequence `sequence` exists. */
   onToken(sequence: number, index: number): void;

@@ -19,6 +19,9 @@ import { createSeededRandom } from './seeded-random.ts';
 import { SimulatedEngine } from './simulated-engine.ts';
 import type { EngineTruth } from './truth-book.ts';
 
+/** What a SimulatedEngine is made of. */
+export type EngineOptions = ConstructorParameters<typeof SimulatedEngine>[0];
+
 export type { EngineTruth, RequestTruth } from './truth-book.ts';
 export type { FlavorName } from './flavors/flavor.ts';
 
@@ -86,13 +89,22 @@ export interface Simulator {
 
 /** Starts an engine. Rejects if the port cannot be had, with RangeError or UnknownFaultError on bad options. */
 export async function startSimulator(options: SimulatorOptions): Promise<Simulator> {
+  return serveEngine(options, (built) => new SimulatedEngine(built));
+}
+
+/** Serves the engine that `create` makes of what the options say; rejects as `startSimulator` does. */
+export async function serveEngine(
+  options: SimulatorOptions,
+  create: (built: EngineOptions) => SimulatedEngine,
+): Promise<Simulator> {
   const { host = '127.0.0.1', port = 0, seed, model } = options;
   const flavor = createFlavor(options);
   if (options.grpcPort !== undefined && flavor.name !== 'triton' && flavor.name !== 'kserve') {
     throw new RangeError(`${flavor.name} has no gRPC port; triton and kserve have one`);
   }
   const faults = parseFaultSwitches(options.faults ?? '');
-  const { engine, profile, gpus } = createEngine(options);
+  const built = readEngineOptions(options);
+  const engine = create(built);
   const lagMsMax = options.disconnectLagMsMax ?? flavor.disconnectLagMsMax;
   const random = createSeededRandom(seed);
   let ready = true;
@@ -123,8 +135,8 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
     url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`,
     port: bound,
     grpcPort: grpc?.port ?? null,
-    gpus,
-    profile,
+    gpus: built.gpus,
+    profile: built.settings.coefficients,
     truth: (sinceMs) => engine.readTruth(sinceMs),
     setReady(isReady) {
       ready = isReady;
@@ -145,19 +157,16 @@ async function openGrpc(
   return openGrpcPort(context, { host, port });
 }
 
-function createEngine(options: SimulatorOptions): {
-  engine: SimulatedEngine;
-  profile: IterationCoefficients;
-  gpus: number;
-} {
+/** Size and speed of the engine that the options describe. */
+function readEngineOptions(options: SimulatorOptions): EngineOptions {
   const found = findEngineModel(options.model, { gpu: options.gpu, gpus: options.gpus });
   const baseline = options.baseline === true;
-  const profile = { ...(baseline ? slowToBaseline(found.coefficients) : found.coefficients), ...options.profile };
-  const engine = new SimulatedEngine({
+  const coefficients = { ...(baseline ? slowToBaseline(found.coefficients) : found.coefficients), ...options.profile };
+  return {
     model: options.model,
     gpus: found.gpus,
     settings: {
-      coefficients: profile,
+      coefficients,
       noiseCv: options.noiseCv ?? 0.04,
       maxSequences: baseline ? 1 : (options.maxSequences ?? 256),
       tokenBudget: options.tokenBudget ?? 2048,
@@ -166,8 +175,7 @@ function createEngine(options: SimulatorOptions): {
       maxQueued: options.maxQueued ?? 100_000,
       seed: options.seed,
     },
-  });
-  return { engine, profile, gpus: found.gpus };
+  };
 }
 
 async function closeAll(engine: SimulatedEngine, server: Server): Promise<void> {

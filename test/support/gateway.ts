@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findFreePort } from '#src/demo/free-port.ts';
 import { type OwnProcess, startOwnProcess } from '#src/demo/child-process.ts';
+import { type DisaggregatedOptions, startDisaggregated } from '#simulator/start-disaggregated.ts';
 import { type Simulator, type SimulatorOptions, startSimulator } from '#simulator/start-simulator.ts';
 
 export interface TestEngine extends Partial<SimulatorOptions> {
@@ -20,6 +21,8 @@ export interface TestEngine extends Partial<SimulatorOptions> {
   dcgm?: string;
   /** Engines behind this deployment; default 1. */
   replicas?: number;
+  /** Its prompts are computed by an engine of their own: deployment `<name>-prefill`, the simulator after its own. One replica. */
+  prefill?: DisaggregatedOptions['prefill'];
 }
 
 export interface TestStackOptions {
@@ -99,37 +102,42 @@ async function startEngines(engines: TestEngine[]) {
       deployment,
       replicas = 1,
       dcgm,
+      prefill,
       flavor = 'trtllm',
       model = 'llama-3.1-8b',
       ...options
     } = engine;
-    const upstreams = [];
-    for (let replica = 0; replica < replicas; replica += 1) {
-      const simulator = await startSimulator({
-        host: '127.0.0.1',
-        port: 0,
-        flavor,
-        model,
-        seed: index * 10 + replica + 1,
-        ...options,
-      });
-      simulators.push(simulator);
-      const { url, grpcPort } = simulator;
-      const grpc = grpcPort === null ? {} : { grpcUrl: `grpc://127.0.0.1:${grpcPort}` };
-      upstreams.push({ url, name: `u${replica}`, ...grpc, ...(dcgm === undefined ? {} : { dcgm }) });
-    }
-    deployments.push({
-      name,
+    const describe = (named: string, engines: readonly Simulator[], more: Record<string, unknown>) => ({
+      name: named,
       models: models ?? [model],
       engine: kind ?? ENGINE_OF_FLAVOR[flavor],
       servedModel: model,
       gpu: 'H100-SXM',
-      gpusPerReplica: simulators.at(-1)?.gpus ?? 1,
-      engineProfile: simulators.at(-1)?.profile,
-      upstreams,
+      gpusPerReplica: engines.at(-1)?.gpus ?? 1,
+      engineProfile: engines.at(-1)?.profile,
+      upstreams: engines.map(({ url, grpcPort }, number) => ({
+        url,
+        name: `u${number}`,
+        ...(grpcPort === null ? {} : { grpcUrl: `grpc://127.0.0.1:${grpcPort}` }),
+        ...(dcgm === undefined ? {} : { dcgm }),
+      })),
       health: { interval: '1s', timeout: '1s' },
-      ...deployment,
+      ...more,
     });
+    const shared = { host: '127.0.0.1', port: 0, flavor, model, ...options };
+    if (prefill !== undefined) {
+      const pair = await startDisaggregated({ seed: index * 10 + 1, ...shared, prefill });
+      simulators.push(pair.front, pair.prefill);
+      deployments.push(describe(name, [pair.front], { prefillBy: `${name}-prefill`, ...deployment }));
+      deployments.push(describe(`${name}-prefill`, [pair.prefill], {}));
+      continue;
+    }
+    const own: Simulator[] = [];
+    for (let replica = 0; replica < replicas; replica += 1) {
+      own.push(await startSimulator({ seed: index * 10 + replica + 1, ...shared }));
+    }
+    simulators.push(...own);
+    deployments.push(describe(name, own, { ...deployment }));
   }
   return { simulators, deployments };
 }

@@ -24,6 +24,7 @@ interface Job {
   readonly prompt: string;
   readonly outputTokens: number;
   readonly arrivedAtMs: number;
+  readonly handedOver?: boolean;
 }
 
 /** An engine with a record of what happened in it. */
@@ -42,6 +43,7 @@ function createTestEngine(overrides: Partial<EngineSettings> = {}) {
       promptTokens: digest.tokens,
       promptBlocks: digest.blockFingerprints(),
       outputTokens: job.outputTokens,
+      handedOver: job.handedOver === true,
       arrivedAtMs: job.arrivedAtMs,
       account,
       listener: {
@@ -153,6 +155,23 @@ describe('EngineCore', () => {
       expect(tokensAtMs).toHaveLength(200);
     }
     expect(running[0]?.account.prefillMs).toBeLessThan(running[2]?.account.prefillMs ?? 0);
+  });
+
+  it('a sequence handed over by another engine makes its further tokens here, and computes its prompt only after a preemption', () => {
+    const { core, submit, iterations } = createTestEngine({ prefixCache: false });
+    const one = submit({ prompt: textOf(1000), outputTokens: 5, arrivedAtMs: 0, handedOver: true });
+    core.step(1e9);
+    expect(one.account).toMatchObject({ prefillMs: 0, completionTokens: 4, steps: 4, cachedTokens: 0 });
+    expect(iterations.map(({ members }) => members[0]?.contextTokens)).toEqual([1001, 1002, 1003, 1004]);
+    const small = createTestEngine({ kvCapacityTokens: 640, prefixCache: false });
+    const running = [1, 2, 3].map((seed) =>
+      small.submit({ prompt: textOf(100, seed), outputTokens: 200, arrivedAtMs: seed, handedOver: true }),
+    );
+    small.core.step(1e9);
+    expect(small.core.preemptions).toBeGreaterThan(0);
+    expect(running[0]?.account.prefillMs).toBe(0);
+    expect(running[2]?.account.prefillMs).toBeGreaterThan(0);
+    expect(running.map(({ account }) => account.completionTokens)).toEqual([199, 199, 199]);
   });
 
   it('a prompt seen before is found in the cache up to its last full block, and costs no prefill there', () => {
