@@ -4,9 +4,18 @@ import type { AttemptEnd, AttemptMeter, AttemptStart, Metering } from '#domain/m
 import type { UsageRecord } from '#domain/usage-record.ts';
 import { AttemptFeatures } from './attempt-features.ts';
 import type { AttemptRegistry } from './attempt-registry.ts';
+import { expectCached } from './expect-cached.ts';
 import type { Journal } from './journal.ts';
+import type { PrefixUse } from './prefix-memory.ts';
 import type { ProfileOf } from './profile-of.ts';
-import { type AttemptIdentity, readEnding, type TrackedAttempt, trackAttempt, trackUnsent } from './tracked-attempt.ts';
+import {
+  type AttemptIdentity,
+  prefillPlace,
+  readEnding,
+  type TrackedAttempt,
+  trackAttempt,
+  trackUnsent,
+} from './tracked-attempt.ts';
 import { assumedStepsPerSecond, type WorkEstimates } from './work-estimates.ts';
 import type { FinalFacts } from './work-timeline.ts';
 
@@ -23,7 +32,7 @@ export function createMetering(options: MeteringOptions): Metering {
   return {
     begin(start) {
       const attempt = enterAttempt(start, options);
-      return new MeteredAttempt(attempt, options);
+      return new MeteredAttempt(attempt, options, usePrefix(start, attempt, options));
     },
     recordUnsent(record) {
       options.journal.append({ t: 'unsent', record });
@@ -62,13 +71,33 @@ function enterAttempt(start: AttemptStart, options: MeteringOptions): TrackedAtt
   return attempt;
 }
 
+/** The cache that it uses is that of the engine that computes its prompt. Work without tokens has none; of a list of prompts none is expected. */
+function usePrefix(
+  { work, deployment, promptPrint = null, promptBytes }: AttemptStart,
+  { start, features }: TrackedAttempt,
+  { estimates }: MeteringOptions,
+): PrefixUse | null {
+  if (work !== 'tokens' || start === null || features === null) return null;
+  const { stream, promptCount = 1 } = start.shape;
+  const place = prefillPlace(start);
+  return estimates.prefixes.begin({
+    pool: place.pool,
+    deployment: place.deployment,
+    print: promptCount > 1 ? null : promptPrint,
+    estimatedPromptTokens: estimates.promptTokens(deployment, promptBytes),
+    stream,
+  });
+}
+
 class MeteredAttempt implements AttemptMeter {
   readonly profileSource: string;
   readonly #attempt: TrackedAttempt;
   readonly #options: MeteringOptions;
   readonly #features: AttemptFeatures | null;
+  readonly #prefix: PrefixUse | null;
 
-  constructor(attempt: TrackedAttempt, options: MeteringOptions) {
+  constructor(attempt: TrackedAttempt, options: MeteringOptions, prefix: PrefixUse | null) {
+    this.#prefix = prefix;
     this.#attempt = attempt;
     this.#options = options;
     this.#features = attempt.features;
@@ -80,7 +109,11 @@ class MeteredAttempt implements AttemptMeter {
   }
 
   content(atMs: number, steps: number): void {
-    if (this.#attempt.record === null) this.#features?.content(this.#options.clock.toEpochMs(atMs), steps);
+    const features = this.#features;
+    if (this.#attempt.record !== null || features === null) return;
+    const isFirst = features.firstContentMs === null;
+    features.content(this.#options.clock.toEpochMs(atMs), steps);
+    if (isFirst && features.firstContentMs !== null) this.#prefix?.firstToken(features.firstContentMs);
   }
 
   finish(end: AttemptEnd): void | Promise<void> {
@@ -109,6 +142,7 @@ class MeteredAttempt implements AttemptMeter {
       estimates.learnPrompt(deployment, shape.promptBytes, input + (cachedInput ?? 0));
     }
     const { worked, whole } = readWork(record);
+    const expectedCachedTokens = this.#expectCached(end, { worked, whole, estimatedPromptTokens: promptTokens });
     // Only an answer that nobody counted is assumed; looking at the neighbours of each request would cost too much.
     const uncounted = worked && !whole && !record.stream && end.tokens.output === null;
     const window = Math.floor((this.#features?.endMs ?? 0) / 1000) - 1;
@@ -120,10 +154,25 @@ class MeteredAttempt implements AttemptMeter {
       worked,
       whole,
       estimatedPromptTokens: promptTokens,
+      ...(expectedCachedTokens > 0 ? { expectedCachedTokens } : {}),
       estimatedStepsPerSecond: uncounted
         ? assumedStepsPerSecond(neighbours, window, profileOf(deployment).profile, promptTokens)
         : 0,
     };
+  }
+
+  #expectCached(end: AttemptEnd, known: Pick<FinalFacts, 'worked' | 'whole' | 'estimatedPromptTokens'>): number {
+    const features = this.#features;
+    const { start } = this.#attempt;
+    if (this.#prefix === null || features === null || start === null) return 0;
+    return expectCached(this.#prefix, {
+      shape: start.shape,
+      features,
+      profile: this.#options.profileOf(prefillPlace(start).deployment).profile,
+      tokens: end.tokens,
+      estimatedPromptTokens: known.estimatedPromptTokens,
+      entered: known.worked && (known.whole || features.firstContentMs !== null),
+    });
   }
 }
 

@@ -3,6 +3,7 @@
 import type { EngineProfile } from '#domain/engine-profile.ts';
 import { decodeStepMs, iterationMs } from '#attribution/predict-work.ts';
 import { FirstTokenTimes } from './first-token-times.ts';
+import { PrefixMemory } from './prefix-memory.ts';
 import { StepClocks } from './step-clock.ts';
 import type { TrackedAttempt } from './tracked-attempt.ts';
 
@@ -19,6 +20,7 @@ const RATE_SAMPLE_MS = 300;
 export class WorkEstimates {
   readonly stepClocks = new StepClocks();
   readonly firstTokens = new FirstTokenTimes();
+  readonly prefixes = new PrefixMemory();
   readonly #tokensPerByte = new Map<string, number>();
 
   /** Takes the prompt of a finished attempt as the engine counted it. */

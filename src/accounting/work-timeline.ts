@@ -76,6 +76,8 @@ export interface FinalFacts {
   /** Prompt tokens by its bytes, and decode steps per second of one sequence, where nobody counted. */
   readonly estimatedPromptTokens: number;
   readonly estimatedStepsPerSecond: number;
+  /** Prompt tokens that the engine most likely had in its prefix cache; used where it does not say. Absent: none. */
+  readonly expectedCachedTokens?: number;
 }
 
 /** What an attempt's timeline follows from besides its own facts. */
@@ -100,7 +102,10 @@ export function finalTimeline(
   const endMs = features.endMs ?? features.startMs;
   const base = { ...commonPart(shape, features, endMs), gaps: features.gapsUntil(endMs) };
   const said = countsOf(facts.tokens);
-  const counted = { ...said, ...splitPrompt(shape, features, { profile, tokens: facts.tokens }) };
+  const counted = {
+    ...said,
+    ...splitPrompt(shape, features, { profile, ...facts, expectedCached: facts.expectedCachedTokens ?? 0 }),
+  };
   const idle = !facts.worked && counted.prompt === null && counted.output === null && features.events === 0;
   if (shape.work === 'duration' || idle) return { ...base, memberFromMs: features.startMs };
   const promptTokens = counted.prompt ?? Math.max(0, facts.estimatedPromptTokens);

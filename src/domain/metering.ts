@@ -1,4 +1,5 @@
 // The joint between the data plane and accounting: the gateway says what it saw of an attempt, accounting turns it into slices.
+import type { PromptPrint } from './prompt-print.ts';
 import type { TokenCounts, TokenSource } from './tokens.ts';
 import type { UsageRecord } from './usage-record.ts';
 
@@ -33,6 +34,8 @@ export interface AttemptStart {
   readonly prefillOnly: boolean;
   /** Bytes of the prompt's text, of the whole body where none was found: estimates the prompt until its count arrives. */
   readonly promptBytes: number;
+  /** By which prompts that begin alike are known; absent where nobody took it. Never journaled. */
+  readonly promptPrint?: PromptPrint | null;
   /** `max_tokens` or its aliases; null without. */
   readonly maxTokens: number | null;
   /** n, best_of or the number of list prompts: sequences in the batch. */

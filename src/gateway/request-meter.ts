@@ -4,6 +4,7 @@ import type { Caller } from '#domain/caller.ts';
 import type { Clock } from '#domain/clock.ts';
 import type { Log } from '#domain/log.ts';
 import type { AttemptMeter, AttemptStart, Metering, PrefillPlace, RecordListener } from '#domain/metering.ts';
+import type { PromptPrint } from '#domain/prompt-print.ts';
 import { type TokenCounts, type TokenSource, UNKNOWN_TOKENS } from '#domain/tokens.ts';
 import type { Outcome, UsageRecord } from '#domain/usage-record.ts';
 
@@ -36,6 +37,8 @@ export interface AttemptTarget {
   readonly prefillBy?: PrefillPlace | undefined;
   readonly work: 'tokens' | 'duration';
   readonly prefillOnly: boolean;
+  /** Absent: nobody took it. */
+  readonly promptPrint?: PromptPrint | null;
   readonly promptBytes: number;
   readonly maxTokens: number | null;
   readonly sequences: number;
@@ -142,6 +145,7 @@ export class RequestMeter {
       ...(target.prefillBy === undefined ? {} : { prefillBy: target.prefillBy }),
       work: target.work,
       prefillOnly: target.prefillOnly,
+      promptPrint: target.promptPrint ?? null,
       promptBytes: target.promptBytes,
       maxTokens: target.maxTokens,
       sequences: target.sequences,

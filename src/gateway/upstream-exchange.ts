@@ -14,6 +14,7 @@ import type { AnswerObserver } from './observe-answer.ts';
 import { OpaqueObserver } from './observe-whole.ts';
 import type { ExchangeOptions, ExchangeResult } from './exchange-options.ts';
 import type { HeldWriter } from './held-writer.ts';
+import { printPrompt } from './print-prompt.ts';
 import type { AttemptSpan } from './request-meter.ts';
 import { createAnswerHeaders, selectTrailers } from './response-headers.ts';
 import { UNSEATED } from './seats.ts';
@@ -115,12 +116,14 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
       return;
     }
     const { meter, route, request, upstream, body } = this.#options;
+    const work = route.work ?? upstream.deployment.work;
     this.#span ??= meter.begin({
       upstream: upstream.config.name,
       pool: upstream.config.pool,
       prefillBy: upstream.deployment.prefillBy,
-      work: route.work ?? upstream.deployment.work,
+      work,
       prefillOnly: route.prefillOnly,
+      promptPrint: work === 'tokens' && request.promptTextBytes > 0 ? printPrompt(body) : null,
       // Of its text: an image in a prompt is a hundred kilobytes and a thousand tokens.
       promptBytes: request.promptTextBytes > 0 ? request.promptTextBytes : Math.min(body.length, UNREAD_BYTES_MAX),
       maxTokens: request.maxTokens,

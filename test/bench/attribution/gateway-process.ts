@@ -16,6 +16,7 @@ import type { MemorySettlementStore } from '#test/support/memory-settlement-stor
 import type { TokenCounts } from '#domain/tokens.ts';
 import { IterationCoverage } from '#telemetry/iteration-coverage.ts';
 import type { IterationRow } from '#telemetry/iteration-rows.ts';
+import { printPlan } from './print-plan.ts';
 import type { TracedRequest } from './run-engine.ts';
 
 /** Names of the one pool and deployment that is measured. */
@@ -134,6 +135,7 @@ export class GatewayProcess {
       work: 'tokens',
       prefillOnly: false,
       promptBytes: plan.promptBytes,
+      promptPrint: printPlan(plan),
       maxTokens: null,
       sequences: 1,
       atMs,

@@ -48,6 +48,16 @@ describe('a small run of the matrix', () => {
     expect(Math.abs(books?.idleError ?? 1)).toBeLessThan(0.01);
   });
 
+  test('a gateway that is told nothing of the prefix cache charges nearly what one would that is told everything', () => {
+    const told = find('1 process', 'declared').charges;
+    const hidden = find('1, cache hidden', 'declared').charges;
+    expect(hidden.median - told.median).toBeLessThan(0.01);
+    expect(hidden.p95 - told.p95).toBeLessThan(0.02);
+    for (const [index, team] of told.teams.entries()) {
+      expect(Math.abs(team.error - (hidden.teams[index]?.error ?? 1))).toBeLessThan(0.015);
+    }
+  });
+
   test('three gateways charge what one would', () => {
     const one = find('1 process', 'declared').charges;
     const three = find('3 processes', 'declared').charges;

@@ -38,8 +38,24 @@ describe('a prompt whose cached part is hidden', () => {
     }
   });
 
+  test('what is expected to be cached is taken for cached, whether the answer streams or not', () => {
+    const known = { ...NEIGHBOURLESS, tokens: tokens(4000), expectedCached: 3000 };
+    for (const shape of [STREAM, { stream: false, sequences: 1 }]) {
+      expect(splitPrompt(shape, first(2000), known)).toEqual({ prompt: 1000, cached: 3000 });
+    }
+    const all = { ...known, expectedCached: 5000 };
+    expect(splitPrompt(STREAM, first(2000), all)).toEqual({ prompt: 1, cached: 3999 });
+  });
+
+  test('where even the rest had no time, the time says how much was cached', () => {
+    const known = { ...NEIGHBOURLESS, tokens: tokens(8000), expectedCached: 1000 };
+    expect(splitPrompt(STREAM, first(20), known)).toEqual(
+      splitPrompt(STREAM, first(20), { ...NEIGHBOURLESS, tokens: tokens(8000) }),
+    );
+  });
+
   test('what the engine said stays as it said, and without a first token or a count nothing is inferred', () => {
-    expect(splitPrompt(STREAM, first(1), { ...NEIGHBOURLESS, tokens: tokens(8000, 0) })).toEqual({
+    expect(splitPrompt(STREAM, first(1), { ...NEIGHBOURLESS, tokens: tokens(8000, 0), expectedCached: 99 })).toEqual({
       prompt: 8000,
       cached: 0,
     });

@@ -208,6 +208,20 @@ test('beyond the rows: a picture in a prompt is not taken for a hundred thousand
   expect(alone).toBeLessThan(20_000);
 });
 
+test('beyond the rows: prompts that begin alike are metered as such, work without tokens without any print', async () => {
+  harness = await startHarness();
+  const system = 'You answer questions about the annual report. '.repeat(20);
+  for (const question of ['Revenue?', 'Costs?'])
+    await send(harness.port, {
+      body: { model: 'llama-3.1-70b', messages: [{ role: 'user', content: system + question }] },
+    });
+  await send(harness.port, { path: '/v1/audio/speech', body: { input: system } });
+  const [one, other, speech] = harness.metering.starts.map(({ promptPrint }) => promptPrint);
+  expect(one?.marks.length).toBeGreaterThan(5);
+  expect(other?.marks).toEqual(one?.marks);
+  expect(speech).toBeNull();
+});
+
 test('beyond the rows: GPU time is metered on every route, whatever it says of tokens', async () => {
   harness = await startHarness();
   for (const path of ['/v1/audio/speech', '/v1/images/generations', '/v1/moderations'])
