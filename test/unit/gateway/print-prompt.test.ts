@@ -1,8 +1,10 @@
 // What a prompt's print tells, and what it must not.
 import { assert, integer, property, string } from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { PrefixMemory } from '#accounting/prefix-memory.ts';
 import { printEdges } from '#domain/prompt-print.ts';
 import { printPrompt } from '#gateway/print-prompt.ts';
+import { blockTokens, createPseudoText, PromptDigest } from '#simulator/pseudo-text.ts';
 
 const print = (body: object) => printPrompt(Buffer.from(JSON.stringify(body)));
 const chat = (...texts: string[]) => texts.map((content) => ({ role: 'user', content }));
@@ -64,5 +66,65 @@ describe('the print of a prompt', () => {
   test('a body without a prompt has none, one shorter than a block no marks', () => {
     expect(print({ model: 'm' })).toBeNull();
     expect(print({ prompt: 'Hi' })).toEqual({ marks: [], bytes: 4 });
+  });
+});
+
+interface Message {
+  readonly role: string;
+  readonly content: string;
+}
+
+/** Full blocks of a chat's tokens, as the simulated engine fingerprints them. */
+function digest(messages: readonly Message[]): PromptDigest {
+  const prompt = new PromptDigest();
+  for (const { role, content } of messages) {
+    prompt.appendText(role);
+    prompt.appendText(content);
+  }
+  return prompt;
+}
+
+const talk = (system: string, ...turns: string[]): readonly Message[] => [
+  { role: 'system', content: system },
+  ...turns.map((content, index) => ({ role: index % 2 === 0 ? 'user' : 'assistant', content })),
+];
+
+describe('tokens that two chats share, told by their bytes', () => {
+  const system = createPseudoText(600, 1);
+  const document = createPseudoText(3000, 2);
+  const cases = {
+    'the same system text': [talk(system, createPseudoText(200, 3)), talk(system, createPseudoText(300, 4))],
+    'a document asked about twice': [
+      talk(system, `${document} ${createPseudoText(30, 5)}`),
+      talk(system, `${document} ${createPseudoText(40, 6)}`),
+    ],
+    'the next turn of a chat': [
+      talk(system, document),
+      talk(system, document, createPseudoText(100, 7), createPseudoText(50, 8)),
+    ],
+    nothing: [talk(createPseudoText(600, 9), 'Hi'), talk(createPseudoText(600, 10), 'Hi')],
+  } as const;
+
+  test.each(Object.entries(cases))('%s: as many as the engine finds, to within a few blocks', (_, [earlier, later]) => {
+    const [before, after] = [digest(earlier), digest(later)];
+    const known = new Set(before.blockFingerprints());
+    const matching = after.blockFingerprints().findIndex((block) => !known.has(block));
+    const shared = matching * blockTokens;
+    const memory = new PrefixMemory();
+    const uses = [earlier, later].map((messages, index) => {
+      const use = memory.begin({
+        pool: 'p',
+        deployment: 'd',
+        print: printPrompt(Buffer.from(JSON.stringify({ model: 'm', messages, max_tokens: index }))),
+        estimatedPromptTokens: 1000,
+        stream: true,
+      });
+      use?.firstToken(1000 * index);
+      return use;
+    });
+    const expected = (uses[1]?.seen(Infinity, 999)?.part ?? 0) * after.tokens;
+    expect(matching).toBeGreaterThanOrEqual(0);
+    expect(expected).toBeLessThanOrEqual(shared + 2 * blockTokens);
+    expect(expected).toBeGreaterThanOrEqual(Math.min(0.96 * shared, shared - 2 * blockTokens));
   });
 });
