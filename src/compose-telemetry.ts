@@ -33,6 +33,6 @@ export function composeTelemetry({ config, store, activity, metrics, clock, log 
     connect: createDispatcher,
     onEnergy: (pool, joules) => metrics().energyUsed(pool, joules),
     onFailure: (target) => metrics().statisticsFailed(target),
-    onRows: (target, rows) => profiles.take(target, rows),
+    onIterations: (target, iterations) => profiles.take(target, iterations),
   });
 }

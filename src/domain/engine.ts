@@ -15,4 +15,6 @@ export interface EngineTraits {
   readonly speaksKserve?: boolean;
   /** Route that drains the engine's iteration rows (JSON); absent where it has none. */
   readonly iterationsPath?: string;
+  /** Route that drains the step times of ended requests (JSON); absent where it has none. */
+  readonly requestTimingsPath?: string;
 }

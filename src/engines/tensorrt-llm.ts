@@ -9,4 +9,5 @@ export const tensorrtLlm: EngineTraits = {
   bareStreamOptionsAskUsage: true,
   endsWithDone: true,
   iterationsPath: '/metrics',
+  requestTimingsPath: '/perf_metrics',
 };

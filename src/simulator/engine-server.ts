@@ -64,6 +64,7 @@ const plainRoutes: Readonly<Record<FlavorName, Readonly<Record<string, PlainRout
     '/health': answerHealth,
     '/version': (_context, res) => sendJson(res, 200, { version: '1.2.0' }),
     '/metrics': ({ engine }, res) => sendJson(res, 200, engine.log.drainRows()),
+    '/perf_metrics': ({ engine }, res) => sendJson(res, 200, engine.timings.drain()),
   },
   triton: {
     '/health/ready': (context, res) => sendEmpty(res, context.isReady() ? 200 : 400),

@@ -5,6 +5,7 @@ import type { EngineSettings } from './engine-core.ts';
 import type { Sequence } from './engine-sequence.ts';
 import { IterationLog } from './iteration-log.ts';
 import { RealTimeLoop, readEpochMs } from './real-time-loop.ts';
+import { RequestTimingLog } from './request-timing-log.ts';
 import { TruthBook } from './truth-book.ts';
 import type { EngineTruth, OpenTruth } from './truth-book.ts';
 
@@ -20,6 +21,8 @@ export interface GenerationOrder {
     readonly outputTokens: number;
     /** See SequenceOrder. */
     readonly handedOver?: boolean;
+    /** Id of its entry in `/perf_metrics`; absent or null where the engine writes none. */
+    readonly timingId?: number | null;
   }[];
   /** Token `index` of sequence `sequence` exists. */
   onToken(sequence: number, index: number): void;
@@ -39,19 +42,23 @@ export interface Generation {
 export class SimulatedEngine {
   readonly startedAtMs = readEpochMs();
   readonly log: IterationLog;
+  readonly timings: RequestTimingLog;
   readonly truthBook: TruthBook;
   readonly core: EngineCore;
   readonly #loop: RealTimeLoop;
   readonly #model: string;
   readonly #gpus: number;
 
-  constructor(options: { model: string; gpus: number; settings: EngineSettings }) {
+  /** `timingsMax`: entries that `/perf_metrics` keeps; 0, the default, is off. */
+  constructor(options: { model: string; gpus: number; settings: EngineSettings; timingsMax?: number }) {
     this.#model = options.model;
     this.#gpus = options.gpus;
     this.truthBook = new TruthBook();
     this.log = new IterationLog(options.settings);
+    this.timings = new RequestTimingLog(options.timingsMax ?? 0);
     this.core = new EngineCore(options.settings, (iteration) => {
       this.log.append(iteration, this.core);
+      this.timings.append(iteration);
     });
     this.#loop = new RealTimeLoop(this.core);
   }
@@ -68,6 +75,7 @@ export class SimulatedEngine {
           unfinished -= 1;
           if (unfinished === 0) this.truthBook.end(order.entry, { atMs, aborted: false });
           order.onFinish(number);
+          if (unfinished === 0) this.#writeTimings(sequences, order);
         };
         const listener = { onToken: (index: number): void => order.onToken(number, index), onFinish };
         sequences.push(this.core.submit({ ...wanted, arrivedAtMs, account: order.entry.account, listener }));
@@ -110,6 +118,13 @@ export class SimulatedEngine {
   /** Stops the engine where it stands. */
   close(): void {
     this.#loop.close();
+  }
+
+  #writeTimings(sequences: readonly Sequence[], order: GenerationOrder): void {
+    for (const [number, sequence] of sequences.entries()) {
+      const timingId = order.sequences[number]?.timingId ?? null;
+      if (timingId !== null) this.timings.finish(sequence, timingId);
+    }
   }
 
   #abort(sequences: readonly Sequence[], entry: OpenTruth): void {

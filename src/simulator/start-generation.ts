@@ -64,6 +64,7 @@ export function startGeneration(
         promptTokens: prompt?.tokens ?? 0,
         promptBlocks: prompt?.blocks ?? [],
         outputTokens: isPooling(request.route) ? 0 : script.tokens,
+        timingId: findTimingId(plan, index),
       };
     }),
     onToken: (sequence, index) => sink?.onToken(sequence, index),
@@ -76,4 +77,14 @@ export function startGeneration(
   sink = createSink();
   sink.generation = generation;
   return { generation, isComplete: () => ended === scripts.length };
+}
+
+/**
+ * trtllm-serve names an entry by the number in the answer's id, one for each prompt. It writes none of further choices, of prompts without
+ * output, and of Responses and Messages, whose ids hold no such number.
+ */
+function findTimingId({ request, id }: GenerationPlan, index: number): number | null {
+  const engineId = /^(?:chat)?cmpl-(\d+)$/.exec(id ?? '')?.[1];
+  if (engineId === undefined || isPooling(request.route) || index % request.choices !== 0) return null;
+  return Number(engineId) + index / request.choices;
 }

@@ -65,6 +65,8 @@ export interface SimulatorOptions {
   readonly disconnectLagMsMax?: number;
   /** vLLM's `--enable-prompt-tokens-details`; default false. */
   readonly promptTokensDetails?: boolean;
+  /** trtllm-serve's `perf_metrics_max_requests` with `return_perf_metrics`: entries of `/perf_metrics`; default 0, off. */
+  readonly perfMetricsMaxRequests?: number;
   /** Faults of every request, written as in the header `x-simulate` (fault-switches.ts). */
   readonly faults?: string;
 }
@@ -165,6 +167,7 @@ function readEngineOptions(options: SimulatorOptions): EngineOptions {
   return {
     model: options.model,
     gpus: found.gpus,
+    timingsMax: options.perfMetricsMaxRequests ?? 0,
     settings: {
       coefficients,
       noiseCv: options.noiseCv ?? 0.04,

@@ -9,9 +9,9 @@ import type { LeaseStore } from '#domain/lease-store.ts';
 import type { Log } from '#domain/log.ts';
 import type { Dispatcher } from 'undici';
 import { DCGM_TIMEOUT_MS, DcgmReader } from './dcgm-reader.ts';
+import type { EngineIterations } from './engine-profiles.ts';
 import { ENGINE_TIMEOUT_MS, EngineReader } from './engine-reader.ts';
 import { LeaseHolder } from './lease-holder.ts';
-import type { IterationRow } from './iteration-rows.ts';
 import { listStatisticsTargets, type StatisticsTarget } from './statistics-targets.ts';
 
 /** What is asked of a target: as the metrics' label says it. */
@@ -32,8 +32,8 @@ export interface TelemetryOptions {
     readonly upstream: string;
     readonly source: TelemetrySource;
   }) => void;
-  /** Told the rows of each answer, for whoever learns from them. */
-  readonly onRows?: (target: StatisticsTarget, rows: readonly IterationRow[]) => Promise<void>;
+  /** Told what each read of an engine brought, for whoever learns from it. */
+  readonly onIterations?: (target: StatisticsTarget, iterations: EngineIterations) => Promise<void>;
   /** Time between rounds; default 500. Infinity: rounds are run by `round` alone. */
   readonly intervalMs?: number;
 }
@@ -151,7 +151,7 @@ export class Telemetry {
   }
 
   #open(target: StatisticsTarget): Reading {
-    const { connect, engines, activity, clock, log, onEnergy, onRows } = this.#options;
+    const { connect, engines, activity, clock, log, onEnergy, onIterations } = this.#options;
     const { upstream, deployment } = target;
     const state = { target, isRunning: false, nextAtMs: Number.NEGATIVE_INFINITY, failures: 0 };
     if (target.kind === 'dcgm') {
@@ -168,7 +168,8 @@ export class Telemetry {
       dispatcher,
       activity,
       clock,
-      onRows: onRows ?? (async () => {}),
+      log,
+      onIterations: onIterations ?? (async () => {}),
     });
     return {
       ...state,

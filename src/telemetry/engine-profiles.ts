@@ -10,7 +10,7 @@ import type { Clock } from '#domain/clock.ts';
 import type { Log } from '#domain/log.ts';
 import type { DeploymentFacts } from '#domain/pool-facts.ts';
 import { type SettlementStore, StoreUnavailableError } from '#domain/settlement-store.ts';
-import { IterationProfile } from './iteration-profile.ts';
+import { type ExactIteration, IterationProfile } from './iteration-profile.ts';
 import type { IterationRow } from './iteration-rows.ts';
 import type { StatisticsTarget } from './statistics-targets.ts';
 
@@ -33,7 +33,13 @@ interface Learning {
   appliedAtSamples: number;
 }
 
-/** One per process; hears the rows of the engines that this process reads. */
+/** What one read of an engine brought: rows as they came, and iterations of these or of earlier rows whose members are known by now. */
+export interface EngineIterations {
+  readonly rows: readonly IterationRow[];
+  readonly exact: readonly ExactIteration[];
+}
+
+/** One per process; hears the iterations of the engines that this process reads. */
 export class EngineProfiles {
   readonly #options: EngineProfilesOptions;
   readonly #byEngine = new Map<string, Learning>();
@@ -43,8 +49,8 @@ export class EngineProfiles {
     this.#options = options;
   }
 
-  /** Takes rows of an engine. Where no deployment of it could use a profile, or its GPUs are shared with other engines, they are ignored. Never rejects. */
-  async take(target: StatisticsTarget, rows: readonly IterationRow[]): Promise<void> {
+  /** Takes iterations of an engine. Where no deployment of it could use a profile, or its GPUs are shared with other engines, they are ignored. Never rejects. */
+  async take(target: StatisticsTarget, { rows, exact }: EngineIterations): Promise<void> {
     if (!target.isWholePool || chooseProfile(target.deployment).source !== 'builtin') return;
     const nowMs = this.#options.clock.monotonicMs();
     let learning = this.#byEngine.get(target.lease);
@@ -54,6 +60,7 @@ export class EngineProfiles {
       this.#byEngine.set(target.lease, learning);
     }
     learning.profile.take(rows);
+    learning.profile.takeExact(exact);
     if (this.#isJudging || nowMs - learning.judgedAtMs < JUDGE_INTERVAL_MS) return;
     if (learning.profile.samplesEver < SAMPLES_MIN) return;
     learning.judgedAtMs = nowMs;
@@ -97,7 +104,10 @@ export class EngineProfiles {
     if (!(await publishEngineProfile(settlement, { pool, deployments, profile: fit.profile, fitError, samples })))
       return;
     learning.appliedAtSamples = profile.samplesEver;
-    log.info({ deployment: deployments.join('+'), fitError }, 'a profile read from the engine prices what follows');
+    log.info(
+      { deployment: deployments.join('+'), fitError, iterations: profile.basis },
+      'a profile read from the engine prices what follows',
+    );
   }
 
   async #readInForce(

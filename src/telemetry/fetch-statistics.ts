@@ -2,7 +2,6 @@
 import type { UpstreamConfig } from '#config/config.ts';
 import type { Dispatcher } from 'undici';
 
-/** Longer pages are not read to their end. */
 const PAGE_BYTES_MAX = 8 * 1024 * 1024;
 
 export interface StatisticsPage {
@@ -17,10 +16,13 @@ export interface PageRequest {
   readonly upstream: Pick<UpstreamConfig, 'apiKey' | 'headers'> | null;
   /** Hard limit for connecting, headers and body together. */
   readonly timeoutMs: number;
+  /** Longer pages are not read to their end; default 8 MiB. */
+  readonly bytesMax?: number;
 }
 
 /** The page, whatever its status. Rejects with an Error that holds no secret where it did not come whole within the limits. */
-export async function fetchStatistics({ dispatcher, path, upstream, timeoutMs }: PageRequest): Promise<StatisticsPage> {
+export async function fetchStatistics(request: PageRequest): Promise<StatisticsPage> {
+  const { dispatcher, path, upstream, timeoutMs, bytesMax = PAGE_BYTES_MAX } = request;
   const answer = await dispatcher.request({
     method: 'GET',
     path,
@@ -35,7 +37,7 @@ export async function fetchStatistics({ dispatcher, path, upstream, timeoutMs }:
   for await (const piece of answer.body as AsyncIterable<Buffer>) {
     length += piece.length;
     // Leaving the loop destroys the body.
-    if (length > PAGE_BYTES_MAX) throw new Error(`the page is longer than ${PAGE_BYTES_MAX} bytes`);
+    if (length > bytesMax) throw new Error(`the page is longer than ${bytesMax} bytes`);
     pieces.push(piece);
   }
   return { status: answer.statusCode, text: Buffer.concat(pieces, length).toString('utf8') };

@@ -1,5 +1,5 @@
-// Learns an engine's profile from its iteration rows: each row is one forward pass, its batch and its time. State of one engine.
-// Not here: the least squares (attribution/learn-fit.ts), rows (iteration-rows.ts), making the profile price windows (accounting).
+// Learns an engine's profile from its iterations: each is one forward pass, its batch and its time. State of one engine.
+// Not here: the least squares (attribution/learn-fit.ts), rows (iteration-rows.ts), members (iteration-members.ts), making the profile price windows (accounting).
 import { fitProfile, ITERATION_PRIOR, type LearnedFit } from '#attribution/learn-fit.ts';
 import type { WorkCounts } from '#attribution/learn-sample.ts';
 import { addSample, createGrid, type LearningGrid } from '#attribution/learn-statistics.ts';
@@ -13,6 +13,11 @@ import type { IterationRow } from './iteration-rows.ts';
 const SAMPLE_MS = 150;
 /** A chunk this near to the largest ever seen was cut by the engine's token budget: the prompt goes on in the next iteration. */
 const FULL_CHUNK = 0.95;
+/** Samples of iterations whose members are known, half a minute of them, and their part of each load, before they are used alone. */
+const EXACT_MIN = 200;
+const EXACT_PART_MIN = 0.2;
+/** A load of fewer samples was hardly there. */
+const LEVEL_SAMPLES_MIN = 20;
 
 /** What a row's counts amount to in the units of the profile's terms. */
 export interface RowWork {
@@ -53,41 +58,91 @@ export class RowReader {
   }
 }
 
-/** The rows of one engine summed for a fit; bounded whatever comes. */
-export class IterationProfile {
-  readonly grid: LearningGrid = createGrid();
-  readonly #reader = new RowReader();
-  #work: number[] = [];
-  #busyMs = 0;
-  #sequenceMs = 0;
-  #samples = 0;
+/** One iteration all of whose members are known: what was done in it, and the time of its batch, sampling included. */
+export interface ExactIteration extends RowWork {
+  /** Its number in the rows. */
+  readonly iteration: number;
+  readonly gpuMs: number;
+}
 
-  /** Samples ever taken. */
+/**
+ * The iterations of one engine summed for a fit; bounded whatever comes. Kept twice: all of them as their rows tell, and those whose members are known.
+ * The two are never mixed: rows guess the context that prompts and steps read, and a tenth of guesses would bend the fit to them.
+ */
+export class IterationProfile {
+  readonly #reader = new RowReader();
+  readonly #estimated = new SampleSums();
+  readonly #exact = new SampleSums();
+
+  /** Samples ever taken, of rows, or of known members where rows tell no time. */
   get samplesEver(): number {
-    return this.#samples;
+    return Math.max(this.#estimated.samples, this.#exact.samples);
+  }
+
+  /** What `fit` rests on now: see there. */
+  get basis(): 'exact' | 'estimated' {
+    return this.#exact.samples >= EXACT_MIN && covers(this.#exact.grid, this.#estimated.grid) ? 'exact' : 'estimated';
+  }
+
+  /** The sums of the basis. */
+  get grid(): LearningGrid {
+    return this.basis === 'exact' ? this.#exact.grid : this.#estimated.grid;
   }
 
   /** Takes the rows of one answer; those without GPU time or without a batch say nothing. */
   take(rows: readonly IterationRow[]): void {
     for (const row of rows) {
       const read = this.#reader.read(row);
-      if (read === null || row.gpuMs === null || !(row.gpuMs > 0)) continue;
-      for (const [index, count] of read.work.entries()) this.#work[index] = (this.#work[index] ?? 0) + count;
-      this.#busyMs += row.gpuMs;
-      this.#sequenceMs += row.gpuMs * read.members;
-      if (this.#busyMs < SAMPLE_MS) continue;
-      const [iterations = 0, p = 0, q = 0, d = 0, k = 0] = this.#work;
-      const sums = { busyMs: this.#busyMs, sequenceMs: this.#sequenceMs };
-      addSample(this.grid, { work: [iterations, p, q, d, k], ...sums });
-      this.#work = [];
-      this.#busyMs = 0;
-      this.#sequenceMs = 0;
-      this.#samples += 1;
+      if (read !== null && row.gpuMs !== null) this.#estimated.add({ ...read, gpuMs: row.gpuMs });
     }
   }
 
-  /** Null while there are no rows; `starting` is believed where the traffic does not tell terms apart. */
-  fit(starting: EngineProfile): LearnedFit | null {
-    return this.#samples === 0 ? null : fitProfile(this.grid, starting, ITERATION_PRIOR);
+  /** Takes iterations whose members are known, besides their rows. */
+  takeExact(iterations: readonly ExactIteration[]): void {
+    for (const iteration of iterations) this.#exact.add(iteration);
   }
+
+  /**
+   * Null while there is nothing; `starting` is believed where the traffic does not tell terms apart. Iterations whose members are known are used alone
+   * as soon as they are enough, and a part of every load that the engine had: a profile of its quiet hours would not do for the others.
+   */
+  fit(starting: EngineProfile): LearnedFit | null {
+    return this.samplesEver === 0 ? null : fitProfile(this.grid, starting, ITERATION_PRIOR);
+  }
+}
+
+/** Iterations in samples of some length. */
+class SampleSums {
+  readonly grid: LearningGrid = createGrid();
+  /** Ever taken. */
+  samples = 0;
+  #work: number[] = [];
+  #busyMs = 0;
+  #sequenceMs = 0;
+
+  add({ work, members, gpuMs }: RowWork & { readonly gpuMs: number }): void {
+    if (!(gpuMs > 0)) return;
+    for (const [index, count] of work.entries()) this.#work[index] = (this.#work[index] ?? 0) + count;
+    this.#busyMs += gpuMs;
+    this.#sequenceMs += gpuMs * members;
+    if (this.#busyMs < SAMPLE_MS) return;
+    const [iterations = 0, p = 0, q = 0, d = 0, k = 0] = this.#work;
+    addSample(this.grid, {
+      work: [iterations, p, q, d, k],
+      busyMs: this.#busyMs,
+      sequenceMs: this.#sequenceMs,
+    });
+    this.#work = [];
+    this.#busyMs = 0;
+    this.#sequenceMs = 0;
+    this.samples += 1;
+  }
+}
+
+/** Whether `part` has enough of every load that `all` has seen for some seconds. */
+function covers(part: LearningGrid, all: LearningGrid): boolean {
+  return all.every((level, at) => {
+    if (level === null || level.count < LEVEL_SAMPLES_MIN) return true;
+    return (part[at]?.count ?? 0) >= EXACT_PART_MIN * level.count;
+  });
 }

@@ -9,6 +9,8 @@ export interface IterationRow {
   readonly writtenMs: number | null;
   /** GPU time of the iteration, ms: the best that this version tells. */
   readonly gpuMs: number | null;
+  /** `gpuForwardTimeMS` alone, from the very events that entries of `/perf_metrics` are measured by; null where this version has none. */
+  readonly forwardMs: number | null;
   /** Prompt tokens prefilled, and sequences that prefilled and decoded in it. */
   readonly prefillTokens: number;
   readonly prefilling: number;
@@ -41,6 +43,7 @@ function toRow(row: Fields, next: Fields | undefined): IterationRow {
     iteration: readNumber(row, 'iter'),
     writtenMs: parseTimestamp(row['timestamp']),
     gpuMs: readGpuMs(row, next),
+    forwardMs: readNumber(row, 'gpuForwardTimeMS'),
     prefillTokens: readNumber(batch, 'numCtxTokens') ?? 0,
     prefilling: readNumber(batch, 'numContextRequests') ?? 0,
     decoding: readNumber(batch, 'numGenRequests') ?? 0,

@@ -44,7 +44,9 @@ describe('one gateway', () => {
   let stack: TestStack;
 
   beforeAll(async () => {
-    stack = await startTestStack({ engines: [{ deployment: { engineStatistics: true } }] });
+    stack = await startTestStack({
+      engines: [{ perfMetricsMaxRequests: 1000, deployment: { engineStatistics: true } }],
+    });
     await until('the gateway reads the engine', async () => (await readMetric(stack, POLLER('iterations'))) === 1);
   }, 60_000);
   afterAll(() => stack?.close());
@@ -66,6 +68,18 @@ describe('one gateway', () => {
     expect(after.pools[0]?.busySources.engine).toBeGreaterThan(0);
     expect(Math.abs(chargedMs - busyMs) / busyMs).toBeLessThan(0.05);
     expect(after.totals.differenceNanoUsd).toBe('0');
+  }, 60_000);
+
+  test('drains the step times of its requests as well', async () => {
+    const [simulator] = stack.simulators;
+    const readEntries = async (): Promise<readonly unknown[]> =>
+      (await (await fetch(`${simulator?.url}/perf_metrics`)).json()) as readonly unknown[];
+    // Nothing is left of the requests before; of one that just ended there is an entry, unless the gateway was faster.
+    expect(await readEntries()).toEqual([]);
+    await until('an entry is there before the gateway asks again', async () => {
+      await chat(stack, 10, 5);
+      return (await readEntries()).length === 1;
+    });
   }, 60_000);
 
   test('its ledger can be recomputed', async () => {

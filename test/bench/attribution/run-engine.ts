@@ -223,6 +223,7 @@ class VirtualWire {
       iteration: number,
       writtenMs: endMs + ROW_DELAY_MS + ENGINE_CLOCK_MS,
       gpuMs: durationMs,
+      forwardMs: durationMs,
       prefillTokens: prefills.reduce((sum, { prefillTokens }) => sum + prefillTokens, 0),
       prefilling: prefills.length,
       decoding: members.length - prefills.length,

@@ -20,6 +20,7 @@ const rowsOf = (first: number, count: number): IterationRow[] =>
       iteration: first + index,
       writtenMs: null,
       gpuMs: 5 + 0.1 * batch + (prefills ? 10 : 0),
+      forwardMs: null,
       prefillTokens: prefills ? 500 : 0,
       prefilling: prefills ? 1 : 0,
       decoding: batch,
@@ -54,7 +55,8 @@ async function setUp(overrides: Partial<DeploymentConfig> = {}) {
   let fed = 0;
   return {
     feed: async (count: number) => {
-      for (const end = fed + count; fed < end; fed += 100, nowMs += 1000) await profiles.take(target, rowsOf(fed, 100));
+      for (const end = fed + count; fed < end; fed += 100, nowMs += 1000)
+        await profiles.take(target, { rows: rowsOf(fed, 100), exact: [] });
     },
     setStore: (up: boolean) => (isUp = up),
     versions: async () => (await store.readFacts()).pools[target.pool] ?? [],

@@ -18,6 +18,7 @@ const toRow = ({ number, endMs, gpuMs }: Iteration, offsetMs = OFFSET_MS): Itera
   iteration: number,
   writtenMs: endMs + offsetMs,
   gpuMs,
+  forwardMs: gpuMs,
   prefillTokens: 0,
   prefilling: 0,
   decoding: 1,

@@ -25,6 +25,7 @@ describe('a row', () => {
         iteration: 154,
         writtenMs: Date.UTC(2026, 10, 22, 10, 0, 0, 123) + 0.456,
         gpuMs: 5.7,
+        forwardMs: 5.7,
         prefillTokens: 512,
         prefilling: 1,
         decoding: 11,
