@@ -95,6 +95,11 @@ function addSimulate(program: Command): void {
     .description('run a simulated engine with known GPU time per request (GET /truth)')
     .option('--port <port>', 'port, 0 for a free one', parsePort, 8000)
     .option('--grpc-port <port>', "port of KServe's gRPC beside HTTP, 0 for a free one (triton, kserve)", parsePort)
+    .option(
+      '--prefill-port <port>',
+      'port of a second engine that computes the prompts (prefillBy), 0 for a free one',
+      parsePort,
+    )
     .option('--host <host>', 'address to listen on', '127.0.0.1')
     .addOption(
       new Option('--flavor <flavor>', 'server to imitate')

@@ -1,11 +1,14 @@
 // `inferometer simulate`: one simulated engine until a signal ends it.
-import { startSimulator } from '#simulator/start-simulator.ts';
+import { startDisaggregated } from '#simulator/start-disaggregated.ts';
+import { type Simulator, startSimulator } from '#simulator/start-simulator.ts';
 import { waitForSignal } from './wait-for-signal.ts';
 
 export interface SimulateOptions {
   readonly host: string;
   readonly port: number;
   readonly grpcPort?: number;
+  /** Of the engine that computes the prompts; absent: this one does. */
+  readonly prefillPort?: number;
   readonly flavor: 'trtllm' | 'triton' | 'vllm' | 'transformers' | 'kserve';
   readonly model: string;
   readonly seed: number;
@@ -23,24 +26,33 @@ export async function runSimulate(options: SimulateOptions): Promise<number> {
     process.stderr.write(`inferometer: --grpc-port: ${options.flavor} has no gRPC; use --flavor triton or kserve\n`);
     return 2;
   }
-  const engine = await startSimulator({
-    host: options.host,
-    port: options.port,
-    ...(options.grpcPort === undefined ? {} : { grpcPort: options.grpcPort }),
-    flavor: options.flavor,
-    model: options.model,
-    seed: options.seed,
-    noUsage: !options.usage,
-    baseline: options.baseline === true,
-  });
-  const { url, gpus, profile, grpcPort } = engine;
+  const { front, prefill } = await startEngines(options);
+  const { url, gpus, profile, grpcPort } = front;
   const { model, flavor } = options;
+  const grpc = grpcPort === null ? '' : ` and grpc://${options.host}:${grpcPort}`;
+  const behind = prefill === null ? '' : `, prompts computed by ${prefill.url} (truth: ${prefill.url}/truth)`;
   const text =
     options.json === true
-      ? JSON.stringify({ url, ...(grpcPort === null ? {} : { grpcPort }), model, flavor, gpus, profile })
-      : `simulated ${flavor} serves ${model} on ${url}${grpcPort === null ? '' : ` and grpc://${options.host}:${grpcPort}`} (truth: ${url}/truth)`;
+      ? JSON.stringify({
+          url,
+          ...(grpcPort === null ? {} : { grpcPort }),
+          ...(prefill === null ? {} : { prefillUrl: prefill.url }),
+          model,
+          flavor,
+          gpus,
+          profile,
+        })
+      : `simulated ${flavor} serves ${model} on ${url}${grpc} (truth: ${url}/truth)${behind}`;
   process.stdout.write(`${text}\n`);
   await waitForSignal(['SIGINT', 'SIGTERM']);
-  await engine.close();
+  await Promise.all([front.close(), prefill?.close()]);
   return 0;
+}
+
+async function startEngines(options: SimulateOptions): Promise<{ front: Simulator; prefill: Simulator | null }> {
+  const { host, port, grpcPort, prefillPort, flavor, model, seed, usage, baseline } = options;
+  const shared = { host, port, flavor, model, seed, noUsage: !usage, baseline: baseline === true };
+  const engine = { ...shared, ...(grpcPort === undefined ? {} : { grpcPort }) };
+  if (prefillPort === undefined) return { front: await startSimulator(engine), prefill: null };
+  return startDisaggregated({ ...engine, prefill: { port: prefillPort } });
 }

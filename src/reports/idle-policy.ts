@@ -22,7 +22,7 @@ export interface IdleRequest {
   readonly cells: readonly RollupCell[];
   readonly books: readonly BookCell[];
   readonly teams: readonly Pick<TeamConfig, 'name' | 'models'>[];
-  readonly deployments: readonly Pick<DeploymentConfig, 'name' | 'models'>[];
+  readonly deployments: readonly Pick<DeploymentConfig, 'name' | 'models' | 'prefillBy'>[];
 }
 
 /** `separate`, `proportional` or `even`; throws a ReportParameterError for anything else, `reserved` with its own words. */
@@ -87,7 +87,9 @@ function shareByCost(idleNanoUsd: bigint, cells: readonly RollupCell[]): IdleSha
 function shareEvenly(group: PoolGroup, cells: readonly RollupCell[], request: IdleRequest): IdleShare[] {
   const deployments = request.deployments.filter(({ name }) => group.deployments.has(name));
   const first = deployments[0];
-  const names = deployments.flatMap(({ name, models }) => [name, ...models]);
+  // Who may use a deployment uses the one that computes its prompts with it.
+  const used = request.deployments.filter(({ prefillBy }) => group.deployments.has(prefillBy?.deployment ?? ''));
+  const names = [...deployments, ...used].flatMap(({ name, models }) => [name, ...models]);
   const teams = request.teams.filter((team) => mayUseAny(team.models, names)).map(({ name }) => name);
   const parts = splitByLargestRemainder(
     group.idleNanoUsd,

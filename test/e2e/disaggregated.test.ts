@@ -1,7 +1,9 @@
 // Disaggregated serving on the real product: a front with its prompts computed on other GPUs. Each request is charged on both, each side comes
 // close to its engine's own truth, and the books of both balance, through a kill too.
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { rmSync } from 'node:fs';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createPseudoText } from '#simulator/pseudo-text.ts';
+import { startOwnProcess } from '#src/demo/child-process.ts';
 import { startTestStack, type TestStack, until } from '#test/support/gateway.ts';
 import { runCli } from '#test/support/run-cli.ts';
 
@@ -42,13 +44,12 @@ const PROFILE = {
 };
 
 let stack: TestStack;
-beforeEach(async () => {
+const startPair = async (): Promise<void> => {
   stack = await startTestStack({
     teams: ['search', 'assistant'],
     engines: [{ name: 'llama', profile: PROFILE, prefill: { gpus: 2 }, networkOverheadMs: 1 }],
   });
-});
-afterEach(() => stack.close());
+};
 
 let number = 0;
 async function chat(team: string, shape: { prompt: number; output: number; stream: boolean }): Promise<string> {
@@ -148,43 +149,82 @@ function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
 }
 
-it('requests are charged on both sides as their engines say, both pools balance, and the ledger verifies', async () => {
-  await runTraffic(12);
-  await stack.settled(Date.now());
-  const records = await readRecords();
-  expect(records.length).toBeGreaterThan(30);
-  for (const { outcome, deployment, charges, costNanoUsd } of records) {
-    expect([outcome, deployment]).toEqual(['completed', 'llama']);
-    expect(new Set(charges.map((charge) => charge.deployment))).toEqual(new Set([undefined, 'llama-prefill']));
-    expect(charges.reduce((sum, charge) => sum + BigInt(charge.costNanoUsd), 0n)).toBe(BigInt(costNanoUsd));
-  }
-  await expectBalanced(records);
-  const whole = compare(records, SIDES);
-  // With room for a loaded machine; the target itself is held on virtual time (two-pools-accuracy.test.ts).
-  expect(whole.median).toBeLessThan(0.08);
-  expect(whole.p95).toBeLessThan(0.25);
-  expect(whole.worstTeam).toBeLessThan(0.05);
-  for (const side of SIDES) expect(compare(records, [side]).median, side).toBeLessThan(0.12);
-  expect(requestsOf(0).every(({ prefillMs, decodeMs }) => prefillMs === 0 && decodeMs > 0)).toBe(true);
-  expect(requestsOf(1).every(({ prefillMs, decodeMs }) => prefillMs > 0 && decodeMs === 0)).toBe(true);
+describe('disaggregated serving', () => {
+  beforeEach(startPair);
+  afterEach(() => stack.close());
+
+  it('requests are charged on both sides as their engines say, both pools balance, and the ledger verifies', async () => {
+    await runTraffic(12);
+    await stack.settled(Date.now());
+    const records = await readRecords();
+    expect(records.length).toBeGreaterThan(30);
+    for (const { outcome, deployment, charges, costNanoUsd } of records) {
+      expect([outcome, deployment]).toEqual(['completed', 'llama']);
+      expect(new Set(charges.map((charge) => charge.deployment))).toEqual(new Set([undefined, 'llama-prefill']));
+      expect(charges.reduce((sum, charge) => sum + BigInt(charge.costNanoUsd), 0n)).toBe(BigInt(costNanoUsd));
+    }
+    await expectBalanced(records);
+    const whole = compare(records, SIDES);
+    // With room for a loaded machine; the target itself is held on virtual time (two-pools-accuracy.test.ts).
+    expect(whole.median).toBeLessThan(0.08);
+    expect(whole.p95).toBeLessThan(0.25);
+    expect(whole.worstTeam).toBeLessThan(0.05);
+    for (const side of SIDES) expect(compare(records, [side]).median, side).toBeLessThan(0.12);
+    expect(requestsOf(0).every(({ prefillMs, decodeMs }) => prefillMs === 0 && decodeMs > 0)).toBe(true);
+    expect(requestsOf(1).every(({ prefillMs, decodeMs }) => prefillMs > 0 && decodeMs === 0)).toBe(true);
+  });
+
+  it('a gateway killed with requests on both sides books them after its restart, balanced, the cut ones where they were, and a lost store gets the same again', async () => {
+    await chat('search', { prompt: 200, output: 10, stream: false });
+    const answer = chat('search', { prompt: 200, output: 4000, stream: true }).catch(() => 'cut');
+    await until('the answer runs', async () => requestsOf(0).some(({ completionTokens }) => completionTokens > 100));
+    const prompt = chat('search', { prompt: 200_000, output: 5, stream: true }).catch(() => 'cut');
+    await until('the prompt is computed', async () => requestsOf(1).some(({ steps }) => steps > 1));
+    const cut = [answer, prompt];
+    process.kill(stack.gateway().pid, 'SIGKILL');
+    expect(await Promise.all(cut)).toEqual(['cut', 'cut']);
+    await stack.restart();
+    await stack.settled(Date.now());
+    const records = await readRecords();
+    expect(records.map(({ outcome }) => outcome).toSorted()).toEqual(['completed', 'interrupted', 'interrupted']);
+    await expectBalanced(records);
+    const sides = records
+      .filter(({ outcome }) => outcome === 'interrupted')
+      .map(({ charges }) => charges.map(({ deployment = 'llama' }) => deployment).join('+'));
+    expect(sides.toSorted()).toEqual(['llama+llama-prefill', 'llama-prefill']);
+    await stack.gateway().end(10_000);
+    for (const suffix of ['', '-wal', '-shm']) rmSync(`${stack.dataDir}/inferometer.db${suffix}`, { force: true });
+    const { code, err } = await runCli(['ledger', 'rebuild', '--config', stack.configPath]);
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    await stack.restart();
+    await stack.settled(Date.now());
+    expect(await readRecords()).toEqual(records);
+    await expectBalanced(records);
+  });
 });
 
-it('a gateway killed with requests on both sides books them after its restart: balanced, and the cut ones charged where they were', async () => {
-  await chat('search', { prompt: 200, output: 10, stream: false });
-  const answer = chat('search', { prompt: 200, output: 4000, stream: true }).catch(() => 'cut');
-  await until('the answer runs', async () => requestsOf(0).some(({ completionTokens }) => completionTokens > 100));
-  const prompt = chat('search', { prompt: 200_000, output: 5, stream: true }).catch(() => 'cut');
-  await until('the prompt is computed', async () => requestsOf(1).some(({ steps }) => steps > 1));
-  const cut = [answer, prompt];
-  process.kill(stack.gateway().pid, 'SIGKILL');
-  expect(await Promise.all(cut)).toEqual(['cut', 'cut']);
-  await stack.restart();
-  await stack.settled(Date.now());
-  const records = await readRecords();
-  expect(records.map(({ outcome }) => outcome).toSorted()).toEqual(['completed', 'interrupted', 'interrupted']);
-  await expectBalanced(records);
-  const sides = records
-    .filter(({ outcome }) => outcome === 'interrupted')
-    .map(({ charges }) => charges.map(({ deployment = 'llama' }) => deployment).join('+'));
-  expect(sides.toSorted()).toEqual(['llama+llama-prefill', 'llama-prefill']);
+it('the simulated pair is there for whoever tries it, each engine with its truth', async () => {
+  const simulator = startOwnProcess(['simulate', '--port', '0', '--prefill-port', '0', '--json'], (line) =>
+    line.startsWith('{'),
+  );
+  try {
+    const { url, prefillUrl, model } = JSON.parse(await simulator.ready) as Record<string, string>;
+    const body = JSON.stringify({
+      model,
+      messages: [{ role: 'user', content: 'hello' }],
+      max_tokens: 5,
+      ignore_eos: true,
+    });
+    const headers = { 'content-type': 'application/json' };
+    expect((await fetch(`${url}/v1/chat/completions`, { method: 'POST', headers, body })).status).toBe(200);
+    for (const side of [url, prefillUrl]) {
+      const { requests } = (await (await fetch(`${side}/truth`)).json()) as { requests: { gpuTimeMs: number }[] };
+      expect(
+        requests.map(({ gpuTimeMs }) => gpuTimeMs > 0),
+        side,
+      ).toEqual([true]);
+    }
+  } finally {
+    expect(await simulator.end(10_000)).toBe(0);
+  }
 });

@@ -62,3 +62,18 @@ it('forwarded paths lead to the other alone', async () => {
   expect([status, asked()]).toEqual([200, [1, 0]]);
   expect(harness.metering.starts.map(({ work, deployment }) => [work, deployment])).toEqual([['duration', 'main']]);
 });
+
+it('a reload makes it one that is asked again, or takes it out, for requests from then on', async () => {
+  answerOf(0, answerJson(ANSWER));
+  answerOf(1, answerJson(ANSWER));
+  const { config } = harness.gateway.plane.view;
+  const [main, spare] = config.deployments;
+  if (main === undefined || spare === undefined) throw new Error('the gateway has two deployments');
+  const { prefillBy: _main, ...alone } = main;
+  const { prefillsFor: _spare, ...asking } = spare;
+  harness.gateway.reload({ ...config, deployments: [alone, asking] });
+  expect((await ask()).headers['x-inferometer-deployment']).toBe('spare');
+  harness.gateway.reload(config);
+  expect((await ask()).headers['x-inferometer-deployment']).toBe('main');
+  expect(harness.metering.starts.map(({ prefillBy }) => prefillBy)).toEqual([undefined, PREFILL]);
+});

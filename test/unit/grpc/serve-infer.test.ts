@@ -241,12 +241,13 @@ test('an engine that cannot be reached is left for another one, with a record of
   const harness = await start(answerOk, { replicas: 2 });
   harness.engines[0]?.close();
   const outcomes: (number | undefined)[] = [];
-  for (let round = 0; round < 6; round += 1) {
+  // Enough that one of two engines chosen at random is chosen.
+  for (let round = 0; round < 20; round += 1) {
     outcomes.push((await harness.client.call('ModelInfer', inferRequest())).error?.code);
   }
-  expect(outcomes).toEqual(Array(6).fill(undefined));
+  expect(outcomes).toEqual(Array(20).fill(undefined));
   const completed = harness.metering.records.filter(({ outcome }) => outcome === 'completed');
-  expect(completed).toHaveLength(6);
+  expect(completed).toHaveLength(20);
   expect(completed.every(({ upstream, lastAttempt }) => upstream === 'trt-1' && lastAttempt)).toBe(true);
   const failed = harness.metering.records.filter(({ outcome }) => outcome === 'upstream_error');
   expect(failed.length).toBeGreaterThan(0);
@@ -338,4 +339,11 @@ test('a call that the gateway cannot wait for is cut and recorded as interrupted
   expect(await harness.gateway.drain(10)).toEqual({ left: 1 });
   expect((await answer).error?.code).toBe(Status.UNAVAILABLE);
   expect(harness.metering.records).toMatchObject([{ outcome: 'interrupted' }]);
+});
+
+test('accounting is told where its prompt is computed', async () => {
+  const prefillBy = { pool: 'ctx/1', deployment: 'ctx' };
+  const harness = await start(answerOk, { deployment: { prefillBy } });
+  await harness.client.call('ModelInfer', inferRequest());
+  expect(harness.metering.starts).toMatchObject([{ deployment: 'llama-70b', prefillBy }]);
 });

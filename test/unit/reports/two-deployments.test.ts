@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { Config } from '#config/config.ts';
 import type { SettledRecordJson } from '#domain/settlement.ts';
 import { computeFigures } from '#reports/deployment-figures.ts';
+import { shareIdle } from '#reports/idle-policy.ts';
 import { toSettledRecordJson } from '#reports/record-json.ts';
 import { toRecordSources } from '#reports/record-sources.ts';
 import { computeSavings } from '#reports/savings.ts';
@@ -42,6 +43,21 @@ describe('a model on two deployments', () => {
     // 1 dollar for 4 million tokens against 2 dollars.
     expect(savings).toMatchObject([
       { measuredNanoUsd: 250_000_000n, factorTenths: 20n, avoidedNanoUsd: 1_000_000_000n },
+    ]);
+  });
+
+  test('shares the idle of both evenly among those who may use the one that is asked, by whichever name', () => {
+    const [main, ctx] = createPair();
+    if (main === undefined || ctx === undefined) throw new Error('a pair is two');
+    const deployments = [{ ...main, models: ['llama-3.1-70b', 'alias'] }, ctx];
+    const teams = [
+      { name: 'search', models: ['alias'] },
+      { name: 'ads', models: ['other'] },
+    ];
+    const shares = shareIdle({ policy: 'even', cells: CELLS, books: BOOKS, teams, deployments });
+    expect(shares.map(({ target, nanoUsd }) => [target.team, target.deployment, nanoUsd])).toEqual([
+      ['search', 'llama-70b', 60_000_000n],
+      ['search', 'ctx', 40_000_000n],
     ]);
   });
 
