@@ -51,7 +51,7 @@ export function divideSlice(start: AttemptIdentity, part: SlicePart): readonly P
     { ...part, ...prefillBy, features: there, within: { fromMs: Number.NEGATIVE_INFINITY, toMs: atMs } },
     { ...part, pool, deployment, features: here, within: { fromMs: atMs, toMs: Number.POSITIVE_INFINITY } },
   ];
-  return parts.filter(({ features: { p, d, s, flightMs } }) => p > 0 || d > 0 || flightMs > 0 || s.some((n) => n > 0));
+  return parts.filter(({ features: { p, q, d, k, s, flightMs } }) => [p, q, d, k, flightMs, ...s].some((n) => n > 0));
 }
 
 /**

@@ -30,6 +30,7 @@ export interface RecordQuery {
   readonly team?: string;
   readonly project?: string;
   readonly model?: string;
+  /** The record's own, or one that it was charged on (`prefillBy`). */
   readonly deployment?: string;
   readonly keyId?: string;
   readonly user?: string;

@@ -33,8 +33,9 @@ const FEMTOS_PER_HOUR = 3_600_000n * 10n ** 12n;
 /**
  * Published before the period: profile and price in force at its beginning, or the first of it. With B sequences at a context of C tokens, a
  * token costs, in time of the replica, a + q·C/2 to prefill and d + k·C + t0/B to generate (attribution.md, The work model); times GPUs and
- * price. Where another deployment computes the prompts (`prefillBy`), tokens to prefill cost what they take there, and the pair has one rate.
- * Deployments without facts, price or profile in the period have no rate. Sorted by model, then deployment.
+ * price. Where another deployment computes the prompts (`prefillBy`), tokens to prefill cost what they take there, and the pair has one rate;
+ * in a period in which that one was not there, prompts cost what they take here. Deployments without facts, price or profile in the period have
+ * no rate. Sorted by model, then deployment.
  */
 export function computeRateCard(
   facts: FactBook,
@@ -42,9 +43,11 @@ export function computeRateCard(
   { load, deployments }: { readonly load: PlannedLoad; readonly deployments: Config['deployments'] },
 ): readonly StandardRate[] {
   const rates = new Map<string, StandardRate>();
+  const present = new Set<string>();
   for (const pool of Object.keys(facts.pools).toSorted()) {
     const version = factsInForce(facts, pool, period.from) ?? firstWithin(facts, pool, period);
     if (version === undefined) continue;
+    for (const name of Object.keys(version.deployments)) present.add(name);
     const price = priceAt(version, Math.max(period.from, version.effectiveFrom)) ?? version.prices[0];
     if (price === undefined || price.from >= period.to) continue;
     for (const [name, deployment] of Object.entries(version.deployments)) {
@@ -67,7 +70,8 @@ export function computeRateCard(
       });
     }
   }
-  joinPrefill(rates, deployments);
+  const pairs = deployments.filter(({ prefillBy }) => present.has(prefillBy?.deployment ?? ''));
+  joinPrefill(rates, pairs);
   return [...rates.values()].toSorted(
     (x, y) => compareText(x.model, y.model) || compareText(x.deployment, y.deployment),
   );

@@ -91,12 +91,17 @@ function readUuidTime(id: string): number | null {
   return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 }
 
-const FILTERS = ['team', 'project', 'model', 'deployment', 'keyId', 'user', 'outcome'] as const;
+const FILTERS = ['team', 'project', 'model', 'keyId', 'user', 'outcome'] as const;
 
 function matchesQuery(record: SettledRecordJson, query: RecordQuery): boolean {
-  const { requestId } = query;
+  const { requestId, deployment } = query;
   if (requestId !== undefined && record.requestId !== requestId && record.clientRequestId !== requestId) return false;
+  if (deployment !== undefined && record.deployment !== deployment && !isChargedOn(record, deployment)) return false;
   return FILTERS.every((name) => query[name] === undefined || record[name] === query[name]);
+}
+
+function isChargedOn({ charges }: SettledRecordJson, deployment: string): boolean {
+  return charges.some((charge) => charge.deployment === deployment);
 }
 
 function formatCursor({ endedAtMs, recordId }: Position): string {

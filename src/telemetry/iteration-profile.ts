@@ -16,6 +16,9 @@ const FULL_CHUNK = 0.95;
 /** Samples of iterations whose members are known, half a minute of them, and their part of each load, before they are used alone. */
 const EXACT_MIN = 200;
 const EXACT_PART_MIN = 0.2;
+/** No forward pass takes longer, or reads more tokens: what says so was never measured, and would outweigh hours of what was. */
+const ITERATION_MS_MAX = 60_000;
+const TOKENS_MAX = 2 ** 32;
 /** A load of fewer samples was hardly there. */
 const LEVEL_SAMPLES_MIN = 20;
 
@@ -121,7 +124,7 @@ class SampleSums {
   #sequenceMs = 0;
 
   add({ work, members, gpuMs }: RowWork & { readonly gpuMs: number }): void {
-    if (!(gpuMs > 0)) return;
+    if (!(gpuMs > 0) || !canBe(work, gpuMs)) return;
     for (const [index, count] of work.entries()) this.#work[index] = (this.#work[index] ?? 0) + count;
     this.#busyMs += gpuMs;
     this.#sequenceMs += gpuMs * members;
@@ -137,6 +140,12 @@ class SampleSums {
     this.#sequenceMs = 0;
     this.samples += 1;
   }
+}
+
+function canBe([, prefilled, squares, steps, contextTokens]: WorkCounts, gpuMs: number): boolean {
+  const isCounted =
+    [prefilled, steps, contextTokens].every((count) => count <= TOKENS_MAX) && squares <= TOKENS_MAX ** 2;
+  return isCounted && gpuMs <= ITERATION_MS_MAX;
 }
 
 /** Whether `part` has enough of every load that `all` has seen for some seconds. */

@@ -229,6 +229,16 @@ export function describeSettledBooks(suite: StoreSuite): void {
             otherNanoUsd: '0',
             nanoUsdPerGpuHour: '2500000000',
           },
+          {
+            hour: hourOf(windowOf(at)),
+            deployment: 'ctx',
+            gpuMicros: '5',
+            costNanoUsd: '1',
+            prefillNanoUsd: '1',
+            decodeNanoUsd: '0',
+            otherNanoUsd: '0',
+            nanoUsdPerGpuHour: '3000000000',
+          },
         ],
       });
       await rig.claimAll({ records: [recordAt(at - 1000), wanted, recordAt(at + 1000)] });
@@ -242,6 +252,7 @@ export function describeSettledBooks(suite: StoreSuite): void {
         { user },
         { model },
         { deployment },
+        { deployment: 'ctx' },
         { outcome },
         { requestId },
       ];

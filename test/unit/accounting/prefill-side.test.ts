@@ -172,6 +172,19 @@ describe('the two sides of an attempt', () => {
 });
 
 describe('late facts of the two sides', () => {
+  it('stay where they were placed, in windows in which nothing else happened too', () => {
+    const start = identify({});
+    const timeline = finish(start, { contents: [[300, 1]], endMs: 9000, input: 1000, output: 9, whole: true });
+    const silent = windowsOf(timeline).first + 5;
+    const features = { ...sliceOf(timeline, silent), q: 50, k: 700 };
+    expect([features.p, features.d, features.flightMs]).toEqual([0, 0, 0]);
+    const sides = divideSlice(start, { window: silent, timeline, features });
+    expect(sides.map(({ deployment, features: { q, k } }) => [deployment, q, k])).toEqual([
+      ['ctx', 50, 0],
+      ['llama-8b', 0, 700],
+    ]);
+  });
+
   it('are all placed, those of the answer into windows in which its own GPUs were at work', () => {
     fc.assert(
       fc.property(arbitraryWire, fc.integer({ min: 0, max: 12 }), ({ start, wire }, sealedWindows) => {

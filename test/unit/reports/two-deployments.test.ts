@@ -96,8 +96,12 @@ describe('a model on two deployments', () => {
     expect(priced.map(({ metrics }) => metrics.costNanoUsd)).toEqual([3n * 20_000_000n + 1_000_000_000n, 0n]);
     // Of 0.9 dollars 0.09 were wasted: a tenth of 1.06.
     expect(priced.reduce((sum, { metrics }) => sum + metrics.wastedNanoUsd, 0n)).toBe(106_000_000n);
+    const unpriced = { ...pools, 'ctx/1': [{ ...ctx, prices: [] }] };
+    expect(computeRateCard({ version: 1, pools: unpriced }, PERIOD, options)).toEqual([]);
     const alone = { version: 1, pools: { [own.pool]: pools[own.pool] ?? [] } };
-    expect(computeRateCard(alone, PERIOD, options)).toEqual([]);
+    const before = computeRateCard(alone, PERIOD, options);
+    expect(before).toMatchObject([{ deployment: 'llama-70b', input: 0n, output: 1_000_000_000n }]);
+    expect(before[0], 'a month before the pair keeps the rate it had').not.toHaveProperty('prefillBy');
   });
 
   test('a record names the other deployment at its charges alone, and reports by user find each cost where it was', () => {

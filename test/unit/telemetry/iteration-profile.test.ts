@@ -76,6 +76,25 @@ describe('the fit', () => {
     }
   });
 
+  test.each([
+    ['of a year', 3e10, 2000],
+    ['that never ended', 1e300, 2000],
+    ['on more tokens than any engine holds', 10, 1e12],
+    ['on tokens without number', 10, Number.POSITIVE_INFINITY],
+  ])('is not moved by one iteration %s', (_what, absurdMs, context) => {
+    const profile = new IterationProfile();
+    const work = (iteration: number) => {
+      const counts = [1, 0, 0, 4, 4 * (500 + (iteration % 10_000))] as const;
+      const gpuMs = TRUTH.iterationMs + 4 * TRUTH.decodeStepMs + counts[4] * TRUTH.contextTokenMs;
+      profile.takeExact([{ iteration, work: counts, members: 4, gpuMs }]);
+    };
+    for (let iteration = 0; iteration < 10_000; iteration += 1) work(iteration);
+    expect([profile.basis, profile.fit(TRUTH)?.fitError]).toEqual(['exact', 0]);
+    profile.takeExact([{ iteration: 10_000, work: [1, 0, 0, 4, context], members: 4, gpuMs: absurdMs }]);
+    for (let iteration = 10_001; iteration < 10_050; iteration += 1) work(iteration);
+    expect(profile.fit(TRUTH)).toMatchObject({ profile: TRUTH, fitError: 0 });
+  });
+
   test('without rows there is none, and rows without GPU time or batch are no rows', () => {
     const profile = new IterationProfile();
     expect(profile.fit(TRUTH)).toBeNull();
