@@ -67,8 +67,8 @@ export interface Accounting {
   applyFacts(): Promise<readonly string[]>;
   reportHealth(pool: string, healthy: boolean): void;
   /**
-   * Seals, freezes and claims everything that ended, then leaves. Takes a few seconds, at most `timeoutMs` (default 6000); what could not be
-   * posted stays in the journal. Call it when no attempt runs any more. Resolves to what is left.
+   * Seals, freezes and claims everything that ended, then leaves. Takes a few seconds, at most `timeoutMs` (default 6000), which a store that is
+   * away just now has to come back; what could not be posted stays in the journal. Call it when no attempt runs any more. Resolves to what is left.
    */
   drain(timeoutMs?: number): Promise<DrainResult>;
   /** Stops at once, as a crash would: without a goodbye, everything in the journal. */
@@ -184,15 +184,18 @@ class RunningAccounting implements Accounting {
   async drain(timeoutMs = DRAIN_TIMEOUT_MS): Promise<DrainResult> {
     const { registry, messages, journal } = this.#parts;
     for (const timer of this.#timers) clearInterval(timer);
-    await this.#tryRound();
-    for (let waitedMs = 0; waitedMs < timeoutMs; waitedMs += DRAIN_STEP_MS) {
-      if (registry.size === 0 || this.#loop.stoppedBecause !== null) break;
+    let waitedMs = 0;
+    const waitAgain = async (): Promise<boolean> => {
+      if (waitedMs >= timeoutMs || this.#loop.stoppedBecause !== null) return false;
+      waitedMs += DRAIN_STEP_MS;
       await delay(DRAIN_STEP_MS);
-      await this.#tryRound();
-    }
+      return true;
+    };
+    await this.#tryRound();
+    while ((registry.size > 0 || messages.pendingCount > 0) && (await waitAgain())) await this.#tryRound();
     this.#stopped = true;
     await this.#loop.buildMessage({ leave: true });
-    if (this.#joined) await this.#loop.sendPending();
+    while (this.#joined && !(await this.#loop.sendPending()) && messages.pendingCount > 0 && (await waitAgain()));
     const left = { unsettledRecords: registry.size, unsentMessages: messages.pendingCount };
     if (left.unsettledRecords > 0 || left.unsentMessages > 0) {
       this.#options.log.warn(left, 'not everything was settled; the journal keeps the rest for the next start');

@@ -327,6 +327,20 @@ describe('accounting', () => {
     bench.accounting.stop();
   });
 
+  it('a store that is away when the process drains, and comes back in time, hears all it has to say', async () => {
+    const time = createVirtualClock();
+    const memory = new MemorySettlementStore({ now: () => time.epochMs() });
+    const outage = createOutage(memory);
+    const bench = await startBench({ time, memory, store: outage.store });
+    await bench.pass(3000);
+    outage.set(true);
+    setTimeout(() => outage.set(false), 500);
+    const ticking = setInterval(() => time.advance(200), 50);
+    const left = await bench.accounting.drain().finally(() => clearInterval(ticking));
+    expect(left).toEqual({ unsettledRecords: 0, unsentMessages: 0 });
+    expect((await memory.readStatus()).members).toEqual([]);
+  });
+
   it('requests that never reached an engine settle at no cost', async () => {
     const bench = await startBench();
     const start = createStart(bench.time, 'rejected');
