@@ -18,6 +18,7 @@ const EXACT_MIN = 200;
 const EXACT_PART_MIN = 0.2;
 /** No forward pass takes longer, or reads more tokens: what says so was never measured, and would outweigh hours of what was. */
 const ITERATION_MS_MAX = 60_000;
+const CHUNK_TOKENS_MAX = 2 ** 24;
 const TOKENS_MAX = 2 ** 32;
 /** A load of fewer samples was hardly there. */
 const LEVEL_SAMPLES_MIN = 20;
@@ -40,9 +41,10 @@ export class RowReader {
   #chain = 0;
   #lastIteration: number | null = null;
 
-  /** Null for a row in which nobody took part. Rows in order. */
+  /** Null for a row in which nobody took part, or that cannot be. Rows in order. */
   read(row: IterationRow): RowWork | null {
     const { prefillTokens, prefilling, decoding, iteration } = row;
+    if (prefillTokens > CHUNK_TOKENS_MAX) return null;
     const follows = iteration !== null && iteration === (this.#lastIteration ?? Number.NaN) + 1;
     this.#lastIteration = iteration;
     const before = follows ? this.#chain : 0;
@@ -143,9 +145,8 @@ class SampleSums {
 }
 
 function canBe([, prefilled, squares, steps, contextTokens]: WorkCounts, gpuMs: number): boolean {
-  const isCounted =
-    [prefilled, steps, contextTokens].every((count) => count <= TOKENS_MAX) && squares <= TOKENS_MAX ** 2;
-  return isCounted && gpuMs <= ITERATION_MS_MAX;
+  const isCounted = Math.max(steps, contextTokens) <= TOKENS_MAX && squares <= TOKENS_MAX ** 2;
+  return isCounted && prefilled <= CHUNK_TOKENS_MAX && gpuMs <= ITERATION_MS_MAX;
 }
 
 /** Whether `part` has enough of every load that `all` has seen for some seconds. */

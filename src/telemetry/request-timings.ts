@@ -1,6 +1,9 @@
 // Requests' step times as TensorRT-LLM's `/perf_metrics` answers them (upstreams.md §1.9): JSON to numbers, whatever fields this version has.
 // Not here: which requests shared a step (step-groups.ts), asking for them (request-timings-reader.ts).
 
+/** Longer ids are no ids: those of thousands of requests are remembered. */
+const ID_LENGTH_MAX = 128;
+
 /** The whole batch of an iteration as an entry may say it, where the engine writes time events. */
 export interface StatedBatch {
   readonly prefilling: number;
@@ -22,7 +25,7 @@ export interface RequestStep {
 
 /** The life of one ended request in one engine. */
 export interface RequestTiming {
-  /** Unique in one life of the engine; null where it is missing. */
+  /** Unique in one life of the engine; null where it is missing or no id. */
   readonly id: string | null;
   /** Prefill chunks, the last of which gave the first token, and decode steps, each in order of time. */
   readonly chunks: readonly RequestStep[];
@@ -66,9 +69,8 @@ function toTiming(entry: Fields): RequestTiming | null {
   const steps = readSteps(lists['step_metrics']);
   if (chunks.length + steps.length === 0) return null;
   const cache = readFields(perf, 'kv_cache_metrics');
-  const id = entry['request_id'];
   return {
-    id: typeof id === 'number' || typeof id === 'string' ? String(id) : null,
+    id: readId(entry['request_id']),
     chunks,
     steps,
     firstIteration: readNumber(perf, 'first_iter'),
@@ -101,6 +103,12 @@ function toStep(step: Fields): RequestStep | null {
     tokens: readNumber(step, 'req_context_token_number'),
     batch: prefilling === null || decoding === null ? null : { prefilling, decoding },
   };
+}
+
+function readId(value: unknown): string | null {
+  if (typeof value !== 'number' && typeof value !== 'string') return null;
+  const id = String(value);
+  return id.length <= ID_LENGTH_MAX ? id : null;
 }
 
 function readFields(fields: Fields, name: string): Fields {

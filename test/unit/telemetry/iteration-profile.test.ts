@@ -6,7 +6,7 @@ import { EngineCore } from '#simulator/engine-core.ts';
 import { createRequestAccount } from '#simulator/engine-sequence.ts';
 import { IterationLog } from '#simulator/iteration-log.ts';
 import { createSeededRandom } from '#simulator/seeded-random.ts';
-import { IterationProfile } from '#telemetry/iteration-profile.ts';
+import { IterationProfile, RowReader } from '#telemetry/iteration-profile.ts';
 import { parseIterationRows } from '#telemetry/iteration-rows.ts';
 
 const TRUTH: EngineProfile = {
@@ -93,6 +93,16 @@ describe('the fit', () => {
     profile.takeExact([{ iteration: 10_000, work: [1, 0, 0, 4, context], members: 4, gpuMs: absurdMs }]);
     for (let iteration = 10_001; iteration < 10_050; iteration += 1) work(iteration);
     expect(profile.fit(TRUTH)).toMatchObject({ profile: TRUTH, fitError: 0 });
+  });
+
+  test('a row of more tokens than any engine prefills at once does not hide which chunks are full', () => {
+    const reader = new RowReader();
+    const row = (iteration: number, prefillTokens: number) => {
+      const times = { writtenMs: null, gpuMs: 9, forwardMs: 9, cachedTokens: null, blockTokens: null };
+      return reader.read({ iteration, prefillTokens, prefilling: 1, decoding: 0, ...times });
+    };
+    expect([row(1, 1e12), row(2, 1e300)]).toEqual([null, null]);
+    expect([row(3, 2000)?.work[2], row(4, 1000)?.work[2]]).toEqual([2000 ** 2, 1000 * (2 * 2000 + 1000)]);
   });
 
   test('without rows there is none, and rows without GPU time or batch are no rows', () => {

@@ -86,6 +86,11 @@ describe('variants', () => {
     expect(only(entry(more))?.steps).toMatchObject([{ forwardMs: null, sampleMs: 0 }]);
   });
 
+  test('a name too long for one is not kept: thousands are remembered', () => {
+    expect(only(entry({ request_id: 'r'.repeat(128) }))?.id).toHaveLength(128);
+    expect(only(entry({ request_id: 'r'.repeat(129) }))?.id).toBeNull();
+  });
+
   test('steps that come unordered are put in order of time', () => {
     const more = { time_breakdown_metrics: { step_metrics: [step(9), step(7), step(8)] } };
     expect(only(entry(more))?.steps.map(({ startedAt }) => startedAt)).toEqual([7, 8, 9]);
