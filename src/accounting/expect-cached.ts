@@ -14,6 +14,11 @@ const WAITED = 2;
 const TELLING_PART = 0.5;
 /** A cached count below this part of what is expected is a miss. */
 const HIT_PART = 0.5;
+/**
+ * What is new in a prompt has at least so many tokens per byte: texts have one for each two to five bytes. Bytes that are no text (a picture, white
+ * space, members that the engine ignores) are never cached tokens: a long shared filling would else make a new text look computed before.
+ */
+const NEW_TOKENS_PER_BYTE = 0.2;
 
 /** A request that ended, as far as its prompt is concerned. */
 export interface EndedPrompt {
@@ -35,11 +40,18 @@ export function expectCached(use: PrefixUse, ended: EndedPrompt): number {
   const seen = use.seen(Number.POSITIVE_INFINITY, ended.shape.stream ? beganMs : features.startMs);
   if (entered && tokens.input !== null) learn(use, ended, { prompt, seen });
   const kept = use.seen(use.evidence.capacityTokens, ended.shape.stream ? beganMs : features.startMs);
-  // The last token is always computed.
-  const expected = kept === null ? 0 : Math.max(0, Math.min(prompt - 1, Math.floor(kept.part * prompt)));
+  const expected = kept === null ? 0 : countSeen(kept, prompt);
   const output = (tokens.output ?? 0) + (tokens.reasoning ?? 0);
   use.end(Math.max(0, prompt - (tokens.cachedInput ?? expected)) + output, entered);
   return expected;
+}
+
+/** Whole tokens of a prompt that stand in what was seen of it. The last token is always computed. */
+function countSeen({ part, newBytes }: SeenPrefix, prompt: number): number {
+  return Math.max(
+    0,
+    Math.min(prompt - 1, Math.floor(part * prompt), Math.floor(prompt - newBytes * NEW_TOKENS_PER_BYTE)),
+  );
 }
 
 /** What the engine says of its cache is believed; else a prefill that had no time was a hit, and one that took its time was none. */
@@ -48,9 +60,10 @@ function learn(
   { shape, features, profile, tokens }: EndedPrompt,
   { prompt, seen }: { readonly prompt: number; readonly seen: SeenPrefix | null },
 ): void {
-  const expected = seen === null ? 0 : Math.min(prompt - 1, seen.part * prompt);
+  const expected = seen === null ? 0 : countSeen(seen, prompt);
   if (tokens.cachedInput !== null) {
-    if (seen !== null) evidence.addTrial(seen.distanceTokens, tokens.cachedInput >= HIT_PART * expected);
+    if (seen !== null && expected > 0)
+      evidence.addTrial(seen.distanceTokens, tokens.cachedInput >= HIT_PART * expected);
     return;
   }
   const { firstContentMs } = features;

@@ -6,12 +6,16 @@ import { PrefixEvidence } from './prefix-evidence.ts';
 /** Marks of all engines together, about 100 bytes each; an engine has an equal part of them, and its oldest are forgotten first. */
 const MARKS_KEPT = 262_144;
 const MAX_ENGINES = 256;
+/** Forgotten in lots of this part: before its oldest entry a Map walks over as many holes as were ever made there, which would cost each request more than all else here. */
+const FORGOTTEN_LOT = 1 / 16;
 
 /** A beginning that is in use, or was last used, by one request. */
 interface Sharer {
   /** Epoch ms of its first token, by when its prompt was in the cache; null before, and of an answer that does not stream. */
   firstMs: number | null;
   readonly streams: boolean;
+  /** Its prompt was never computed to the end: those who matched it while it ran have nothing of it. */
+  isRefused: boolean;
   /** Tokens that the engine had given back before this request's own, when it ended; null while it runs. */
   releasedBefore: number | null;
   matches: readonly Match[];
@@ -41,9 +45,10 @@ export interface PrefixStart {
   readonly stream: boolean;
 }
 
-/** The beginning of a prompt that the engine had seen: its part of the prompt, and what was taken in since, in tokens. */
+/** The beginning of a prompt that the engine had seen: its part of the prompt, the bytes after it, and what was taken in since, in tokens. */
 export interface SeenPrefix {
   readonly part: number;
+  readonly newBytes: number;
   readonly distanceTokens: number;
 }
 
@@ -79,7 +84,7 @@ export class PrefixUse {
     this.evidence = engine.evidence;
     this.#start = start;
     const matches = start.print === null ? [] : findMatches(engine.marks, start.print);
-    this.#sharer = { firstMs: null, streams: start.stream, releasedBefore: null, matches };
+    this.#sharer = { firstMs: null, streams: start.stream, isRefused: false, releasedBefore: null, matches };
     if (start.print !== null) remember(engine.marks, { print: start.print, sharer: this.#sharer, marksKept });
     // When an answer that does not stream was begun is not seen.
     if (!start.stream) this.#admit();
@@ -103,7 +108,9 @@ export class PrefixUse {
         : match.sharer.matches.toReversed()) {
         if (!isReady(sharer, beganMs)) continue;
         const distanceTokens = sharer.releasedBefore === null ? 0 : Math.max(0, allocated - sharer.releasedBefore);
-        if (distanceTokens < capacityTokens) return { part: Math.min(match.bytes, own) / bytes, distanceTokens };
+        const seenBytes = Math.min(match.bytes, own);
+        if (distanceTokens < capacityTokens)
+          return { part: seenBytes / bytes, newBytes: bytes - seenBytes, distanceTokens };
       }
     }
     return null;
@@ -116,6 +123,7 @@ export class PrefixUse {
     engine.allocated += computedTokens - this.#held;
     this.#sharer.releasedBefore = engine.released;
     engine.released += computedTokens;
+    this.#sharer.isRefused = !entered;
     if (!entered && this.#start.print !== null) forget(engine.marks, this.#start.print, this.#sharer);
     // Else each request would hold on to all before it.
     this.#sharer.matches = [];
@@ -164,9 +172,10 @@ function remember(
     marks.set(mark, use.sharer);
   }
   if (marks.size <= use.marksKept) return;
+  const left = Math.floor(use.marksKept * (1 - FORGOTTEN_LOT));
   for (const mark of marks.keys()) {
     marks.delete(mark);
-    if (marks.size <= use.marksKept) return;
+    if (marks.size <= left) return;
   }
 }
 
@@ -181,6 +190,7 @@ function forget(marks: Map<number, Sharer>, print: PromptPrint, sharer: Sharer):
 }
 
 function isReady(sharer: Sharer, beganMs: number): boolean {
+  if (sharer.isRefused) return false;
   if (sharer.firstMs !== null) return sharer.firstMs <= beganMs;
   return !sharer.streams;
 }

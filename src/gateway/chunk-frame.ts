@@ -14,11 +14,12 @@ const NO_DIGITS = Buffer.alloc(0);
 /**
  * Writes `bytes` (1 … FRAMED_BYTES_MAX of them) as a chunk where that can be done beside node, and says whether the socket has room for
  * more; null where node must write them: another answer of the connection comes first, the client reads no chunks, the answer has no body, or
- * node still holds something of this turn. Only after a first `res.write` or `flushHeaders`: before it the headers are not out.
+ * node still holds something of this turn; what a closed half would answer with an error is dropped by node. Only after a first `res.write` or `flushHeaders`: before it the headers are not out.
  */
 export function writeFramed(res: ServerResponse, bytes: Buffer): boolean | null {
   const { socket } = res;
-  if (socket === null || !res.chunkedEncoding || res.writableCorked > 0 || res.req.method === 'HEAD') return null;
+  if (socket === null || !socket.writable) return null;
+  if (!res.chunkedEncoding || res.writableCorked > 0 || res.req.method === 'HEAD') return null;
   if (socket.writableCorked === 0) {
     // What else comes in this turn leaves in the same system call.
     socket.cork();

@@ -12,12 +12,15 @@ const KEY_HIGH = KEY.readInt32LE(4);
 /** What stands before a prompt without being in it, or keeps the prefixes of different callers apart; then the prompt, Triton's last. */
 const PRINTED_MEMBERS = ['cache_salt', 'conversation', 'previous_response_id', ...PROMPT_MEMBERS, 'text_input'];
 const HASHED_MAX = printEdges.at(-1) ?? 0;
+/** Of a longer body a sixteenth at most could be known, and finding its members takes up to 10 ms per MB. */
+const PRINTED_BODY_MAX = 16 * HASHED_MAX;
 
 /**
  * The print of a JSON body's prompt as the client wrote it, in the order in which an engine's template puts its parts; null where there is
- * none. The body must be a JSON object that JSON.parse took. About 1 µs for 2 kB.
+ * none. Nor of a very long one. The body must be a JSON object that JSON.parse took. About 1 µs for 2 kB.
  */
 export function printPrompt(body: Buffer): PromptPrint | null {
+  if (body.length > PRINTED_BODY_MAX) return null;
   const values = listValues(body, PRINTED_MEMBERS);
   const bytes = values.reduce((sum, value) => sum + value.length, 0);
   if (bytes === 0) return null;

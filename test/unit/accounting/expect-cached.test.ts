@@ -53,6 +53,34 @@ describe('what is expected to be cached', () => {
     expect(serve(20, { caches: true, says: true, waitMs: 9000 }).at(-1)).toBe(SHARED);
   });
 
+  test('bytes that are no text make no new text look cached: a shared filling before it counts for nothing', () => {
+    const memory = new PrefixMemory();
+    const expected = Array.from({ length: 40 }, (_, id) => {
+      // Every fourth request is a new text of 6000 tokens behind 40 kB that the engine ignores; the others are repeated in full, and cached.
+      const isPadded = id % 4 === 3;
+      const shared = createPrint(id, isPadded ? 1 : 2);
+      const print = isPadded
+        ? { marks: shared.marks.slice(0, 70), bytes: (printEdges[69] ?? 0) + 26_000 }
+        : createPrint(0, 2);
+      const startMs = 1_790_000_000_000 + id * 10_000;
+      const use = memory.begin({ pool: 'p', deployment: 'd', print, estimatedPromptTokens: 6000, stream: true });
+      const cached = isPadded || id === 0 ? 0 : PROMPT_TOKENS - 1;
+      const firstContentMs = startMs + PROFILE.iterationMs + 3 + prefillMs(PROFILE, PROMPT_TOKENS - cached, cached);
+      if (use === null) throw new Error('there is room');
+      use.firstToken(firstContentMs);
+      return expectCached(use, {
+        shape: { stream: true, sequences: 1 },
+        features: { startMs, firstContentMs },
+        profile: PROFILE,
+        tokens: { input: PROMPT_TOKENS, cachedInput: null, output: 10, reasoning: null },
+        estimatedPromptTokens: 6000,
+        entered: true,
+      });
+    });
+    expect(expected.at(-2)).toBeGreaterThan(0.9 * PROMPT_TOKENS);
+    expect(Math.max(...expected.filter((_, id) => id % 4 === 3))).toBeLessThan(0.2 * PROMPT_TOKENS);
+  });
+
   test('of an engine without a prefix cache nothing is ever expected', () => {
     expect(serve(200, { caches: false, says: false }).every((tokens) => tokens === 0)).toBe(true);
     expect(serve(200, { caches: false, says: true }).every((tokens) => tokens === 0)).toBe(true);

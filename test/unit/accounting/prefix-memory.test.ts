@@ -55,7 +55,7 @@ describe('the memory of prompts', () => {
     begin(createPrint(1, { shared: 20 })).firstToken(100);
     const use = begin(createPrint(2, { shared: 20 }));
     use.firstToken(200);
-    expect(use.seen(Infinity, 195)).toEqual({ part: 1, distanceTokens: 0 });
+    expect(use.seen(Infinity, 195)).toEqual({ part: 1, newBytes: 0, distanceTokens: 0 });
     expect(use.seen(0, 195)).toBeNull();
   });
 
@@ -78,6 +78,29 @@ describe('the memory of prompts', () => {
     const use = begin(createPrint(3, { shared: 20 }));
     use.firstToken(200);
     expect(use.seen(Infinity, 195)?.part).toBeCloseTo(0.5, 9);
+  });
+
+  test('a request that was cut off before its prompt was computed lends it to none, not even to those who came meanwhile', () => {
+    memory = new PrefixMemory();
+    const cut = begin(createPrint(1, { shared: 20 }), { stream: false });
+    const use = begin(createPrint(2, { shared: 20 }), { stream: false });
+    cut.end(0, false);
+    expect(use.seen(Infinity, 195)).toBeNull();
+  });
+
+  test('a full memory costs each request about what an empty one does', () => {
+    memory = new PrefixMemory();
+    let id = 1;
+    const time = (requests: number): number => {
+      const startMs = performance.now();
+      for (let at = 0; at < requests; at += 1) pass(createPrint((id += 1)), id);
+      return performance.now() - startMs;
+    };
+    time(1000);
+    const empty = time(4000);
+    time(10_000);
+    // Long enough to meet the memory with as many holes as it gets.
+    expect(time(16_000) / 4).toBeLessThan(5 * empty);
   });
 
   test('deployments do not see each other’s prompts', () => {

@@ -156,6 +156,40 @@ test('a client that does not read pauses the source, and resumes it once it has 
   expect(shorten(unchunk(answer))).toBe(`x×${4000 * parts} end`);
 });
 
+test('a client that says no more while much is on its way gets all of it: what comes later is dropped, and no error breaks the connection', async () => {
+  const errors: unknown[] = [];
+  const written = Promise.withResolvers<number>();
+  const server = createServer((_req, res) => {
+    const writer = createClientWriter(res, { pause() {}, resume() {} });
+    begin(writer);
+    let parts = 0;
+    for (; !writer.isPaused; parts += 1) writer.write(Buffer.alloc(4000, 'x'));
+    for (let more = 0; more < 4000; more += 1, parts += 1) writer.write(Buffer.alloc(4000, 'x'));
+    const poll = setInterval(() => {
+      if (!res.req.socket.writableEnded) return;
+      clearInterval(poll);
+      writer.write(Buffer.from('later'));
+      written.resolve(parts);
+    }, 5);
+  }).listen(0, '127.0.0.1');
+  servers.push(server);
+  server.on('clientError', (error, socket) => {
+    errors.push(error);
+    socket.destroy();
+  });
+  await once(server, 'listening');
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  client.on('error', () => {});
+  client.end('POST / HTTP/1.1\r\nhost: x\r\n\r\n');
+  const parts = await written.promise;
+  let text = '';
+  client.setEncoding('latin1').on('data', (part: string) => (text += part));
+  await once(client, 'close');
+  expect(errors).toEqual([]);
+  expect(text.length).toBeGreaterThan(4000 * parts);
+  expect(text).not.toContain('later');
+});
+
 test('fields that follow the last bytes follow them', async () => {
   const answer = await ask(last('POST', '/'), async (writer) => {
     begin(writer);

@@ -50,6 +50,7 @@ describe('the print of a prompt', () => {
   test('a body of any length has a bounded number of marks, and tells its whole length', () => {
     const huge = print({ prompt: LONG.repeat(200) });
     expect(huge?.bytes).toBe(LONG.length * 200 + 2);
+    expect(print({ prompt: LONG.repeat(400) })).toBeNull();
     expect(huge?.marks.length).toBeLessThan(200);
     expect(huge?.marks.length).toBe(printEdges.length);
   });
