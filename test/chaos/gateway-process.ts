@@ -21,6 +21,8 @@ export class GatewayProcess {
   readonly #place: GatewayPlace;
   #child: ChildProcess | null = null;
   #exited: Promise<number | null> = Promise.resolve(null);
+  /** Of the latest start. */
+  #ready: Promise<void> = Promise.resolve();
   #said = '';
   #isGone = false;
   /** Workers of killed supervisors. */
@@ -61,7 +63,8 @@ export class GatewayProcess {
         resolve(code);
       });
     });
-    await this.#awaitReady(child, this.#exited);
+    this.#ready = this.#awaitReady(child, this.#exited);
+    await this.#ready;
   }
 
   /** SIGKILL to all its processes, orphans too; resolves once the one that was started here is gone. */
@@ -77,8 +80,10 @@ export class GatewayProcess {
     await this.#exited;
   }
 
-  /** SIGKILL to one worker; nothing where there is none now. */
-  killWorker(index: number): void {
+  /** SIGKILL to one worker, once they are ready; nothing where there is none now. */
+  async killWorker(index: number): Promise<void> {
+    // A gateway that loses a worker while it starts gives up, as it says, and whoever runs it starts it again.
+    await this.#ready.catch(() => {});
     const pid = this.#workers()[index];
     if (pid !== undefined) sendSignal(pid, 'SIGKILL');
   }

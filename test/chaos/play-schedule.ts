@@ -108,7 +108,7 @@ async function actOnGateway(stage: ChaosStage, fault: Extract<Fault, { gateway: 
   if (gateway === undefined) return;
   const { process } = gateway;
   if (fault.kind === 'die') return await process.die();
-  if (fault.kind === 'kill-worker') return process.killWorker(fault.worker);
+  if (fault.kind === 'kill-worker') return await process.killWorker(fault.worker);
   if (fault.kind === 'kill') await process.kill();
   if (fault.kind === 'kill-supervisor') await process.killSupervisor();
   if (fault.kind === 'restart') await process.end(DRAIN_LIMIT_MS);
