@@ -3,7 +3,7 @@
 import { canonicalJson } from '#attribution/freeze-chain.ts';
 import { formatUsdShortest } from '#domain/nano-usd.ts';
 import type { FactBook, PoolFacts, PriceEntry } from '#domain/pool-facts.ts';
-import type { SettlementStore } from '#domain/settlement-store.ts';
+import { type SettlementStore, StoreUnavailableError } from '#domain/settlement-store.ts';
 import { formatSecond, windowOf } from '#domain/window.ts';
 import { isMeasured } from './profile-of.ts';
 import type { WantedFacts } from './pool-facts-from-config.ts';
@@ -76,7 +76,7 @@ export interface StoreFactsOptions {
 
 /**
  * Merges and stores by compare-and-set until it holds or nothing differs; returns the refusals and the book in force.
- * Safe to repeat. Rejects with StoreUnavailableError, or with an Error after 16 lost races.
+ * Safe to repeat. Rejects with StoreUnavailableError, after 16 lost races too.
  */
 export async function storeFacts(
   options: StoreFactsOptions,
@@ -95,7 +95,8 @@ export async function storeFacts(
       return { refusals, book: { version: input.facts.version + 1, pools } };
     }
   }
-  throw new Error(
+  // Such as one that was emptied since it was opened: whoever joins asks it anew, and then sees whose books they are.
+  throw new StoreUnavailableError(
     'the pool facts in the store kept changing; check that gateways do not run with different configurations',
   );
 }
