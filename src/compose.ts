@@ -107,7 +107,7 @@ class Composition {
     const ready = this.#accounting.start().then(() => this.#accounting.ready);
     const joined = ready.then(() => (this.#started = true));
     if (await Promise.race([joined, delay(STORE_WAIT_MS)])) {
-      const refused = await this.#accounting.applyFacts();
+      const refused = await this.#takeOver.begin();
       if (refused.length > 0) throw new PriceRefusedError(refused.join('; '));
     }
     const address = await this.#gateway.listen();

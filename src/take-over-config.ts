@@ -3,6 +3,7 @@
 import type { Accounting } from '#accounting/create-accounting.ts';
 import type { Config } from '#config/config.ts';
 import type { Log } from '#domain/log.ts';
+import { StoreUnavailableError } from '#domain/settlement-store.ts';
 import type { DnsDiscovery } from '#gateway/dns-discovery.ts';
 
 export interface TakeOverOptions {
@@ -26,6 +27,19 @@ export class ConfigTakeOver {
 
   constructor(options: TakeOverOptions) {
     this.#options = options;
+  }
+
+  /**
+   * The refusals of the prices that a start brings. Joining the store has stored their facts a moment ago: one that is away again, or that was
+   * emptied since, keeps no gateway from starting, for the rounds of settlement see to it.
+   */
+  async begin(): Promise<readonly string[]> {
+    try {
+      return await this.#inTurn(() => this.#options.accounting.applyFacts());
+    } catch (error) {
+      if (error instanceof StoreUnavailableError) return [];
+      throw error;
+    }
   }
 
   /** Takes over a config as written in the file; the refusals of its prices. Rejects with StoreUnavailableError: it is then in force, its facts follow. */

@@ -51,6 +51,14 @@ it('facts are stored before a request can reach what they are about, and refusal
   expect(steps).toEqual(['announced 7:10.0.0.1', 'facts', 'used 7:10.0.0.1']);
 });
 
+it('a start tells the refused prices, and goes on where the store went away after it was joined', async () => {
+  expect(await takeOver.begin()).toEqual(['a refusal']);
+  isStoreUp = false;
+  expect(await takeOver.begin()).toEqual([]);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(steps).toEqual(['facts', 'facts']);
+});
+
 it('a new address is taken over in the same way, without a reload', async () => {
   takeOver.watch();
   addresses = ['10.0.0.1', '10.0.0.2'];
