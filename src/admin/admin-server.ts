@@ -7,7 +7,6 @@ import type { UsageRecord } from '#domain/usage-record.ts';
 import type { Metrics, MetricsSources } from '#observe/metrics.ts';
 import express from 'express';
 import type { Express, RequestHandler } from 'express';
-import { createServer } from 'node:http';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { authorizeAdmin, authorizeMetrics, checkProtected } from './admin-access.ts';
@@ -45,6 +44,9 @@ export interface AdminServer {
   /** Teams, deployments, prices and tokens change at once; host and port need a restart. Never throws. */
   reload(config: Config): void;
 }
+
+// Not imported: that would load 2 MB that nobody uses (gateway/node-http.ts).
+const { createServer } = process.getBuiltinModule('node:http');
 
 /** How long answers in flight may take to end at close. */
 const CLOSE_MS = 2000;

@@ -8,10 +8,9 @@ import { computeChargeback } from '#reports/chargeback.ts';
 import { parseGroupBy } from '#reports/dimensions.ts';
 import { countUnsettled } from '#reports/outstanding.ts';
 import { readReportSource } from '#reports/read-report.ts';
-import { renderCsv } from '#reports/render-csv.ts';
 import { toReportJson, toRowJson } from '#reports/render-json.ts';
-import { renderTable } from '#reports/render-table.ts';
 import { parsePeriod } from '#reports/report-period.ts';
+import type { ChargebackReport } from '#reports/report-shape.ts';
 import { parseReportRequest } from '#reports/report-request.ts';
 import { parseGranularity, readUsage } from '#reports/usage.ts';
 import type { RequestHandler } from 'express';
@@ -38,9 +37,21 @@ export function createReportRoute({ books, clock, config, unsettled }: ReportRou
     const nowMs = clock.epochMs();
     const report = computeChargeback({ ...request, source, config: config(), nowMs, unsettledRequests });
     if (request.format === 'json') res.json(toReportJson(report));
-    else if (request.format === 'csv') res.type('text/csv').send(renderCsv(report));
-    else res.type('text/plain').send(renderTable(report, { color: false }));
+    else if (request.format === 'csv') res.type('text/csv').send(await toCsv(report));
+    else res.type('text/plain').send(await toText(report));
   };
+}
+
+/** What draws tables is loaded by the first request for one: most gateways are asked for JSON alone. */
+async function toText(report: ChargebackReport): Promise<string> {
+  const { renderTable } = await import('#reports/render-table.ts');
+  return renderTable(report, { color: false });
+}
+
+/** Loaded likewise. */
+async function toCsv(report: ChargebackReport): Promise<string> {
+  const { renderCsv } = await import('#reports/render-csv.ts');
+  return renderCsv(report);
 }
 
 /** Buckets of usage; whole UTC hours, days or months that overlap the period. */

@@ -5,8 +5,7 @@ import { formatProblem } from '#config/problem.ts';
 import { ConfigReloader } from '#config/watch-config.ts';
 import type { Log } from '#domain/log.ts';
 import { createLogging } from '#observe/logging.ts';
-import { composeGateway } from '../compose.ts';
-import { composeWorkers, type RunningWorkers } from '../compose-workers.ts';
+import type { composeWorkers, RunningWorkers } from '../compose-workers.ts';
 import { startArchiving } from './archive-timer.ts';
 import { readVersion } from './read-version.ts';
 import { waitForSignal } from './wait-for-signal.ts';
@@ -15,6 +14,8 @@ export interface ServeOptions {
   readonly path: string;
   readonly env: Readonly<Record<string, string | undefined>>;
 }
+
+type Compose = (options: Parameters<typeof composeWorkers>[0]) => Promise<RunningWorkers>;
 
 /** Errors that the configuration or the command line caused: exit 2. All others: exit 1. */
 const USAGE_ERRORS = new Set([
@@ -40,7 +41,7 @@ export async function runServe({ path, env }: ServeOptions): Promise<number> {
   const hangups = catchHangups();
   let running: RunningWorkers;
   try {
-    const compose = config.server.workers > 1 ? composeWorkers : composeGateway;
+    const compose = await loadComposition(config);
     running = await compose({
       config,
       log,
@@ -70,6 +71,12 @@ export async function runServe({ path, env }: ServeOptions): Promise<number> {
   const left = await running.drain();
   for (const words of left) process.stderr.write(`inferometer serve: ${words}\n`);
   return fatalCode ?? (left.length === 0 ? 0 : 1);
+}
+
+/** Only the one that runs is loaded: a gateway of workers needs no data plane in its own process. */
+async function loadComposition({ server }: Config): Promise<Compose> {
+  if (server.workers > 1) return (await import('../compose-workers.ts')).composeWorkers;
+  return (await import('../compose.ts')).composeGateway;
 }
 
 /** A SIGHUP before the gateway can reload must neither end the process, as it would by default, nor be forgotten. */

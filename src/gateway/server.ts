@@ -1,11 +1,5 @@
 // The data plane's Express app and its HTTP server: which path goes to which handler. What is no sound HTTP never gets here (http-edge).
-import {
-  createServer as createHttpServer,
-  type IncomingMessage,
-  type Server,
-  type ServerOptions,
-  type ServerResponse,
-} from 'node:http';
+import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import express from 'express';
 import { createCallerRoutes } from './caller-routes.ts';
@@ -14,6 +8,7 @@ import { attachHttpEdge } from './http-edge.ts';
 import { createKserveHandler } from './kserve-routes.ts';
 import { METERED_ROUTES } from './metered-routes.ts';
 import { createModelsHandler, sendJson } from './models-route.ts';
+import { createServer as createHttpServer } from './node-http.ts';
 import { createPassThroughHandler } from './pass-through.ts';
 import { createInferenceHandler } from './serve-inference.ts';
 import { type RouteHandler, serveRequest } from './serve-request.ts';

@@ -1,9 +1,11 @@
 // The connections to one engine: keep-alive, TLS, a fixed address where its name has several, a proxy only where the config names one.
-import { Agent as HttpAgent } from 'node:http';
+import type { Agent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { isIP, isIPv6, type LookupFunction } from 'node:net';
 import type { UpstreamConfig } from '#config/config.ts';
-import { type Dispatcher, Pool, ProxyAgent } from 'undici';
+import type { Dispatcher } from 'undici';
+import { Agent as HttpAgent } from './node-http.ts';
+import { Pool, ProxyAgent } from './undici-parts.ts';
 
 /** Time limits are the exchange's own; only connecting is limited here. */
 const CONNECTION_OPTIONS = {
@@ -35,7 +37,7 @@ export function createDispatcher(config: UpstreamConfig, connectMs: number): Dis
 }
 
 /** The same for node's own client. Idle sockets close before uvicorn's five seconds are over, so that a request seldom meets a closing one. */
-export function createAgent(config: UpstreamConfig): HttpAgent {
+export function createAgent(config: UpstreamConfig): Agent {
   const { proxy } = config;
   const options = {
     keepAlive: true,

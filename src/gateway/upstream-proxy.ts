@@ -1,6 +1,7 @@
 // http-proxy-middleware towards one upstream, with its own keep-alive agent and TLS. What happens with an answer is pass-through-exchange's.
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
-import { createProxyMiddleware, type RequestHandler } from 'http-proxy-middleware';
+import { createRequire } from 'node:module';
+import type * as HttpProxyMiddleware from 'http-proxy-middleware';
 import { createAgent } from './upstream-dispatcher.ts';
 import type { Upstream } from './upstream-pool.ts';
 
@@ -26,9 +27,18 @@ export function getForwarder(upstream: Upstream): ForwardRequest {
   return created;
 }
 
+/**
+ * Loaded by the first request that is forwarded unread: most gateways serve inference alone, and it takes 4 MB. Loaded at once, since nothing may
+ * come between a request's lease and the listeners that release it.
+ */
+function loadProxy(): typeof HttpProxyMiddleware {
+  return createRequire(import.meta.url)('http-proxy-middleware');
+}
+
 function createForwarder(upstream: Upstream): ForwardRequest {
   const listeners = new WeakMap<IncomingMessage, ProxyListener>();
-  const proxy: RequestHandler = createProxyMiddleware({
+  const { createProxyMiddleware } = loadProxy();
+  const proxy = createProxyMiddleware({
     target: upstream.config.url,
     agent: createAgent(upstream.config),
     changeOrigin: true,

@@ -1,9 +1,10 @@
 // The Log port on pino: JSON lines or readable ones, with secrets blanked out. What is logged is decided where it happens.
+import { createRequire } from 'node:module';
 import type { Log, LogFields } from '#domain/log.ts';
 import type { LoggingConfig } from '#config/config.ts';
 import { pino } from 'pino';
 import type { DestinationStream } from 'pino';
-import { PinoPretty } from 'pino-pretty';
+import type { prettyFactory } from 'pino-pretty';
 import type { LineSink } from './access-log.ts';
 import { BatchedLines } from './batched-lines.ts';
 
@@ -71,6 +72,8 @@ function createLog(
 
 /** Formats line by line on the way out: no stream in between that could hold lines back at a crash. */
 function toPretty(out: DestinationStream, color: boolean): DestinationStream {
-  const format = PinoPretty.prettyFactory({ colorize: color });
+  // Loaded only for this format, and at once: a log that had to be waited for would lose what a start says.
+  const pretty: { readonly prettyFactory: typeof prettyFactory } = createRequire(import.meta.url)('pino-pretty');
+  const format = pretty.prettyFactory({ colorize: color });
   return { write: (line) => out.write(format(line)) };
 }

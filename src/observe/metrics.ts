@@ -6,7 +6,7 @@ import { ERROR_KINDS } from '#domain/errors.ts';
 import type { Log } from '#domain/log.ts';
 import type { RecordListener } from '#domain/metering.ts';
 import type { SettlementListener } from '#domain/settlement-listener.ts';
-import { Registry } from 'prom-client';
+import { Registry } from './prometheus.ts';
 import { createMetricLabels, NONE, OTHER } from './metric-labels.ts';
 import { MonthToDate } from './month-to-date.ts';
 import { observe, RequestCounting } from './request-metrics.ts';

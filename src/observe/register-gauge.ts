@@ -1,5 +1,5 @@
 // Metrics that are read anew at each scrape. Not here: which there are (state-gauges.ts).
-import { Counter, Gauge } from 'prom-client';
+import { Counter, Gauge } from './prometheus.ts';
 import type { Registry } from 'prom-client';
 
 /** One gauge that is read at each scrape. */

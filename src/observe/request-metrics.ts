@@ -1,6 +1,6 @@
 // Metrics of finished requests: counts, tokens, latencies. Money comes with settlement (settlement-metrics.ts).
 import type { UsageRecord } from '#domain/usage-record.ts';
-import { Counter, Histogram } from 'prom-client';
+import { Counter, Histogram } from './prometheus.ts';
 import type { Registry } from 'prom-client';
 import { NONE } from './metric-labels.ts';
 import type { MetricLabels } from './metric-labels.ts';

@@ -2,7 +2,7 @@
 import type { BusySource } from '#domain/busy-source.ts';
 import type { BookIncrement, BookMetric, CellIncrement, CellMetric, SettledRecordJson } from '#domain/settlement.ts';
 import type { Outcome } from '#domain/usage-record.ts';
-import { Counter } from 'prom-client';
+import { Counter } from './prometheus.ts';
 import type { Registry } from 'prom-client';
 import { OTHER } from './metric-labels.ts';
 import type { MetricLabels } from './metric-labels.ts';

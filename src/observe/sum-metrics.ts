@@ -1,6 +1,7 @@
 // The metrics of several worker processes as those of one gateway: counters and histograms summed, gauges as each of them says.
 // Not here: what is measured (metrics.ts), fetching it from the workers (workers).
-import { AggregatorRegistry, type MetricObjectWithValues, type MetricValue, Registry } from 'prom-client';
+import type { MetricObjectWithValues, MetricValue } from 'prom-client';
+import { AggregatorRegistry, Registry } from './prometheus.ts';
 
 /** Of the text that `render` gives. */
 export const METRICS_CONTENT_TYPE: string = Registry.PROMETHEUS_CONTENT_TYPE;

@@ -1,5 +1,5 @@
 // Metrics of what is read beside requests: the engines' statistics and DCGM. Not here: reading them (telemetry).
-import { Counter, Gauge } from 'prom-client';
+import { Counter, Gauge } from './prometheus.ts';
 import type { Registry } from 'prom-client';
 import { type MetricLabels, OTHER } from './metric-labels.ts';
 

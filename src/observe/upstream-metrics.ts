@@ -1,5 +1,5 @@
 // Metrics of choosing an engine: ejections, retries, requests that wait. Health and load of each engine are state-gauges.ts's.
-import { Counter, Gauge } from 'prom-client';
+import { Counter, Gauge } from './prometheus.ts';
 import type { Registry } from 'prom-client';
 import { type MetricLabels, OTHER } from './metric-labels.ts';
 

@@ -1,5 +1,6 @@
 // A model's chat template: messages as a client sends them → the one text that the model reads. Counting that text is model-tokenizer.ts's.
-import { Template } from '@huggingface/jinja';
+import type { Template } from '@huggingface/jinja';
+import { loadJinja } from './hugging-face.ts';
 
 /** One named template of a model, in Jinja. */
 export interface TemplateSource {
@@ -25,6 +26,7 @@ export class ChatTemplate {
 
   /** Throws where a template is no Jinja, or none can serve as the default. */
   constructor(sources: readonly TemplateSource[], specialTokens: Readonly<Record<string, string>>) {
+    const { Template } = loadJinja();
     for (const { name, template } of sources) this.#templates.set(name, new Template(template));
     if (!this.#templates.has('default') && this.#templates.size !== 1) throw new Error('none is named default');
     this.#specialTokens = specialTokens;

@@ -1,7 +1,7 @@
 // Reads the files of one tokenizer into a ModelTokenizer, never from the network. Where they lie is locate-tokenizer.ts's.
 import { readFileSync, statSync } from 'node:fs';
-import { Tokenizer } from '@huggingface/tokenizers';
 import { ChatTemplate, type TemplateSource } from './chat-template.ts';
+import { loadTokenizers } from './hugging-face.ts';
 import { locateTokenizer } from './locate-tokenizer.ts';
 import { ModelTokenizer, type TokenEncoder } from './model-tokenizer.ts';
 import { TokenizerError } from './tokenizer-error.ts';
@@ -34,6 +34,7 @@ export function loadTokenizer(path: string): ModelTokenizer {
 
 function build(path: string, definition: JsonObject, config: JsonObject): TokenEncoder {
   try {
+    const { Tokenizer } = loadTokenizers();
     const tokenizer: TokenEncoder = new Tokenizer(definition, config);
     // A type that the library does not know may show itself only in use.
     if (tokenizer.encode('one two, 3', { add_special_tokens: false }).ids.length === 0)
