@@ -1,11 +1,12 @@
 // Brings the store's fact book to what the configuration wants, without ever changing what is already priced.
 // Not here: reading the configuration (pool-facts-from-config.ts), using facts (frontier.ts).
 import { canonicalJson } from '#attribution/freeze-chain.ts';
+import { isDeclaredUnder } from '#attribution/prefill-factor.ts';
 import { formatUsdShortest } from '#domain/nano-usd.ts';
-import type { FactBook, PoolFacts, PriceEntry } from '#domain/pool-facts.ts';
+import type { DeploymentFacts, FactBook, PoolFacts, PriceEntry } from '#domain/pool-facts.ts';
 import { type SettlementStore, StoreUnavailableError } from '#domain/settlement-store.ts';
 import { formatSecond, windowOf } from '#domain/window.ts';
-import { isMeasured } from './profile-of.ts';
+import { isDeclared, isMeasured } from './profile-of.ts';
 import type { WantedFacts } from './pool-facts-from-config.ts';
 
 /** Windows between the decision and the first window priced by it: no process may have frozen that far (settlement.md: now − 2). */
@@ -163,19 +164,37 @@ function keepDeployments(facts: WantedFacts, last: PoolFacts | undefined, otherM
 
 /**
  * A configuration without a profile does not take away what was measured of the same model on the same GPUs, and one whose profile has not changed
- * does not take away the mark that the engine departs from it.
+ * does not take away which part of its prefill counts (unless it fixes its terms), nor the mark that the engine departs from it. A further
+ * deployment of the same engine (a LoRA adapter), with the same declared terms, begins with the part of those that are there.
  */
 function keepMeasured(facts: WantedFacts, last: PoolFacts | undefined): WantedFacts {
   if (last === undefined || last.gpu !== facts.gpu || last.gpuMillionths !== facts.gpuMillionths) return facts;
   const deployments = Object.entries(facts.deployments).map(([name, wanted]) => {
     const known = Object.hasOwn(last.deployments, name) ? last.deployments[name] : undefined;
-    if (known === undefined || known.model !== wanted.model) return [name, wanted] as const;
+    if (known === undefined) return [name, joinFactor(wanted, last)] as const;
+    if (known.model !== wanted.model) return [name, wanted] as const;
     if (wanted.profileSource === 'builtin' && isMeasured(known)) return [name, known] as const;
-    const isSame = canonicalJson(wanted.profile) === canonicalJson(known.profile);
+    const priced = keepFactor(wanted, known);
+    const isSame = canonicalJson(priced.profile) === canonicalJson(known.profile);
     const { profileDrift } = known;
-    return [name, isSame && profileDrift !== undefined ? { ...wanted, profileDrift } : wanted] as const;
+    return [name, isSame && profileDrift !== undefined ? { ...priced, profileDrift } : priced] as const;
   });
   return { ...facts, deployments: Object.fromEntries(deployments) };
+}
+
+function keepFactor(wanted: DeploymentFacts, known: DeploymentFacts): DeploymentFacts {
+  const { prefillFactor, profile, profileSource } = known;
+  if (prefillFactor === undefined || wanted.profileFixed === true) return wanted;
+  const areDeclared = isDeclared({ source: profileSource }) && isDeclared({ source: wanted.profileSource });
+  return areDeclared && isDeclaredUnder(known, wanted.profile) ? { ...wanted, profile, prefillFactor } : wanted;
+}
+
+function joinFactor(wanted: DeploymentFacts, { deployments }: PoolFacts): DeploymentFacts {
+  for (const there of Object.values(deployments)) {
+    const joined = keepFactor(wanted, there);
+    if (joined !== wanted) return joined;
+  }
+  return wanted;
 }
 
 function sameFacts(facts: WantedFacts, last: PoolFacts): boolean {

@@ -50,11 +50,21 @@ export function departedPoolFacts(
 export function chooseProfile(
   deployment: Pick<
     DeploymentConfig,
-    'engineProfile' | 'engineProfileOrigin' | 'gpu' | 'gpuMillionths' | 'models' | 'servedModel' | 'name'
+    | 'engineProfile'
+    | 'engineProfileOrigin'
+    | 'engineProfileFixed'
+    | 'gpu'
+    | 'gpuMillionths'
+    | 'models'
+    | 'servedModel'
+    | 'name'
   >,
 ): DeploymentProfile {
-  const { engineProfile, engineProfileOrigin } = deployment;
-  if (engineProfile !== undefined) return { profile: engineProfile, source: 'declared', ...engineProfileOrigin };
+  const { engineProfile, engineProfileOrigin, engineProfileFixed = false } = deployment;
+  if (engineProfile !== undefined) {
+    const fixed = engineProfileFixed ? { fixed: true } : {};
+    return { profile: engineProfile, source: 'declared', ...engineProfileOrigin, ...fixed };
+  }
   const profile = createBuiltinProfile({
     gpu: deployment.gpu,
     gpus: deployment.gpuMillionths / 1_000_000,
@@ -82,12 +92,13 @@ export function createConfiguredProfiles(config: () => Pick<Config, 'deployments
 }
 
 function toDeploymentFacts(deployment: DeploymentConfig): DeploymentFacts {
-  const { profile, source, fitError = null } = chooseProfile(deployment);
+  const { profile, source, fitError = null, fixed = false } = chooseProfile(deployment);
   return {
     model: deployment.models[0] ?? deployment.name,
     profile: toProfileFemtos(profile),
     profileSource: source,
     profileFitError: fitError,
+    ...(fixed ? { profileFixed: true } : {}),
   };
 }
 

@@ -1,11 +1,11 @@
 // Learns engine profiles from the windows that this process freezes, together with the other processes through the store, and applies them.
 // Not here: the statistics (attribution/learn-*.ts, drift.ts), the document (learned-state.ts), the fact book (publish-profiles.ts).
 import { type DriftWindows, driftOf } from '#attribution/drift.ts';
-import { fitProfile, toTerms } from '#attribution/learn-fit.ts';
-import { isWorthApplying } from '#attribution/learn-judge.ts';
+import { toTerms } from '#attribution/learn-fit.ts';
 import { sampleWindow } from '#attribution/learn-sample.ts';
 import { addSample, createGrid, mergeGrid, weighWork } from '#attribution/learn-statistics.ts';
-import { fromProfileFemtos, toProfileFemtos } from '#attribution/profile-femtos.ts';
+import { scalePrefill } from '#attribution/prefill-factor.ts';
+import { fromProfileFemtos } from '#attribution/profile-femtos.ts';
 import type { BooksReader } from '#domain/books.ts';
 import type { LearnerStore } from '#domain/learner-store.ts';
 import type { Log } from '#domain/log.ts';
@@ -13,6 +13,7 @@ import { type DeploymentFacts, type FactBook, factsInForce } from '#domain/pool-
 import type { FreezeInput, Publication } from '#domain/settlement.ts';
 import { type SettlementStore, StoreUnavailableError } from '#domain/settlement-store.ts';
 import { windowOf } from '#domain/window.ts';
+import { decideProfile } from './decide-profile.ts';
 import {
   addWindows,
   type FreshWindows,
@@ -43,6 +44,9 @@ const STORE_INTERVAL_MS = 10_000;
 /** A process that freezes nothing looks this often at what the others learned. */
 const REFRESH_INTERVAL_MS = 30_000;
 const STORE_ATTEMPTS_MAX = 4;
+
+/** Busy windows after which terms that were measured have shown whether they fit. */
+const SETTLED_WINDOWS = 600;
 
 const NO_WINDOWS: DriftWindows = { busyMs: 0, modelledMs: 0, windows: 0 };
 
@@ -164,33 +168,19 @@ export class ProfileLearner {
       const facts = this.#factsOf(deployments[0] ?? '');
       if (facts === null) continue;
       // What a built-in profile says of time is a guess: it is replaced, and never in alarm.
-      const change = addWindows(state, name, { fresh, relearns: facts.profileSource === 'learned' });
+      const change = addWindows(state, name, { fresh, relearns: isMeasuredLongAgo(facts, state.get(name)) });
       const group = state.get(name);
       if (group === undefined) continue;
       const drift = group.drift?.alarmed === true && facts.profileSource !== 'builtin' ? driftOf(group.drift) : null;
       if (tells && change !== null && facts.profileSource !== 'builtin')
         this.#tellDrift(deployments, facts, { change, drift });
-      const learned = this.#fit(deployments[0] ?? '', group, facts);
-      if (learned !== null || (drift !== null) !== (facts.profileDrift !== undefined)) {
-        updates.push({ group: name, update: { deployments, learned, drift } });
+      const decision = decideProfile(group, this.#options.profiles.configured(deployments[0] ?? ''), facts);
+      const isNew = decision.learned !== null || decision.prefill !== null;
+      if (isNew || (drift !== null) !== (facts.profileDrift !== undefined)) {
+        updates.push({ group: name, update: { deployments, ...decision, drift } });
       }
     }
     return updates;
-  }
-
-  #fit(deployment: string, group: LearnedGroup, facts: DeploymentFacts): ProfileUpdate['learned'] {
-    const isLearned = facts.profileSource === 'learned';
-    const starting = this.#options.profiles.configured(deployment);
-    if (starting.source !== 'builtin' || !(isLearned || facts.profileSource === 'builtin')) return null;
-    const fit = fitProfile(group.grid, starting.profile);
-    if (fit === null) return null;
-    const inForce = {
-      profile: fromProfileFemtos(facts.profile),
-      isLearned,
-      appliedAtSamples: group.appliedAtSamples,
-    };
-    if (!isWorthApplying(fit, inForce, group)) return null;
-    return { profile: toProfileFemtos(fit.profile), fitError: fit.fitError, samples: fit.samples };
   }
 
   async #apply(updates: readonly GroupUpdate[], applied: Set<string>): Promise<void> {
@@ -202,13 +192,11 @@ export class ProfileLearner {
     this.#facts = facts;
     profiles.take(facts, windowOf(epochMs()));
     for (const { group, update } of updates) {
-      if (update.learned === null || !this.#holds(update.deployments[0] ?? '', update.learned.profile)) continue;
+      const { deployments, learned, prefill } = update;
+      const profile = learned?.profile ?? (prefill === null ? null : scalePrefill(prefill.declared, prefill.factor));
+      if (profile === null || !this.#holds(deployments[0] ?? '', profile)) continue;
       applied.add(group);
-      const { fitError, samples } = update.learned;
-      log.info(
-        { deployment: group, fitError, samples },
-        'a profile learned from traffic prices the windows that follow',
-      );
+      tellApplied(log, group, update);
     }
   }
 
@@ -274,6 +262,24 @@ export class ProfileLearner {
 interface GroupUpdate {
   readonly group: string;
   readonly update: ProfileUpdate;
+}
+
+/** An alarm soon after a part of prefill was applied says that the declared terms miss the time as a whole, as they did before. */
+function isMeasuredLongAgo(facts: DeploymentFacts, group: LearnedGroup | undefined): boolean {
+  if (facts.profileSource === 'learned') return true;
+  const since = (group?.samplesEver ?? 0) - (group?.appliedAtSamples ?? 0);
+  return facts.prefillFactor !== undefined && since >= SETTLED_WINDOWS;
+}
+
+function tellApplied(log: Log, deployment: string, { learned, prefill }: ProfileUpdate): void {
+  if (learned !== null) {
+    const { fitError, samples } = learned;
+    log.info({ deployment, fitError, samples }, 'a profile learned from traffic prices the windows that follow');
+  } else if (prefill !== null) {
+    const { factor, samples } = prefill;
+    const about = { deployment, prefillFactor: factor, error: Number(prefill.error.toFixed(3)), samples };
+    log.info(about, 'the declared prefill counts for this part of its time, as measured, in the windows that follow');
+  }
 }
 
 function createFresh(profile: string, engine: string): Fresh {

@@ -3,8 +3,10 @@
 import type { DeploymentFacts, FactBook, PoolFacts } from '#domain/pool-facts.ts';
 import type { ProfileFemtos } from '#domain/engine-profile.ts';
 import type { SettlementStore } from '#domain/settlement-store.ts';
+import { isDeclaredUnder, scalePrefill } from '#attribution/prefill-factor.ts';
 import { windowOf } from '#domain/window.ts';
 import { LEAD_WINDOWS } from './change-facts.ts';
+import { isDeclared } from './profile-of.ts';
 
 /** What is to be said of some deployments from now on. */
 export interface ProfileUpdate {
@@ -13,6 +15,14 @@ export interface ProfileUpdate {
   readonly learned: {
     readonly profile: ProfileFemtos;
     readonly fitError: number;
+    readonly samples: number;
+  } | null;
+  /** The part of the prefill terms that counts (1: all) of this declared profile; null leaves them. */
+  readonly prefill: {
+    readonly declared: ProfileFemtos;
+    readonly factor: number;
+    /** Standard error of the factor, and windows it rests on: for the log. */
+    readonly error: number;
     readonly samples: number;
   } | null;
   /** Departure while the drift alarm is on, null while it is off. */
@@ -25,7 +35,8 @@ const MIN_WINDOWS_BETWEEN = 15;
 
 /**
  * The book with these updates, as new versions from `nowWindow` + 2 on and beyond the frontier; null where nothing differs. A profile that the
- * configuration declares, or that the engine's statistics give, is never replaced, only marked as drifting. Pure.
+ * engine's statistics give is never replaced, only marked as drifting; one that the configuration declares keeps its terms too, but for the part of
+ * prefill that counts. Pure.
  */
 export function mergeProfiles(
   book: FactBook,
@@ -83,6 +94,20 @@ function applyUpdate(known: DeploymentFacts, update: ProfileUpdate, isFresh: boo
     // A new profile has not drifted yet.
     return { ...unmarked, profile, profileSource: 'learned', profileFitError: fitError, profileSamples: samples };
   }
+  if (update.prefill !== null && takesFactor(known, update.prefill.declared, isFresh)) {
+    const { declared, factor } = update.prefill;
+    const { prefillFactor: before = 1, ...declaredFacts } = unmarked;
+    if (factor !== before) {
+      const part = factor === 1 ? {} : { prefillFactor: factor };
+      return { ...declaredFacts, profile: scalePrefill(declared, factor), ...part };
+    }
+  }
   if ((mark !== null) === (update.drift !== null)) return undefined;
   return update.drift === null ? unmarked : { ...unmarked, profileDrift: Number(update.drift.toFixed(3)) };
+}
+
+/** The terms in force are those that the factor was measured of, and another process has not just applied its own. */
+function takesFactor(known: DeploymentFacts, declared: ProfileFemtos, isFresh: boolean): boolean {
+  if (!isDeclared({ source: known.profileSource }) || known.profileFixed === true) return false;
+  return isDeclaredUnder(known, declared) && !(known.prefillFactor !== undefined && isFresh);
 }

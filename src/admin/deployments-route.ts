@@ -85,6 +85,8 @@ function toProfileJson(deployment: DeploymentConfig, { profiles, facts, nowMs }:
     source: known.source,
     fitError: known.fitError ?? inForce?.profileFitError ?? null,
     ...((known.samples ?? null) === null ? {} : { samples: known.samples }),
+    // In the terms below already.
+    ...((known.prefillFactor ?? null) === null ? {} : { prefillFactor: known.prefillFactor }),
     // Real ÷ modelled time − 1, once enough was seen; the alarm is on where it has been beyond 0.15 for a while.
     ...((known.drift ?? null) === null ? {} : { drift: Number(known.drift?.toFixed(4)) }),
     ...(inForce?.profileDrift === undefined ? {} : { driftAlarm: true }),

@@ -1,7 +1,8 @@
-// Whether a newly learned profile is worth a new version of the pool facts: enough windows, and charges that would differ. Pure.
-// Not here: the fit (learn-fit.ts), storing the version (accounting/publish-profiles.ts).
+// Whether a newly learned profile, or part of prefill, is worth a new version of the pool facts: enough windows, and charges that would differ. Pure.
+// Not here: the fits (learn-fit.ts, learn-prefill.ts), storing the version (accounting/publish-profiles.ts).
 import type { EngineProfile } from '#domain/engine-profile.ts';
 import { type LearnedFit, toTerms } from './learn-fit.ts';
+import type { PrefillFit } from './learn-prefill.ts';
 import { type LearningGrid, weighWork } from './learn-statistics.ts';
 
 /** Busy windows before anything is applied: half a minute of traffic. */
@@ -19,6 +20,12 @@ const WINDOWS_SOON = 60;
 const WINDOWS_LONG = 20_000;
 /** Levels with fewer windows do not decide. */
 const LEVEL_COUNT_MIN = 20;
+
+/** Prefill that hides less than the first is not told from windows that misdate it; what is in force is taken back where it hides less than the second. */
+const HIDDEN_MIN = 0.06;
+const HIDDEN_KEPT = 0.03;
+/** Standard errors by which the part must differ from the one in force, so that too few windows change nothing. */
+const ERRORS_MIN = 2;
 
 /** What is in force, and since which sample. */
 export interface ProfileInForce {
@@ -40,12 +47,39 @@ export function isWorthApplying(
 ): boolean {
   if (fit.samples < SAMPLES_MIN || fit.fitError > FIT_ERROR_MAX) return false;
   if (!inForce.isLearned) return true;
-  const since = samplesEver - inForce.appliedAtSamples;
-  const shift = shiftOf(fit.profile, inForce.profile, grid);
+  return isDue(shiftOf(fit.profile, inForce.profile, grid), samplesEver - inForce.appliedAtSamples, inForce);
+}
+
+/**
+ * The part of the declared prefill time that should be in force from now on (1: all of it), null where that is what is. It comes into force where
+ * prefill surely hides something, as the first version at once and then as seldom as learned profiles do.
+ */
+export function choosePrefillFactor(
+  fit: PrefillFit,
+  inForce: { readonly factor: number; readonly appliedAtSamples: number },
+  {
+    declared,
+    grid,
+    samplesEver,
+  }: { readonly declared: EngineProfile; readonly grid: LearningGrid; readonly samplesEver: number },
+): number | null {
+  if (fit.samples < SAMPLES_MIN) return null;
+  const hidden = 1 - fit.factor;
+  const factor = hidden >= (inForce.factor < 1 ? HIDDEN_KEPT : HIDDEN_MIN) ? fit.factor : 1;
+  if (factor === inForce.factor || Math.abs(factor - inForce.factor) < ERRORS_MIN * fit.error) return null;
+  const shift = shiftOf(scaleBy(declared, factor), scaleBy(declared, inForce.factor), grid);
+  const isFirst = inForce.appliedAtSamples === 0 && shift >= SHIFT_MIN;
+  return isFirst || isDue(shift, samplesEver - inForce.appliedAtSamples, inForce) ? factor : null;
+}
+
+function scaleBy(profile: EngineProfile, factor: number): EngineProfile {
+  const { prefillTokenMs, prefillContextMs } = profile;
+  return { ...profile, prefillTokenMs: factor * prefillTokenMs, prefillContextMs: factor * prefillContextMs };
+}
+
+function isDue(shift: number, since: number, { appliedAtSamples }: { readonly appliedAtSamples: number }): boolean {
   if (shift >= SHIFT_LARGE && since >= WINDOWS_SOON) return true;
-  return (
-    shift >= SHIFT_MIN && since >= Math.min(WINDOWS_LONG, Math.max(SAMPLES_MIN, GROWTH * inForce.appliedAtSamples))
-  );
+  return shift >= SHIFT_MIN && since >= Math.min(WINDOWS_LONG, Math.max(SAMPLES_MIN, GROWTH * appliedAtSamples));
 }
 
 /** 0 … 1; 1 where the modelled time itself departs. */

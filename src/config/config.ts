@@ -227,6 +227,8 @@ export interface DeploymentConfig {
     /** Relative residual of the fit, 0 … 1; null where the file does not say. */
     readonly fitError: number | null;
   };
+  /** True: `engineProfile` prices as it stands, and no part of its prefill is measured; absent: false. */
+  readonly engineProfileFixed?: boolean;
   readonly engineStatistics: boolean;
   readonly work: 'tokens' | 'duration';
   /** Globs over request paths that are forwarded unread and metered by duration. */

@@ -80,7 +80,14 @@ function resolveOptional(
   value: DeploymentInput,
 ): Pick<
   DeploymentConfig,
-  'engineProfile' | 'engineProfileOrigin' | 'tokenizer' | 'baseline' | 'queue' | 'affinity' | 'continuousUsage'
+  | 'engineProfile'
+  | 'engineProfileOrigin'
+  | 'engineProfileFixed'
+  | 'tokenizer'
+  | 'baseline'
+  | 'queue'
+  | 'affinity'
+  | 'continuousUsage'
 > {
   const { engineProfile, tokenizer, baseline, queue, affinity, continuousUsage } = value;
   return {
@@ -103,10 +110,14 @@ function resolveOptional(
 
 function resolveProfile(
   written: DeploymentInput['engineProfile'],
-): Pick<DeploymentConfig, 'engineProfile' | 'engineProfileOrigin'> {
+): Pick<DeploymentConfig, 'engineProfile' | 'engineProfileOrigin' | 'engineProfileFixed'> {
   if (written === undefined) return {};
-  const { source, fitError = null, ...engineProfile } = written;
-  return { engineProfile, ...(source === 'calibrated' ? { engineProfileOrigin: { source, fitError } } : {}) };
+  const { source, fitError = null, fixed, ...engineProfile } = written;
+  return {
+    engineProfile,
+    ...(source === 'calibrated' ? { engineProfileOrigin: { source, fitError } } : {}),
+    ...(fixed ? { engineProfileFixed: true } : {}),
+  };
 }
 
 function resolveProvisioned(

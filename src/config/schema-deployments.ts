@@ -96,6 +96,8 @@ const engineProfile = section({
   // Where the terms are from, as `inferometer calibrate` writes it.
   source: oneOf(['declared', 'calibrated']).default('declared'),
   fitError: decimal(0, 1, 'parts of 1').optional(),
+  // True: the terms price as they stand here, and no part of prefill is measured.
+  fixed: flag().default(false),
 });
 
 /** Contract §3 `passThrough`. */

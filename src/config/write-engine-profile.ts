@@ -126,13 +126,18 @@ function replaceTerms(text: string, map: YAMLMap, { profile }: ProfileEdit): str
   return insertBefore(edited, startOf(first), { isFlow: map.flow === true, lines: missing });
 }
 
+/** Whether the terms are fixed is the reader's own choice: it stays. */
+function readFixed(written: unknown): { readonly fixed?: unknown } {
+  return typeof written === 'object' && written !== null && 'fixed' in written ? { fixed: written.fixed } : {};
+}
+
 /** The last word before anything is written: the file reads as before, but for the profile. */
 function assertOnlyProfileChanged(before: string, after: string, { index, profile, name }: ProfileEdit): void {
   const read = (text: string): unknown => parseDocument(text, { merge: true }).toJS({ maxAliasCount: 100 });
   const expected = read(before) as { deployments: Record<string, unknown>[] };
   const deployment = expected.deployments[index];
   if (deployment === undefined) throw new ProfileNotWrittenError(`deployment ${name} is gone`);
-  deployment['engineProfile'] = { ...profile };
+  deployment['engineProfile'] = { ...profile, ...readFixed(deployment['engineProfile']) };
   if (!isDeepStrictEqual(read(after), expected))
     throw new ProfileNotWrittenError(`the profile of ${name} cannot be written without changing more: edit it by hand`);
 }

@@ -31,6 +31,7 @@ export interface ScheduleRule {
 
 export interface DeploymentFacts {
   readonly model: string;
+  /** The terms that windows are priced with: of a declared profile with a `prefillFactor`, those of its prefill times that. */
   readonly profile: ProfileFemtos;
   readonly profileSource: ProfileSource;
   /** Relative residual of the fit, 0 … 1; null for a declared or built-in profile. */
@@ -39,6 +40,10 @@ export interface DeploymentFacts {
   readonly profileSamples?: number;
   /** Real ÷ modelled time − 1 when the drift alarm was raised; absent while the engine runs as the profile says. */
   readonly profileDrift?: number;
+  /** Measured part of the declared prefill terms that lengthens iterations, 0.3 … 0.99 in hundredths; absent: the terms as declared. */
+  readonly prefillFactor?: number;
+  /** The configuration wants its terms as they are: no part of them is measured. Absent: no. */
+  readonly profileFixed?: true;
 }
 
 /** Facts of one pool in one version. `R` of settlement.md = price in force × gpuMillionths / 10^6 (see poolHourNanoUsd). */

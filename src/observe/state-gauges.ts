@@ -6,6 +6,7 @@ import type { EngineProfile, ProfileSource } from '#domain/engine-profile.ts';
 import type { Registry } from 'prom-client';
 import type { MetricLabels } from './metric-labels.ts';
 import type { MonthToDate } from './month-to-date.ts';
+import { registerProfileGauges } from './profile-gauges.ts';
 import { registerGauge, registerTotal } from './register-gauge.ts';
 
 /** What the gauges ask at a scrape. Each must answer at once, from memory. */
@@ -44,6 +45,8 @@ export interface MetricsSources {
     readonly samples?: number | null;
     /** Real ÷ modelled time of the engine − 1; null or absent where too little was seen. */
     readonly drift?: number | null;
+    /** Measured part of the declared prefill terms that counts, in `profile` already; null or absent where nothing was measured. */
+    readonly prefillFactor?: number | null;
   }[];
   /** False after a reload that was refused. */
   configReloadSuccessful(): boolean;
@@ -129,17 +132,6 @@ function registerDeploymentGauges({ registry, sources, config, clock, version }:
       for (const deployment of config().deployments) set({ deployment: deployment.name }, countGpus(deployment));
     },
   });
-  registerGauge(registry, {
-    name: 'engine_profile_milliseconds',
-    workers: 'first',
-    help: 'Terms of the work model in force and where they come from. Left out: their statistical error (see engine_profile_fit_error_ratio).',
-    labelNames: ['deployment', 'term', 'source'] as const,
-    collect: (set) => {
-      for (const { deployment, source, profile } of sources.profiles()) {
-        for (const [term, value] of Object.entries(profile)) set({ deployment, term, source }, Number(value));
-      }
-    },
-  });
   registerProfileGauges(registry, sources);
   registerGauge(registry, {
     name: 'build_info',
@@ -148,37 +140,6 @@ function registerDeploymentGauges({ registry, sources, config, clock, version }:
     labelNames: ['version', 'node'] as const,
     collect: (set) => set({ version, node: process.version }, 1),
   });
-}
-
-/** How well the profiles in force are known. */
-function registerProfileGauges(registry: Registry, sources: MetricsSources): void {
-  const register = (name: string, help: string, read: 'fitError' | 'samples' | 'drift'): void =>
-    registerGauge(registry, {
-      name,
-      help,
-      workers: 'first',
-      labelNames: ['deployment', 'source'] as const,
-      collect: (set) => {
-        for (const { deployment, source, ...profile } of sources.profiles()) {
-          set({ deployment, source }, profile[read] ?? Number.NaN);
-        }
-      },
-    });
-  register(
-    'engine_profile_fit_error_ratio',
-    'Root mean square of what the profile in force misses of the time it was fitted to, 0 to 1. Left out: profiles that were not fitted.',
-    'fitError',
-  );
-  register(
-    'engine_profile_samples',
-    'Busy windows (or requests) that the profile in force was fitted to, after forgetting. Left out: profiles that were not fitted.',
-    'samples',
-  );
-  register(
-    'engine_profile_drift_ratio',
-    'Real divided by modelled time between tokens, less one, over the last minutes of busy windows: beyond 0.15 either way the engine no longer runs as its profile says. Left out: the first minute.',
-    'drift',
-  );
 }
 
 /** GPUs over the distinct pools of a deployment. */

@@ -170,6 +170,7 @@ function toPoolJson(pool: ReportPool): Readonly<Record<string, unknown>> {
       source: pool.profileSource,
       fitError: pool.profileFitError,
       ...((pool.profileSamples ?? null) === null ? {} : { samples: pool.profileSamples }),
+      ...((pool.profilePrefillFactor ?? null) === null ? {} : { prefillFactor: pool.profilePrefillFactor }),
       ...((pool.profileDrift ?? null) === null ? {} : { drift: pool.profileDrift }),
     },
     busySources: Object.fromEntries(

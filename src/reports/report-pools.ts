@@ -63,6 +63,7 @@ function sumPool(
       newest.length === 0 ? null : [...new Set(newest.map(({ profileSource }) => profileSource))].sort().join('+'),
     profileFitError: fitErrors.length === 0 ? null : Math.max(...fitErrors),
     profileSamples: farthest(newest.map(({ profileSamples }) => profileSamples)),
+    profilePrefillFactor: smallest(newest.map(({ prefillFactor }) => prefillFactor)),
     profileDrift: farthest(inForce.map(({ entry }) => entry.profileDrift)),
     capacityGpuMicros: sum('capacityGpuMicros'),
     capacityNanoUsd: sum('capacityNanoUsd'),
@@ -83,6 +84,12 @@ function farthest(values: readonly (number | undefined)[]): number | null {
     (most, value) => (most === null || Math.abs(value) > Math.abs(most) ? value : most),
     null,
   );
+}
+
+/** Null without any. */
+function smallest(values: readonly (number | undefined)[]): number | null {
+  const known = values.filter((value) => value !== undefined);
+  return known.length === 0 ? null : Math.min(...known);
 }
 
 /** A version of a pool's facts with the part of the period in which it was in force (epoch seconds). */

@@ -74,6 +74,8 @@ export interface ReportPool {
   readonly profileSamples?: number | null;
   /** The farthest that an engine departed from its profile while the drift alarm was on (real ÷ modelled time − 1); null or absent: it never was. */
   readonly profileDrift?: number | null;
+  /** Measured part of the declared prefill terms that counted last; null or absent where none was measured. */
+  readonly profilePrefillFactor?: number | null;
   readonly capacityGpuMicros: bigint;
   readonly capacityNanoUsd: bigint;
   readonly chargedNanoUsd: bigint;

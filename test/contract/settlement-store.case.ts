@@ -5,6 +5,7 @@ import { StoreUnavailableError } from '#domain/settlement-store.ts';
 import { windowOf } from '#domain/window.ts';
 import { STORE_SCHEMA } from '#store/store-options.ts';
 import { claimOf, digest, freezeOf, JournalAuthor, POOL, publicationAt } from './settlement-messages.ts';
+import { createPoolFacts, DEPLOYMENT_FACTS } from '#test/support/settlement-facts.ts';
 import { StoreRig, type StoreSuite } from './store-rig.ts';
 
 /** Defines the protocol's tests for one store. */
@@ -229,6 +230,18 @@ export function describeSettlementStore(suite: StoreSuite): void {
       expect(await rig.settlement.putFacts({ b: [] }, 0)).toBe('stale');
       expect(await rig.books.readFacts()).toEqual({ version: 1, pools: { a: [] } });
       expect((await rig.settlement.readFreezeInput()).facts).toEqual({ version: 1, pools: { a: [] } });
+    });
+
+    rig.guarantee('facts come back as they were put, those of before the prefill factor without one', async () => {
+      const before = createPoolFacts({ pool: POOL });
+      const deployments = {
+        measured: { ...DEPLOYMENT_FACTS, prefillFactor: 0.83 },
+        fixed: { ...DEPLOYMENT_FACTS, profileFixed: true as const },
+      };
+      const pools = { [POOL]: [before, { ...before, effectiveFrom: 7, deployments }] };
+      expect(await rig.settlement.putFacts(pools, 0)).toBe('stored');
+      expect(await rig.books.readFacts()).toEqual({ version: 1, pools });
+      expect((await rig.settlement.readFreezeInput()).facts).toEqual({ version: 1, pools });
     });
 
     rig.guarantee('of health changes the last before the frontier and all later ones are kept', async () => {

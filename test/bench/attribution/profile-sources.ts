@@ -9,11 +9,13 @@ import type { NamedProfile, ProfileSourceName } from './run-facts.ts';
 
 type Found = Omit<NamedProfile, 'name'>;
 
+// Declared and calibrated terms stay as they are; which part of their prefill counts is measured in the run, as the product does.
 const SOURCES: Readonly<Record<ProfileSourceName, (shape: EngineShape) => Found | Promise<Found>>> = {
-  declared: ({ settings }) => ({ profile: settings.coefficients, source: 'declared' }),
+  declared: ({ settings }) => ({ profile: settings.coefficients, source: 'declared', learns: true }),
   calibrated: (shape) => ({
     profile: calibrateVirtually(shape, createBuiltinProfile(readNames(shape))),
     source: 'calibrated',
+    learns: true,
   }),
   // Fitted to iterations from the same start; busy time is the engine's as well.
   'engine statistics': async (shape) => readEngineProfile(shape, await SOURCES['declared 2x off'](shape)),

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { mergeFacts, storeFacts, type FactChange } from '#accounting/change-facts.ts';
 import type { WantedFacts } from '#accounting/pool-facts-from-config.ts';
+import { scalePrefill } from '#attribution/prefill-factor.ts';
 import type { FactBook, PoolFacts, PriceEntry } from '#domain/pool-facts.ts';
 import { createFreezeInput, createPoolFacts, DEPLOYMENT_FACTS } from '#test/support/settlement-facts.ts';
 
@@ -215,5 +216,54 @@ describe('a measured profile', () => {
       wanted: wantedOf(createPoolFacts({ deployments: { 'llama-8b': other } })),
     });
     expect(pools['pool-a']?.at(-1)?.deployments['llama-8b']).toEqual(other);
+  });
+});
+
+describe('a measured part of a declared prefill', () => {
+  const { profile } = DEPLOYMENT_FACTS;
+  const factored = { ...DEPLOYMENT_FACTS, profile: scalePrefill(profile, 0.83), prefillFactor: 0.83 };
+  const inBook = createPoolFacts({ deployments: { 'llama-8b': factored } });
+  const last = (wanted: PoolFacts) => merge({ book: bookOf(inBook), wanted: wantedOf(wanted) }).pools['pool-a']?.at(-1);
+
+  test('stays while the configuration declares the same terms: a restart or a reload makes no new version', () => {
+    expect(merge({ book: bookOf(inBook), wanted: wantedOf(createPoolFacts()) }).changed).toBe(false);
+    const marked = createPoolFacts({ deployments: { 'llama-8b': { ...factored, profileDrift: 0.2 } } });
+    expect(merge({ book: bookOf(marked), wanted: wantedOf(createPoolFacts()) }).changed).toBe(false);
+  });
+
+  test('stays where the configuration now says that the same terms were calibrated', () => {
+    const wanted = { ...DEPLOYMENT_FACTS, profileSource: 'calibrated' as const, profileFitError: 0.01 };
+    expect(last(createPoolFacts({ deployments: { 'llama-8b': wanted } }))?.deployments['llama-8b']).toEqual({
+      ...wanted,
+      profile: factored.profile,
+      prefillFactor: 0.83,
+    });
+  });
+
+  test.each(['t0', 'a', 'halfQ', 'd', 'k'] as const)('goes where the configuration declares another %s', (name) => {
+    const wanted = { ...DEPLOYMENT_FACTS, profile: { ...profile, [name]: '77' } };
+    expect(last(createPoolFacts({ deployments: { 'llama-8b': wanted } }))?.deployments['llama-8b']).toEqual(wanted);
+  });
+
+  test.each([
+    ['GPU', { gpu: 'L40S' }],
+    ['number of GPUs', { gpuMillionths: 4_000_000 }],
+    ['model', { deployments: { 'llama-8b': { ...DEPLOYMENT_FACTS, model: 'qwen-7b' } } }],
+    ['wish, to have the terms fixed', { deployments: { 'llama-8b': { ...DEPLOYMENT_FACTS, profileFixed: true } } }],
+  ] as const)('goes with another %s', (_name, change) => {
+    const deployment = last(createPoolFacts(change))?.deployments['llama-8b'];
+    expect(deployment?.profile).toEqual(profile);
+    expect(deployment).not.toHaveProperty('prefillFactor');
+  });
+
+  test('is that of a further deployment of the same engine with the same terms, and of none with others', () => {
+    const adapter = { ...DEPLOYMENT_FACTS, model: 'llama-8b-sql' };
+    const other = { ...adapter, profile: { ...profile, t0: '1' } };
+    const deployments = { 'llama-8b': DEPLOYMENT_FACTS, adapter, other };
+    expect(last(createPoolFacts({ deployments }))?.deployments).toEqual({
+      'llama-8b': factored,
+      adapter: { ...factored, model: 'llama-8b-sql' },
+      other,
+    });
   });
 });

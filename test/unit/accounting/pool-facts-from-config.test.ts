@@ -100,7 +100,7 @@ test('a pool that is no more is as it was, but accrues nothing', () => {
   ]);
 });
 
-test('a profile that calibrate wrote is told from a declared one, with its error', () => {
+test('a profile that calibrate wrote is told from a declared one, with its error, and one that is fixed from one that is not', () => {
   const engineProfile = {
     iterationMs: 9,
     prefillTokenMs: 0.1,
@@ -117,4 +117,6 @@ test('a profile that calibrate wrote is told from a declared one, with its error
     profileSource: 'calibrated',
     profileFitError: 0.012,
   });
+  const fixed = factsOf(deployment({ engineProfile, engineProfileFixed: true })).get('llama-70b/trt-1');
+  expect(fixed?.deployments['llama-70b']).toEqual({ ...declared, profileFixed: true });
 });

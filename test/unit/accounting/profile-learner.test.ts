@@ -1,9 +1,10 @@
 // The learner among processes: each window is learned from once, restarts lose nothing that was stored, and only guesses are replaced.
 import { beforeEach, describe, expect, test } from 'vitest';
 import { ProfileLearner } from '#accounting/profile-learner.ts';
-import { ProfileBook } from '#accounting/profile-of.ts';
+import { type DeploymentProfile, ProfileBook } from '#accounting/profile-of.ts';
 import { parseLearned } from '#accounting/learned-state.ts';
 import { countOf } from '#attribution/learn-statistics.ts';
+import { scalePrefill } from '#attribution/prefill-factor.ts';
 import { fromProfileFemtos, toProfileFemtos } from '#attribution/profile-femtos.ts';
 import type { EngineProfile, ProfileSource } from '#domain/engine-profile.ts';
 import type { LogFields } from '#domain/log.ts';
@@ -28,6 +29,7 @@ const NAME = 'llama-8b';
 let nowMs = 0;
 let store: MemorySettlementStore;
 let warnings: { fields: LogFields; message: string }[];
+let infos: { fields: LogFields; message: string }[];
 
 function factsWith(profile: EngineProfile, profileSource: ProfileSource) {
   return createPoolFacts({
@@ -41,6 +43,7 @@ async function begin(profile: EngineProfile = GUESS, source: ProfileSource = 'bu
   nowMs = START * 1000;
   store = new MemorySettlementStore({ now: () => nowMs });
   warnings = [];
+  infos = [];
   await store.open();
   await store.putFacts({ 'pool-a': [factsWith(profile, source)] }, 0);
 }
@@ -50,7 +53,7 @@ interface Process {
   readonly profiles: ProfileBook;
 }
 
-function createProcess(configured = { profile: GUESS, source: 'builtin' as ProfileSource }): Process {
+function createProcess(configured: DeploymentProfile = { profile: GUESS, source: 'builtin' }): Process {
   const profiles = new ProfileBook(() => configured);
   const learner = new ProfileLearner({
     store,
@@ -60,7 +63,11 @@ function createProcess(configured = { profile: GUESS, source: 'builtin' as Profi
     canLearn: (deployment) => deployment === NAME,
     monotonicMs: () => nowMs,
     epochMs: () => nowMs,
-    log: { ...silentLog, warn: (fields, message) => void warnings.push({ fields, message }) },
+    log: {
+      ...silentLog,
+      info: (fields, message) => void infos.push({ fields, message }),
+      warn: (fields, message) => void warnings.push({ fields, message }),
+    },
   });
   return { learner, profiles };
 }
@@ -211,6 +218,89 @@ describe.each(['declared', 'calibrated', 'engine'] as const)('a profile that is 
     await freeze(createProcess({ profile: GUESS, source: source === 'engine' ? 'builtin' : source }), { count: 200 });
     expect((await inForce())?.profileSource).toBe(source);
     expect((await inForce())?.profile).toEqual(toProfileFemtos(GUESS));
+  });
+});
+
+describe('a declared profile of an engine that hides half of its prefill', () => {
+  const hiding: EngineProfile = { ...TRUE, prefillTokenMs: 0.015, prefillContextMs: 4.5e-7 };
+  const declared = { profile: TRUE, source: 'declared' as ProfileSource };
+
+  test('prices the windows that follow by a part of its prefill, stays declared, and what was priced before stays', async () => {
+    await begin(TRUE, 'declared');
+    const process = createProcess(declared);
+    await freeze(process, { count: 200, batch: 48, profile: hiding });
+    const deployment = await inForce();
+    const factor = deployment?.prefillFactor ?? 1;
+    expect(factor).toBeGreaterThan(0.5);
+    expect(factor).toBeLessThan(0.75);
+    expect(deployment?.profile).toEqual(scalePrefill(toProfileFemtos(TRUE), factor));
+    expect(deployment).toMatchObject({ profileSource: 'declared', profileFitError: null });
+    expect((await store.readFacts()).pools['pool-a']?.[0]).toEqual(factsWith(TRUE, 'declared'));
+    const told = infos.filter(({ fields }) => 'prefillFactor' in fields);
+    expect(told.at(-1)?.fields).toMatchObject({ deployment: NAME, prefillFactor: factor });
+    nowMs += 60_000;
+    await process.learner.tick();
+    expect(process.profiles.of(NAME)).toMatchObject({ source: 'declared', prefillFactor: factor });
+    expect(process.profiles.of(NAME).profile.prefillTokenMs).toBeCloseTo(0.03 * factor, 12);
+    expect(process.profiles.configured(NAME).profile).toEqual(TRUE);
+  });
+
+  test('makes a handful of versions in hours of changing loads, restarts among them', async () => {
+    await begin(TRUE, 'declared');
+    for (let turn = 0; turn < 12; turn += 1) {
+      const process = createProcess(declared);
+      await freeze(process, { count: 900, batch: [24, 48, 6][turn % 3] ?? 24, profile: hiding, seed: turn });
+    }
+    expect((await inForce())?.prefillFactor).toBeLessThan(0.8);
+    expect((await store.readFacts()).pools['pool-a']?.length).toBeLessThan(8);
+  });
+
+  test('is watched for drift by the terms in force', async () => {
+    await begin(TRUE, 'declared');
+    const process = createProcess(declared);
+    await freeze(process, { count: 100, batch: 48, profile: hiding });
+    const terms = Object.values((await inForce())?.profile ?? {}).join(' ');
+    await freeze(process, { count: 60, batch: 48, profile: hiding, seed: 2 });
+    expect(parseLearned((await store.readLearned()).text).get(NAME)?.drift?.profile).toBe(terms);
+  });
+
+  test('keeps all of its prefill where the configuration fixes it', async () => {
+    await begin(TRUE, 'declared');
+    await freeze(createProcess({ ...declared, fixed: true }), { count: 400, batch: 48, profile: hiding });
+    expect(await inForce()).toEqual(factsWith(TRUE, 'declared').deployments[NAME]);
+  });
+
+  test('is left alone by a process whose configuration has other terms than are in force', async () => {
+    await begin(TRUE, 'declared');
+    const other = { profile: { ...TRUE, iterationMs: 9.5 }, source: 'declared' as const };
+    await freeze(createProcess(other), { count: 400, batch: 48, profile: hiding });
+    expect(await inForce()).toEqual(factsWith(TRUE, 'declared').deployments[NAME]);
+  });
+
+  test('counts in whole again, as far as anybody would pay another price, when the engine hides nothing any more', async () => {
+    await begin(TRUE, 'declared');
+    const process = createProcess(declared);
+    await freeze(process, { count: 300, batch: 48, profile: hiding });
+    expect((await inForce())?.prefillFactor).toBeLessThan(0.8);
+    for (let turn = 0; turn < 8; turn += 1) await freeze(process, { count: 2500, batch: 48, seed: 20 + turn });
+    expect((await inForce())?.prefillFactor ?? 1).toBeGreaterThanOrEqual(0.94);
+  });
+});
+
+describe.each([0.6, 1, 1.6])('a declared profile that is wrong in all terms by a factor of %d', (by) => {
+  test('keeps all of its prefill: who pays is not changed by it', async () => {
+    const scaled: EngineProfile = {
+      iterationMs: TRUE.iterationMs * by,
+      prefillTokenMs: TRUE.prefillTokenMs * by,
+      prefillContextMs: TRUE.prefillContextMs * by,
+      decodeStepMs: TRUE.decodeStepMs * by,
+      contextTokenMs: TRUE.contextTokenMs * by,
+    };
+    await begin(scaled, 'declared');
+    const process = createProcess({ profile: scaled, source: 'declared' });
+    for (const batch of [12, 48, 24]) await freeze(process, { count: 300, batch });
+    expect((await inForce())?.profile).toEqual(toProfileFemtos(scaled));
+    expect((await inForce())?.prefillFactor).toBeUndefined();
   });
 });
 

@@ -256,6 +256,19 @@ describe('deployments', () => {
     });
   });
 
+  test('say which part of a declared prefill counts, and the terms in force with it', async () => {
+    const { sources } = createOptions();
+    const profiles: typeof sources.profiles = () =>
+      sources.profiles().map((known) => ({
+        ...known,
+        prefillFactor: 0.8,
+        profile: { ...known.profile, prefillTokenMs: 0.024 },
+      }));
+    const get = await start({ sources: { ...sources, profiles } });
+    const [deployment] = (await get('/api/deployments')).body.deployments;
+    expect(deployment.profile).toMatchObject({ source: 'declared', prefillFactor: 0.8, prefillTokenMs: 0.024 });
+  });
+
   test('behind a URL that hides several engines are marked as pooled', async () => {
     const sample = createSampleConfig();
     const [deployment] = sample.deployments;

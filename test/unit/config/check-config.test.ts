@@ -121,6 +121,8 @@ describe('deployments', () => {
     expect(withProfile(`iterationMs: -1, ${rest}`)[0]).toContain('found -1');
     expect(withProfile(rest)[0]).toContain('engineProfile.iterationMs: is required');
     expect(withProfile(`iterationMs: 5, ${rest}`)).toEqual([]);
+    expect(withProfile(`iterationMs: 5, ${rest}, fixed: true`)).toEqual([]);
+    expect(withProfile(`iterationMs: 5, ${rest}, fixed: 2`)[0]).toContain('engineProfile.fixed');
   });
 });
 

@@ -105,6 +105,14 @@ describe('insertEngineProfile', () => {
     }
   });
 
+  it('terms that are fixed stay fixed when they are measured again', () => {
+    const fixed = FILE.replace('iterationMs: 1,', 'fixed: true, iterationMs: 1,');
+    expect(parse(insertEngineProfile(fixed, edit('fourth', 3))).deployments[3].engineProfile).toEqual({
+      ...PROFILE,
+      fixed: true,
+    });
+  });
+
   it('what stands elsewhere, has changed, or is shared is refused', () => {
     expect(() => insertEngineProfile(FILE, edit('second', 0))).toThrow(ProfileNotWrittenError);
     expect(() => insertEngineProfile(FILE, edit('sixth', 5))).toThrow(ProfileNotWrittenError);

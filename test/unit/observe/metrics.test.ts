@@ -40,6 +40,7 @@ function create(overrides: Partial<MetricsOptions> = {}) {
           fitError: 0.03,
           samples: 900,
           drift: -0.02,
+          prefillFactor: 0.83,
           profile: {
             iterationMs: 12,
             prefillTokenMs: 0.03,
@@ -76,6 +77,7 @@ const GOLDEN_NAMES = [
   'inferometer_engine_profile_drift_ratio',
   'inferometer_engine_profile_fit_error_ratio',
   'inferometer_engine_profile_milliseconds',
+  'inferometer_engine_profile_prefill_factor_ratio',
   'inferometer_engine_profile_samples',
   'inferometer_gateway_overhead_seconds',
   'inferometer_gpu_seconds_total',
@@ -399,6 +401,9 @@ describe('gauges', () => {
         'inferometer_engine_profile_milliseconds{deployment="llama-70b",term="iterationMs",source="declared"}',
       ),
     ).toBe(12);
+    expect(
+      read(text, 'inferometer_engine_profile_prefill_factor_ratio{deployment="llama-70b",source="declared"}'),
+    ).toBe(0.83);
     expect(text).toContain(
       'inferometer_deployment_info{deployment="llama-70b",model="llama-3.1-70b",engine="tensorrt-llm",gpu="H100-SXM"} 1',
     );

@@ -51,8 +51,8 @@ describe('the dashboard', () => {
   test('shows money, tokens, use, latency and health', () => {
     const shown = new Set(panels.flatMap((panel) => panel.targets.flatMap((target) => readMetricNames(target.expr))));
     const later = /budget/;
-    // Only learned profiles have them; an alert tells what matters of them.
-    const alerted = /engine_profile_(?:drift_ratio|fit_error_ratio|samples)$/;
+    // Only measured profiles have them; an alert tells what matters of them.
+    const alerted = /engine_profile_(?:drift_ratio|fit_error_ratio|samples|prefill_factor_ratio)$/;
     const missing = [...METRIC_NAMES].filter(
       (name) => !later.test(name) && !alerted.test(name) && !/_(count|sum)$/.test(name) && !shown.has(name),
     );

@@ -43,6 +43,7 @@ const COUNTERS_AND_GAUGES = [
   'engine_profile_drift_ratio',
   'engine_profile_fit_error_ratio',
   'engine_profile_samples',
+  'engine_profile_prefill_factor_ratio',
   'energy_joules_total',
   'busy_windows_total',
   'statistics_failures_total',

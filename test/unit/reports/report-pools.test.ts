@@ -56,6 +56,27 @@ describe('the pools of a report', () => {
     expect(pool).toMatchObject({ profileSource: 'learned', profileSamples: 900, profileDrift: -0.31 });
   });
 
+  test('a pool says which part of a declared prefill counted last, and nothing where none was measured', () => {
+    const deployment = (extra: object) => ({
+      'llama-70b': {
+        model: 'm',
+        profile: { t0: '1', a: '1', halfQ: '1', d: '1', k: '1' },
+        profileSource: 'declared' as const,
+        profileFitError: null,
+        ...extra,
+      },
+    });
+    const first = { effectiveFrom: 0, prices: [], deployments: deployment({}) };
+    const then = [0.9, 0.8].map((prefillFactor, index) => ({
+      effectiveFrom: NOVEMBER + 10 * (index + 1),
+      prices: [],
+      deployments: deployment({ prefillFactor }),
+    }));
+    const read = (facts: ReturnType<typeof createFacts>) => sumPools([createBook({})], facts, PERIOD)[0];
+    expect(read(createFacts([first, ...then]))?.profilePrefillFactor).toBe(0.8);
+    expect(read(createFacts([first]))?.profilePrefillFactor).toBeNull();
+  });
+
   test('a version of the facts counts only while it was in force, the profile is the last one of the period', () => {
     const profile = (profileSource: 'builtin' | 'calibrated', profileFitError: number | null) => ({
       'llama-70b': {

@@ -1,0 +1,59 @@
+// What the windows of some deployments say of the terms that price them: a learned profile, or the part of declared prefill that counts. Pure.
+// Not here: collecting windows (profile-learner.ts), making it hold (publish-profiles.ts).
+import { fitProfile } from '#attribution/learn-fit.ts';
+import { choosePrefillFactor, isWorthApplying } from '#attribution/learn-judge.ts';
+import { fitPrefill } from '#attribution/learn-prefill.ts';
+import { isDeclaredUnder } from '#attribution/prefill-factor.ts';
+import { fromProfileFemtos, toProfileFemtos } from '#attribution/profile-femtos.ts';
+import type { DeploymentFacts } from '#domain/pool-facts.ts';
+import type { LearnedGroup } from './learned-state.ts';
+import { type DeploymentProfile, isDeclared } from './profile-of.ts';
+import type { ProfileUpdate } from './publish-profiles.ts';
+
+/** Null in both where what is in force should stay. */
+export type ProfileDecision = Pick<ProfileUpdate, 'learned' | 'prefill'>;
+
+const NOTHING: ProfileDecision = { learned: null, prefill: null };
+
+/**
+ * By the windows of a group, what this process's configuration has for it, and the facts in force. A declared profile whose facts are not those of
+ * this configuration (another gateway was reloaded before) is left alone, and so is one that the configuration fixes.
+ */
+export function decideProfile(
+  group: LearnedGroup,
+  configured: DeploymentProfile,
+  facts: DeploymentFacts,
+): ProfileDecision {
+  if (configured.source === 'builtin') return { ...NOTHING, learned: decideLearned(group, configured, facts) };
+  return isDeclared(configured) ? { ...NOTHING, prefill: decidePrefill(group, configured, facts) } : NOTHING;
+}
+
+function decideLearned(
+  group: LearnedGroup,
+  configured: DeploymentProfile,
+  facts: DeploymentFacts,
+): ProfileUpdate['learned'] {
+  const isLearned = facts.profileSource === 'learned';
+  if (!isLearned && facts.profileSource !== 'builtin') return null;
+  const fit = fitProfile(group.grid, configured.profile);
+  if (fit === null) return null;
+  const inForce = { profile: fromProfileFemtos(facts.profile), isLearned, appliedAtSamples: group.appliedAtSamples };
+  if (!isWorthApplying(fit, inForce, group)) return null;
+  return { profile: toProfileFemtos(fit.profile), fitError: fit.fitError, samples: fit.samples };
+}
+
+function decidePrefill(
+  group: LearnedGroup,
+  configured: DeploymentProfile,
+  facts: DeploymentFacts,
+): ProfileUpdate['prefill'] {
+  const declared = toProfileFemtos(configured.profile);
+  const isFixed = configured.fixed === true || facts.profileFixed === true;
+  if (isFixed || !isDeclared({ source: facts.profileSource }) || !isDeclaredUnder(facts, declared)) return null;
+  const fit = fitPrefill(group.grid, configured.profile);
+  if (fit === null) return null;
+  const inForce = { factor: facts.prefillFactor ?? 1, appliedAtSamples: group.appliedAtSamples };
+  const { grid, samplesEver } = group;
+  const factor = choosePrefillFactor(fit, inForce, { declared: configured.profile, grid, samplesEver });
+  return factor === null ? null : { declared, factor, error: fit.error, samples: fit.samples };
+}
