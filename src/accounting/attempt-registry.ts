@@ -110,7 +110,7 @@ export class AttemptRegistry {
     const { hour, phase, deployment = null } = line;
     const pool = deployment === null ? attempt.start?.pool : attempt.start?.prefillBy?.pool;
     addCharge(
-      (attempt.charges ??= new Map()),
+      (attempt.charges ??= []),
       { hour, deployment },
       {
         phase,

@@ -5,7 +5,7 @@ import { totalTokens } from '#domain/tokens.ts';
 import { UNATTRIBUTED_ROW } from '#domain/unattributed.ts';
 import type { UsageRecord } from '#domain/usage-record.ts';
 import { hourOf, windowOf } from '#domain/window.ts';
-import { type HourCharge, sumPhases, type TrackedAttempt } from './tracked-attempt.ts';
+import { type HourCharges, sumPhases, type TrackedAttempt } from './tracked-attempt.ts';
 
 type Dimensions = Pick<UsageRecord, 'team' | 'project' | 'keyId' | 'model' | 'deployment'>;
 
@@ -30,9 +30,9 @@ export class ClaimIncrements {
   #last: Cell | null = null;
 
   /** Money of the windows of this claim; `attempt` null: nobody's. */
-  addCost(attempt: TrackedAttempt | null, charges: ReadonlyMap<number | string, HourCharge>): void {
+  addCost(attempt: TrackedAttempt | null, charges: Readonly<HourCharges>): void {
     const dimensions = attempt?.start?.identity ?? attempt?.record ?? UNATTRIBUTED_ROW;
-    for (const charge of charges.values()) {
+    for (const charge of charges) {
       const { amounts } = this.#cell(dimensions, charge.hour, charge.deployment);
       addAmount(amounts, 'gpuMicros', sumPhases(charge.gpuMicros));
       addAmount(amounts, 'costNanoUsd', sumPhases(charge.nanoUsd));
@@ -43,12 +43,12 @@ export class ClaimIncrements {
   }
 
   /** A record whose money is complete with this claim: counts, tokens, and its whole cost as waste unless it completed. */
-  addSettled(record: UsageRecord, charges: ReadonlyMap<number | string, HourCharge>): void {
+  addSettled(record: UsageRecord, charges: Readonly<HourCharges>): void {
     const { counts } = this.#cell(record, hourOf(windowOf(record.endedAtMs)));
     addRequest(counts, record);
     addTokens(counts, record);
     if (record.outcome === 'completed') return;
-    for (const charge of charges.values()) {
+    for (const charge of charges) {
       const { amounts } = this.#cell(record, charge.hour, charge.deployment);
       addAmount(amounts, 'wastedNanoUsd', sumPhases(charge.nanoUsd));
       addAmount(amounts, 'wastedGpuMicros', sumPhases(charge.gpuMicros));

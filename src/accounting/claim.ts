@@ -12,7 +12,7 @@ import { eachInSteps, type SlicedWork } from './sliced-work.ts';
 import { addCharge, type HourCharge, type HourCharges, settledRecord, type TrackedAttempt } from './tracked-attempt.ts';
 
 const PHASES: readonly Phase[] = ['prefill', 'decode', 'other'];
-const NO_CHARGES: ReadonlyMap<number | string, HourCharge> = new Map();
+const NO_CHARGES: Readonly<HourCharges> = [];
 
 export interface ClaimInput {
   /** Freezes already claimed. */
@@ -106,12 +106,16 @@ function* splitShare(
   target: { readonly lines: ChargesById; readonly registry: AttemptRegistry },
 ): SlicedWork<void> {
   const frozen = share.weights === null ? null : parseFrozenWeights(share.weights);
-  const known = frozen === null ? [] : slices.filter((slice) => target.registry.get(slice.recordId) !== undefined);
-  const ids = known.map((slice) => slice.recordId);
+  const known: { readonly slice: SealedSlice; readonly attempt: TrackedAttempt }[] = [];
+  const ids: string[] = [];
   const weights: bigint[] = [];
-  yield* eachInSteps(known, (slice) =>
-    weights.push(notBelowZero(weightOf(slice.features, frozen?.get(slice.deployment)))),
-  );
+  yield* eachInSteps(frozen === null ? [] : slices, (slice) => {
+    const attempt = target.registry.get(slice.recordId);
+    if (attempt === undefined) return;
+    known.push({ slice, attempt });
+    ids.push(slice.recordId);
+    weights.push(notBelowZero(weightOf(slice.features, frozen?.get(slice.deployment))));
+  });
   const nanoUsd = BigInt(share.nanoUsd);
   const gpuMicros = BigInt(share.gpuMicros);
   const place = { hour: hourOf(share.window), nanoUsdPerGpuHour: BigInt(share.nanoUsdPerGpuHour) };
@@ -125,7 +129,7 @@ function* splitShare(
   yield;
   const gpu = splitInOrder(gpuMicros, ids, weights);
   let index = -1;
-  yield* eachInSteps(known, (slice) => {
+  yield* eachInSteps(known, ({ slice, attempt }) => {
     index += 1;
     const nanoPart = nano[index] ?? 0n;
     const gpuPart = gpu[index] ?? 0n;
@@ -136,8 +140,7 @@ function* splitShare(
       nanoUsd: splitInOrder(nanoPart, PHASES, phases),
       gpuMicros: splitInOrder(gpuPart, PHASES, phases),
     };
-    const own = target.registry.get(slice.recordId)?.start?.deployment;
-    const deployment = slice.deployment === own ? null : slice.deployment;
+    const deployment = slice.deployment === attempt.start?.deployment ? null : slice.deployment;
     chargeParts(target.lines, slice.recordId, parts, { ...place, deployment });
   });
 }
@@ -155,7 +158,7 @@ function chargeParts(
   place: Pick<HourCharge, 'hour' | 'deployment' | 'nanoUsdPerGpuHour'>,
 ): void {
   let charges = lines.get(recordId);
-  if (charges === undefined) lines.set(recordId, (charges = new Map()));
+  if (charges === undefined) lines.set(recordId, (charges = []));
   for (let index = 0; index < PHASES.length; index += 1) {
     const phase = PHASES[index];
     const nanoUsd = parts.nanoUsd[index] ?? 0n;
@@ -176,7 +179,7 @@ function* readLines(
   let lineSum = 0n;
   yield* eachInSteps(lines, ([recordId, charges]) => {
     increments.addCost(registry.get(recordId) ?? null, charges);
-    for (const charge of charges.values()) {
+    for (const charge of charges) {
       const { hour, deployment } = charge;
       for (const phase of PHASES) {
         const nanoUsd = charge.nanoUsd[phase];
@@ -186,7 +189,7 @@ function* readLines(
         chargeLines.push({
           recordId,
           hour,
-          ...(deployment === null ? {} : { deployment }),
+          ...(deployment === null ? null : { deployment }),
           phase,
           costNanoUsd: nanoUsd.toString(),
           gpuMicros: gpuMicros.toString(),
@@ -213,13 +216,10 @@ function* settleRecords(
   return records;
 }
 
-function mergeCharges(
-  before: HourCharges | null,
-  now: HourCharges | undefined,
-): ReadonlyMap<number | string, HourCharge> {
+function mergeCharges(before: HourCharges | null, now: HourCharges | undefined): Readonly<HourCharges> {
   if (before === null || now === undefined) return before ?? now ?? NO_CHARGES;
-  const merged: HourCharges = new Map();
-  for (const charge of [...before.values(), ...now.values()]) {
+  const merged: HourCharges = [];
+  for (const charge of [...before, ...now]) {
     for (const phase of PHASES) {
       const { nanoUsdPerGpuHour } = charge;
       const part = { phase, nanoUsd: charge.nanoUsd[phase], gpuMicros: charge.gpuMicros[phase], nanoUsdPerGpuHour };

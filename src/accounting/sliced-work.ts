@@ -13,7 +13,7 @@ const SHARE_OF_TURN = 1 / 3;
 /** But never more: a turn may hold the slices of other such work, or a pause of the whole process. */
 const SLICE_MAX_MS = 4;
 /** Items of a loop that make one step: about a tenth of a slice. */
-const STEP_ITEMS = 4;
+const STEP_ITEMS = 8;
 
 /** Does the work, letting the event loop turn after each slice. */
 export async function runSliced<T>(work: SlicedWork<T>, clock: Pick<Clock, 'monotonicMs'>): Promise<T> {

@@ -18,8 +18,8 @@ export interface HourCharge {
   nanoUsdPerGpuHour: bigint;
 }
 
-/** Charges of one record: by hour those on its own GPUs, by hour and deployment those elsewhere. */
-export type HourCharges = Map<number | string, HourCharge>;
+/** Charges of one record: one for each hour and deployment, hardly ever more than two. */
+export type HourCharges = HourCharge[];
 
 /** Identity of an attempt as the journal keeps it; instants are epoch ms of the store's clock. */
 export interface AttemptIdentity {
@@ -132,11 +132,10 @@ export function addCharge(
     readonly nanoUsdPerGpuHour: bigint;
   },
 ): void {
-  const key = deployment === null ? hour : `${hour} ${deployment}`;
-  let charge = charges.get(key);
+  let charge = charges.find((known) => known.hour === hour && known.deployment === deployment);
   if (charge === undefined) {
     charge = { hour, deployment, gpuMicros: noPhases(), nanoUsd: noPhases(), nanoUsdPerGpuHour: 0n };
-    charges.set(key, charge);
+    charges.push(charge);
   }
   charge.gpuMicros[part.phase] += part.gpuMicros;
   charge.nanoUsd[part.phase] += part.nanoUsd;
@@ -156,21 +155,27 @@ function noPhases(): Record<Phase, bigint> {
 export function settledRecord(
   record: UsageRecord,
   { late }: Pick<TrackedAttempt, 'late'>,
-  charges: ReadonlyMap<number | string, HourCharge>,
+  charges: Readonly<HourCharges>,
 ): SettledRecordJson {
+  return { ...record, late, charges: charges.toSorted(compareCharges).map(renderCharge) };
+}
+
+function renderCharge({
+  hour,
+  deployment,
+  gpuMicros,
+  nanoUsd,
+  nanoUsdPerGpuHour,
+}: HourCharge): SettledRecordJson['charges'][number] {
   return {
-    ...record,
-    late,
-    charges: [...charges.values()].sort(compareCharges).map(({ hour, deployment, ...charge }) => ({
-      hour,
-      ...(deployment === null ? {} : { deployment }),
-      gpuMicros: sumPhases(charge.gpuMicros).toString(),
-      costNanoUsd: sumPhases(charge.nanoUsd).toString(),
-      prefillNanoUsd: charge.nanoUsd.prefill.toString(),
-      decodeNanoUsd: charge.nanoUsd.decode.toString(),
-      otherNanoUsd: charge.nanoUsd.other.toString(),
-      nanoUsdPerGpuHour: charge.nanoUsdPerGpuHour.toString(),
-    })),
+    hour,
+    ...(deployment === null ? null : { deployment }),
+    gpuMicros: sumPhases(gpuMicros).toString(),
+    costNanoUsd: sumPhases(nanoUsd).toString(),
+    prefillNanoUsd: nanoUsd.prefill.toString(),
+    decodeNanoUsd: nanoUsd.decode.toString(),
+    otherNanoUsd: nanoUsd.other.toString(),
+    nanoUsdPerGpuHour: nanoUsdPerGpuHour.toString(),
   };
 }
 

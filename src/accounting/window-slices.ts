@@ -97,15 +97,22 @@ export function addSequenceMs(n: number[], timeline: WorkTimeline, window: numbe
 export function addBusyBits(busy: Uint8Array, timeline: WorkTimeline, window: number, within = ALWAYS): void {
   const baseMs = window * WINDOW_MS;
   const [startMs, endMs] = [Math.max(baseMs, within.fromMs), Math.min(baseMs + WINDOW_MS, within.toMs)];
-  for (const [fromMs, toMs] of flightIntervals(timeline, startMs, endMs)) {
-    for (let bit = fromMs - baseMs; bit < toMs - baseMs; bit += 1) {
-      const byte = bit >> 3;
-      if ((bit & 7) === 0 && bit + 8 <= toMs - baseMs) {
-        busy[byte] = 0xff;
-        bit += 7;
-      } else {
-        busy[byte] = (busy[byte] ?? 0) | (1 << (bit & 7));
-      }
+  if (timeline.gaps.length === 0) {
+    setBits(busy, flightFrom(timeline, startMs) - baseMs, flightTo(timeline, endMs) - baseMs);
+    return;
+  }
+  for (const [fromMs, toMs] of flightIntervals(timeline, startMs, endMs)) setBits(busy, fromMs - baseMs, toMs - baseMs);
+}
+
+/** Sets the bits [from, to). */
+function setBits(bits: Uint8Array, from: number, to: number): void {
+  for (let bit = from; bit < to; bit += 1) {
+    const byte = bit >> 3;
+    if ((bit & 7) === 0 && bit + 8 <= to) {
+      bits[byte] = 0xff;
+      bit += 7;
+    } else {
+      bits[byte] = (bits[byte] ?? 0) | (1 << (bit & 7));
     }
   }
 }

@@ -100,7 +100,7 @@ export function finalTimeline(
   facts: FinalFacts,
 ): WorkTimeline {
   const endMs = features.endMs ?? features.startMs;
-  const base = { ...commonPart(shape, features, endMs), gaps: features.gapsUntil(endMs) };
+  const base = commonPart(shape, { startMs: features.startMs, endMs, gaps: features.gapsUntil(endMs) });
   const said = countsOf(facts.tokens);
   const counted = {
     ...said,
@@ -171,7 +171,7 @@ export function openTimeline(
   facts: OpenFacts,
 ): WorkTimeline {
   const gaps = features.gapsUntil(facts.untilMs);
-  const base = { ...commonPart(shape, features, Number.POSITIVE_INFINITY), gaps };
+  const base = commonPart(shape, { startMs: features.startMs, endMs: Number.POSITIVE_INFINITY, gaps });
   if (shape.work === 'duration') return { ...base, memberFromMs: features.startMs };
   const prompt = modelPrompt(
     { profile, prefillAlone: facts.prefillAlone },
@@ -206,27 +206,34 @@ export function openTimeline(
   };
 }
 
-function commonPart(shape: AttemptShape, features: AttemptFeatures, endMs: number): WorkTimeline {
+function commonPart(
+  shape: AttemptShape,
+  { startMs, endMs, gaps }: Pick<WorkTimeline, 'startMs' | 'endMs' | 'gaps'>,
+): WorkTimeline {
   return {
     work: shape.work,
     sequences: shape.sequences,
-    startMs: features.startMs,
+    startMs,
     endMs,
-    gaps: [],
+    gaps,
     memberFromMs: Number.POSITIVE_INFINITY,
     prefill: null,
     contextTokens: 0,
-    outputBefore: () => 0,
+    outputBefore: noOutput,
     outputTokens: 0,
   };
 }
 
+function noOutput(): number {
+  return 0;
+}
+
 function countsOf(tokens: TokenCounts): { prompt: number | null; cached: number; output: number | null } {
-  const outputs = [tokens.output, tokens.reasoning].filter((count) => count !== null);
+  const { input, cachedInput, output, reasoning } = tokens;
   return {
-    prompt: tokens.input,
-    cached: tokens.cachedInput ?? 0,
-    output: outputs.length === 0 ? null : outputs.reduce((sum, count) => sum + count, 0),
+    prompt: input,
+    cached: cachedInput ?? 0,
+    output: output === null && reasoning === null ? null : (output ?? 0) + (reasoning ?? 0),
   };
 }
 

@@ -5,15 +5,20 @@ import type { FrozenWeights, Phase, WindowFeatures } from '#domain/settlement.ts
 /** Buckets of 100 ms in one window: the length of `s`, `u` and `n`. */
 export const BUCKETS_PER_WINDOW = 10;
 
-/** Coefficients of one deployment in one frozen window, femtoseconds per unit of each feature. */
-export interface DeploymentWeights {
-  readonly a: bigint;
-  readonly halfQ: bigint;
-  readonly d: bigint;
-  readonly k: bigint;
+interface Coefficients<Integer> {
+  readonly a: Integer;
+  readonly halfQ: Integer;
+  readonly d: Integer;
+  readonly k: Integer;
   /** By bucket, per step and per tokenless millisecond. */
-  readonly r: readonly bigint[];
-  readonly e: readonly bigint[];
+  readonly r: readonly Integer[];
+  readonly e: readonly Integer[];
+}
+
+/** Coefficients of one deployment in one frozen window, femtoseconds per unit of each feature. */
+export interface DeploymentWeights extends Coefficients<bigint> {
+  /** The same as floats: exact as far as a weight stays below 2^53 (9 s), which nearly all do. */
+  readonly floats: Coefficients<number>;
   /** True: milliseconds in flight are the weight, nothing else counts. */
   readonly byFlight: boolean;
 }
@@ -53,18 +58,19 @@ export function addFeatures(sum: WindowFeatures, features: Readonly<WindowFeatur
 export function parseFrozenWeights(frozen: FrozenWeights): ReadonlyMap<string, DeploymentWeights> {
   const e = frozen.e.map(BigInt);
   return new Map(
-    Object.entries(frozen.deployments).map(([deployment, terms]) => [
-      deployment,
-      {
-        a: BigInt(terms.a),
-        halfQ: BigInt(terms.halfQ),
-        d: BigInt(terms.d),
-        k: BigInt(terms.k),
-        r: terms.r.map(BigInt),
-        e,
-        byFlight: frozen.byFlight,
-      },
-    ]),
+    Object.entries(frozen.deployments).map(([deployment, terms]) => {
+      const [a, halfQ, d, k] = [BigInt(terms.a), BigInt(terms.halfQ), BigInt(terms.d), BigInt(terms.k)];
+      const r = terms.r.map(BigInt);
+      const floats = {
+        a: Number(a),
+        halfQ: Number(halfQ),
+        d: Number(d),
+        k: Number(k),
+        r: r.map(Number),
+        e: e.map(Number),
+      };
+      return [deployment, { a, halfQ, d, k, r, e, floats, byFlight: frozen.byFlight }];
+    }),
   );
 }
 
@@ -76,6 +82,11 @@ export function parseFrozenWeights(frozen: FrozenWeights): ReadonlyMap<string, D
 export function weightOf(features: Readonly<WindowFeatures>, weights: DeploymentWeights | undefined): bigint {
   if (weights === undefined) return 0n;
   if (weights.byFlight) return BigInt(features.flightMs);
+  const { floats } = weights;
+  const prefill = floats.a * features.p + floats.halfQ * features.q;
+  const decode = floats.d * features.d + floats.k * features.k;
+  const weight = prefill + decode + countBuckets(features.s, floats.r) + countBuckets(features.u, floats.e);
+  if (isExact(features, weight)) return BigInt(weight);
   return (
     weights.a * BigInt(features.p) +
     weights.halfQ * BigInt(features.q) +
@@ -97,6 +108,14 @@ export function phaseWeights(
 ): Readonly<Record<Phase, bigint>> {
   if (weights === undefined) return { prefill: 0n, decode: 0n, other: 0n };
   if (weights.byFlight) return { prefill: 0n, decode: 0n, other: BigInt(features.flightMs) };
+  const { floats } = weights;
+  const prefillStepFemtos = countBuckets(features.prefillSteps, floats.r);
+  const prefill = floats.a * features.p + floats.halfQ * features.q + prefillStepFemtos;
+  const steps = floats.d * features.d + floats.k * features.k + countBuckets(features.s, floats.r);
+  const other = countBuckets(features.u, floats.e);
+  if (isExact(features, prefill + steps + other)) {
+    return { prefill: BigInt(prefill), decode: BigInt(steps - prefillStepFemtos), other: BigInt(other) };
+  }
   const prefillSteps = sumBuckets(features.prefillSteps, weights.r);
   return {
     prefill: weights.a * BigInt(features.p) + weights.halfQ * BigInt(features.q) + prefillSteps,
@@ -109,8 +128,25 @@ export function phaseWeights(
   };
 }
 
+/** BUCKETS_PER_WINDOW zeros; a literal, since every slice has three. */
 function emptyBuckets(): number[] {
-  return Array.from({ length: BUCKETS_PER_WINDOW }, () => 0);
+  return [0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+}
+
+/** Floats added up in this way are the integers that they stand for: none is below zero, and the sum is below 2^53. */
+function isExact({ p, q, d, k }: Readonly<WindowFeatures>, sum: number): boolean {
+  return p >= 0 && q >= 0 && d >= 0 && k >= 0 && sum <= Number.MAX_SAFE_INTEGER;
+}
+
+/** `sumBuckets` in floats; infinite where a count is below zero. */
+function countBuckets(counts: readonly number[], perCount: readonly number[]): number {
+  let sum = 0;
+  for (let bucket = 0; bucket < BUCKETS_PER_WINDOW; bucket += 1) {
+    const count = counts[bucket] ?? 0;
+    if (count < 0) return Number.POSITIVE_INFINITY;
+    if (count !== 0) sum += count * (perCount[bucket] ?? 0);
+  }
+  return sum;
 }
 
 function sumBuckets(counts: readonly number[], perCount: readonly bigint[]): bigint {

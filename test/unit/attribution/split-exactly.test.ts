@@ -129,3 +129,36 @@ test('remainders that differ by less than a double can hold are still told apart
     }),
   );
 });
+
+test('every path of the division gives what the definition says: quotients, then one more by remainder and id', () => {
+  const sizes = fc.constantFrom(1n, 3n, 1000n, 2n ** 27n, 2n ** 53n, 10n ** 30n);
+  const amounts = sizes.chain((max) => fc.bigInt({ min: 0n, max }));
+  const pairsOf = sizes.chain((max) =>
+    fc.uniqueArray(fc.tuple(fc.string({ maxLength: 2 }), fc.bigInt({ min: 0n, max })), {
+      selector: ([id]) => id,
+      maxLength: 9,
+    }),
+  );
+  fc.assert(
+    fc.property(amounts, pairsOf, (amount, pairs) => {
+      expect([...splitExactly(amount, pairs)]).toEqual(splitByDefinition(amount, pairs));
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+function splitByDefinition(amount: bigint, pairs: readonly (readonly [string, bigint])[]): [string, bigint][] {
+  const weightSum = sum(pairs.map(([, weight]) => weight));
+  if (weightSum === 0n) return pairs.map(([id]) => [id, 0n]);
+  const parts = pairs.map(([id, weight]) => ({
+    id,
+    part: (amount * weight) / weightSum,
+    remainder: (amount * weight) % weightSum,
+  }));
+  const left = Number(amount - sum(parts.map(({ part }) => part)));
+  const byRemainder = parts.toSorted((a, b) =>
+    a.remainder === b.remainder ? (a.id < b.id ? -1 : 1) : a.remainder > b.remainder ? -1 : 1,
+  );
+  for (const part of byRemainder.slice(0, left)) part.part += 1n;
+  return parts.map(({ id, part }) => [id, part]);
+}

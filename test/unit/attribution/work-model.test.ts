@@ -137,3 +137,42 @@ test('a bucket with less than one sequence counts as one', () => {
     '333333333333',
   ]);
 });
+
+test('a weight is the same integer whether floats can hold it or not', () => {
+  const weights = weightsFor([300, 0, 700, 0, 0, 12, 0, 0, 0, 100_000]);
+  fc.assert(
+    fc.property(slice, fc.constantFrom(1, 100, 1e5), (features, parts) => {
+      const part = (value: number): number => Math.floor(value / parts);
+      const smaller = {
+        ...features,
+        p: part(features.p),
+        q: part(features.q),
+        d: part(features.d),
+        k: part(features.k),
+        u: features.u.map(part),
+      };
+      const total = (counts: readonly number[], perCount: readonly bigint[]): bigint =>
+        counts.reduce((sum, count, bucket) => sum + BigInt(count) * (perCount[bucket] ?? 0n), 0n);
+      expect(weightOf(smaller, weights)).toBe(
+        weights.a * BigInt(smaller.p) +
+          weights.halfQ * BigInt(smaller.q) +
+          weights.d * BigInt(smaller.d) +
+          weights.k * BigInt(smaller.k) +
+          total(smaller.s, weights.r) +
+          total(smaller.u, weights.e),
+      );
+    }),
+  );
+});
+
+test('features below zero, as old journals may hold them, weigh what they say', () => {
+  const weights = weightsFor([300, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+  const features = { ...createSliceFeatures(), p: -2, s: [-1, 0, 0, 0, 0, 0, 0, 0, 0, 0] };
+  expect(weightOf(features, weights)).toBe(-2n * weights.a - (weights.r[0] ?? 0n));
+  expect(phaseWeights(features, weights).prefill).toBe(-2n * weights.a);
+});
+
+test('a window has as many buckets as every list of features', () => {
+  const { s, u, prefillSteps } = createSliceFeatures();
+  expect([s, u, prefillSteps].map(({ length }) => length)).toEqual([10, 10, 10]);
+});
