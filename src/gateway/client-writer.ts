@@ -2,6 +2,7 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { FRAMED_BYTES_MAX, writeFramed } from './chunk-frame.ts';
+import { JOINED_BYTES_MAX } from './joined-writes.ts';
 
 /** How the source is slowed down. */
 export interface Source {
@@ -87,6 +88,9 @@ class ResponseWriter implements ClientWriter {
     this.#order(after, () => {
       if (this.#res.destroyed) return;
       if (bytes === null) this.#res.end();
+      // Text of one byte each goes out in one piece with the headers; bytes would leave as a list of two.
+      else if (!this.#areHeadersOut && bytes.length <= JOINED_BYTES_MAX)
+        this.#res.end(bytes.toString('latin1'), 'latin1');
       else this.#res.end(bytes);
     });
   }

@@ -7,6 +7,7 @@ import type * as Undici from 'undici';
 const require = createRequire(import.meta.url);
 
 export const Pool: typeof Undici.Pool = require('undici/lib/dispatcher/pool.js');
+export const createConnector: typeof Undici.buildConnector = require('undici/lib/core/connect.js');
 export const ProxyAgent: typeof Undici.ProxyAgent = require('undici/lib/dispatcher/proxy-agent.js');
 
 // As the index does: a dispatcher of these files alone knows `dispatch`, but not `request`.

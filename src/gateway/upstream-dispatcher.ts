@@ -3,9 +3,10 @@ import type { Agent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { isIP, isIPv6, type LookupFunction } from 'node:net';
 import type { UpstreamConfig } from '#config/config.ts';
-import type { Dispatcher } from 'undici';
+import type { buildConnector, Dispatcher } from 'undici';
+import { joinSmallWrites } from './joined-writes.ts';
 import { Agent as HttpAgent } from './node-http.ts';
-import { Pool, ProxyAgent } from './undici-parts.ts';
+import { createConnector, Pool, ProxyAgent } from './undici-parts.ts';
 
 /** Time limits are the exchange's own; only connecting is limited here. */
 const CONNECTION_OPTIONS = {
@@ -23,8 +24,15 @@ const CONNECTION_OPTIONS = {
  */
 export function createDispatcher(config: UpstreamConfig, connectMs: number): Dispatcher {
   const { origin } = new URL(config.url);
-  const connect = { timeout: connectMs, ...createConnectOptions(config) };
-  if (config.proxy === undefined) return new Pool(origin, { ...CONNECTION_OPTIONS, connect });
+  if (config.proxy === undefined) {
+    const connector = createConnector({ allowH2: false, timeout: connectMs, ...createConnectOptions(config) });
+    const connect: buildConnector.connector = (options, callback) =>
+      connector(options, (...result) => {
+        if (result[0] === null) joinSmallWrites(result[1]);
+        callback(...result);
+      });
+    return new Pool(origin, { ...CONNECTION_OPTIONS, connect });
+  }
   const proxy = new ProxyAgent({
     ...CONNECTION_OPTIONS,
     uri: config.proxy,

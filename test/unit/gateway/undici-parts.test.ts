@@ -20,6 +20,7 @@ describe('the parts of undici', () => {
   it('are the classes that its index exports', () => {
     expect(parts.Pool).toBe(undici.Pool);
     expect(parts.ProxyAgent).toBe(undici.ProxyAgent);
+    expect(parts.createConnector).toBe(undici.buildConnector);
   });
 
   it('know every way to send a request that those of the index know, without the index', () => {
