@@ -1,6 +1,6 @@
 // `inferometer serve`: loads the configuration, runs the gateway, reloads it on SIGHUP, drains it on SIGTERM.
 import type { Config } from '#config/config.ts';
-import { loadConfig } from '#config/load-config.ts';
+import { loadConfigAside } from '#config/load-config-aside.ts';
 import { formatProblem } from '#config/problem.ts';
 import { ConfigReloader } from '#config/watch-config.ts';
 import type { Log } from '#domain/log.ts';
@@ -28,7 +28,7 @@ const USAGE_ERRORS = new Set([
 
 /** Runs until SIGTERM or SIGINT. Exit code 0 drained, 1 it failed or something is left, 2 bad config. */
 export async function runServe({ path, env }: ServeOptions): Promise<number> {
-  const loaded = loadConfig({ path, env });
+  const loaded = await loadConfigAside({ path, env });
   if (!loaded.ok) {
     for (const problem of loaded.problems) process.stderr.write(`inferometer: ${formatProblem(problem)}\n`);
     return 2;
@@ -37,7 +37,7 @@ export async function runServe({ path, env }: ServeOptions): Promise<number> {
   const log = createLogging(config.logging);
   for (const warning of warnings) log.warn({ event: 'config_warning', path: warning.path }, formatProblem(warning));
   let pricesRefused = false;
-  const reloader = new ConfigReloader({ path, env, initial: config, files, log });
+  const reloader = new ConfigReloader({ path, env, initial: config, files, log, load: loadConfigAside });
   const hangups = catchHangups();
   let running: RunningWorkers;
   try {

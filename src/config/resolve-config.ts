@@ -2,6 +2,7 @@
 // load-config.ts's, each kind of entry has its own resolve-*.ts.
 import { checkDeployments, checkPlanes, checkTeams, checkTenancy } from './check-config.ts';
 import type { Config, DeploymentConfig, ServerConfig, StoreConfig, TeamConfig } from './config.ts';
+import { deepFreeze } from './deep-freeze.ts';
 import type { ProblemList } from './problem.ts';
 import { resolveDeployment } from './resolve-deployments.ts';
 import { resolvePrefill } from './resolve-prefill.ts';
@@ -117,10 +118,4 @@ function withAnonymousTeam(teams: readonly TeamConfig[], anonymous: string): rea
     models: ['*'],
   };
   return [...teams, team];
-}
-
-function deepFreeze<Value>(value: Value): Value {
-  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
-  for (const child of Object.values(value)) deepFreeze(child);
-  return Object.freeze(value);
 }

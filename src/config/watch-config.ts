@@ -5,7 +5,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Log } from '#domain/log.ts';
 import type { Config } from './config.ts';
 import type { Environment } from './interpolate.ts';
-import { loadConfig } from './load-config.ts';
+import type { LoadOptions, LoadResult } from './load-config.ts';
 import { formatProblem } from './problem.ts';
 import type { Problem } from './problem.ts';
 import { keepUntilRestart, restartNeeded } from './restart-needed.ts';
@@ -31,6 +31,8 @@ export interface ConfigReloaderOptions {
   readonly initial: Config;
   readonly files?: readonly string[];
   readonly log: Log;
+  /** How the file is read; it never rejects. */
+  readonly load: (options: LoadOptions) => LoadResult | Promise<LoadResult>;
   readonly pollMs?: number;
   /** Epoch milliseconds; for tests. */
   readonly now?: () => number;
@@ -47,6 +49,7 @@ export class ConfigReloader {
   #fingerprint: Promise<string> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #lastReloadSuccessful = true;
+  #reloading: Promise<unknown> = Promise.resolve();
 
   constructor(options: ConfigReloaderOptions) {
     this.#options = options;
@@ -106,9 +109,19 @@ export class ConfigReloader {
     return this.#reloadNow();
   }
 
-  #reloadNow(): ReloadResult {
-    const { path, env, log, now } = this.#options;
-    const loaded = loadConfig({ path, env, ...(now === undefined ? {} : { nowMs: now() }) });
+  #reloadNow(): Promise<ReloadResult> {
+    const reloaded = this.#reloading.then(() => this.#readAgain());
+    this.#reloading = reloaded;
+    return reloaded;
+  }
+
+  async #readAgain(): Promise<ReloadResult> {
+    const { path, env, now, load } = this.#options;
+    return this.#take(await load({ path, env, ...(now === undefined ? {} : { nowMs: now() }) }));
+  }
+
+  #take(loaded: LoadResult): ReloadResult {
+    const { log } = this.#options;
     // A file with a syntax error does not say which secret files it names; those of before stay watched.
     this.#files = loaded.ok ? loaded.files : [...new Set([...loaded.files, ...this.#files])];
     this.#lastReloadSuccessful = loaded.ok;

@@ -60,4 +60,6 @@ const UNUSED = [
   'hyparquet-writer',
   'ioredis',
   'pino-pretty',
+  'yaml',
+  'zod',
 ];

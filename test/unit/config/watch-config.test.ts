@@ -32,6 +32,7 @@ function createReloader(text: string, path = join(createFolder(), 'c.yaml')): Be
     initial: initial.config,
     files: initial.files,
     log,
+    load: loadConfig,
     now: () => NOW_MS,
   });
   return { reloader, path, write, logged };
@@ -60,6 +61,34 @@ describe('reload', () => {
     write(MINIMAL);
     await reloader.reload();
     expect(reloader.lastReloadSuccessful).toBe(true);
+  });
+
+  test('asked for twice at once reads the file twice, one after the other, and the last read is in force', async () => {
+    const { reloader, path, write } = createReloader(MINIMAL);
+    const models = (name: string) => MINIMAL.replace('llama-8b', name);
+    const reads: string[] = [];
+    const first = Promise.withResolvers<void>();
+    const slow = new ConfigReloader({
+      path,
+      env: {},
+      initial: reloader.current,
+      log: { debug() {}, info() {}, warn() {}, error() {} },
+      load: async (options) => {
+        const read = loadConfig({ ...options, nowMs: NOW_MS });
+        reads.push(read.ok ? `${read.config.deployments[0]?.models[0]}` : 'refused');
+        if (reads.length === 1) await first.promise;
+        return read;
+      },
+    });
+    write(models('llama-9b'));
+    const both = [slow.reload(), slow.reload()];
+    await new Promise(setImmediate);
+    expect(reads).toEqual(['llama-9b']);
+    write(models('llama-10b'));
+    first.resolve();
+    expect(await Promise.all(both)).toMatchObject([{ changed: true }, { changed: true }]);
+    expect(reads).toEqual(['llama-9b', 'llama-10b']);
+    expect(slow.current.deployments[0]?.models).toEqual(['llama-10b']);
   });
 
   test('of an unchanged file tells nobody', async () => {
@@ -183,7 +212,15 @@ describe('watch', () => {
     const initial = loadConfig({ path, env: {}, nowMs: NOW_MS });
     if (!initial.ok) throw new Error('the first file must be valid');
     const log: Log = { debug() {}, info() {}, warn() {}, error() {} };
-    const reloader = new ConfigReloader({ path, env: {}, initial: initial.config, log, pollMs: 5, now: () => NOW_MS });
+    const reloader = new ConfigReloader({
+      path,
+      env: {},
+      initial: initial.config,
+      log,
+      load: loadConfig,
+      pollMs: 5,
+      now: () => NOW_MS,
+    });
     const changed = new Promise<Config>((resolve) => void reloader.onChange(resolve));
     reloader.start();
     await reloader.poll();
