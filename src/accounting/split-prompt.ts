@@ -9,9 +9,10 @@ import type { AttemptShape } from './work-timeline.ts';
 export const CACHE_TOLERANCE = 1.25;
 
 /**
- * Where an engine hides how much of a prompt came from its prefix cache: what it was most likely to have there, and what cannot have been prefilled between the request's dispatch and
- * its first token. The latter only where the prompt misses that time by more than a quarter, so that a profile a little off or a lucky
- * network invents no cache; the wait in a queue is not subtracted, since requests let in together are computed together. Prompt tokens computed, and cached ones.
+ * Prompt tokens computed, and cached ones. Where an engine hides its prefix cache, cached is what it most likely had there, and what cannot have
+ * been prefilled between the request's dispatch and its first token. The latter only where the prompt misses that time by more than a quarter,
+ * so that a profile a little off or a lucky network invents no cache; the wait in a queue is not subtracted, since requests let in together are
+ * computed together.
  */
 export function splitPrompt(
   shape: Pick<AttemptShape, 'stream' | 'sequences'>,

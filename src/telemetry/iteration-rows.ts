@@ -1,5 +1,6 @@
 // TensorRT-LLM's iteration rows as its `/metrics` answers them (upstreams.md §1.8): JSON to numbers, whatever fields this version has.
 // Not here: what they mean for busy time (iteration-coverage.ts) and for the profile (iteration-profile.ts).
+import { type Fields, parseList, readFields, readNumber } from './statistics-fields.ts';
 
 /** One forward pass of the engine. Null is unknown. */
 export interface IterationRow {
@@ -21,22 +22,20 @@ export interface IterationRow {
   readonly blockTokens: number | null;
 }
 
-type Fields = Readonly<Record<string, unknown>>;
-
 /**
- * The rows of one answer in their order, those of attention rank 0 only (the ranks of one engine run in step); null where the text is not a list: Prometheus text, an error, or
- * another server. Entries that are no objects are left out.
+ * The rows of one answer in their order, those of attention rank 0 only (the ranks of one engine run in step); null where the text is not a
+ * list: Prometheus text, an error, or another server. Entries that are no objects are left out.
  */
 export function parseIterationRows(text: string): readonly IterationRow[] | null {
-  const parsed = parseJson(text);
-  if (!Array.isArray(parsed)) return null;
-  const rows = parsed.filter(isFields).filter((row) => (readNumber(row, 'attentionDpRank') ?? 0) === 0);
+  const list = parseList(text);
+  if (list === null) return null;
+  const rows = list.objects.filter((row) => (readNumber(row, 'attentionDpRank') ?? 0) === 0);
   return rows.map((row, index) => toRow(row, rows[index + 1]));
 }
 
 function toRow(row: Fields, next: Fields | undefined): IterationRow {
-  const batch = isFields(row['inflightBatchingStats']) ? row['inflightBatchingStats'] : {};
-  const cache = isFields(row['kvCacheStats']) ? row['kvCacheStats'] : {};
+  const batch = readFields(row, 'inflightBatchingStats');
+  const cache = readFields(row, 'kvCacheStats');
   const blocks = readNumber(cache, 'usedNumBlocks');
   const perBlock = readNumber(cache, 'tokensPerBlock');
   return {
@@ -73,21 +72,4 @@ function parseTimestamp(value: unknown): number | null {
   if (match === null) return null;
   const [month = 0, day = 0, year = 0, hour = 0, minute = 0, second = 0] = match.slice(1, 7).map(Number);
   return Date.UTC(year, month - 1, day, hour, minute, second) + Number(match[7] ?? 0) * 1000;
-}
-
-function readNumber(fields: Fields, name: string): number | null {
-  const value = fields[name];
-  return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : null;
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

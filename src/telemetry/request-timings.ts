@@ -1,5 +1,6 @@
 // Requests' step times as TensorRT-LLM's `/perf_metrics` answers them (upstreams.md §1.9): JSON to numbers, whatever fields this version has.
 // Not here: which requests shared a step (step-groups.ts), asking for them (request-timings-reader.ts).
+import { type Fields, isFields, parseList, readFields, readNumber } from './statistics-fields.ts';
 
 /** Longer ids are no ids: those of thousands of requests are remembered. */
 const ID_LENGTH_MAX = 128;
@@ -48,17 +49,15 @@ export interface TimingsPage {
   readonly timings: readonly RequestTiming[];
 }
 
-type Fields = Readonly<Record<string, unknown>>;
-
 /**
  * Null where the text is not a list: an error, or another server. Entries without step times (older versions, other backends) count and are left
  * out, and so are records of a disaggregated front (`ctx_perf_metrics`, `gen_perf_metrics`): they tell of two other engines' batches.
  */
 export function parseRequestTimings(text: string): TimingsPage | null {
-  const parsed = parseJson(text);
-  if (!Array.isArray(parsed)) return null;
-  const timings = parsed.filter(isFields).map(toTiming);
-  return { entries: parsed.length, timings: timings.filter((timing) => timing !== null) };
+  const list = parseList(text);
+  if (list === null) return null;
+  const timings = list.objects.map(toTiming);
+  return { entries: list.entries, timings: timings.filter((timing) => timing !== null) };
 }
 
 function toTiming(entry: Fields): RequestTiming | null {
@@ -109,26 +108,4 @@ function readId(value: unknown): string | null {
   if (typeof value !== 'number' && typeof value !== 'string') return null;
   const id = String(value);
   return id.length <= ID_LENGTH_MAX ? id : null;
-}
-
-function readFields(fields: Fields, name: string): Fields {
-  const value = fields[name];
-  return isFields(value) ? value : {};
-}
-
-function readNumber(fields: Fields, name: string): number | null {
-  const value = fields[name];
-  return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : null;
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
