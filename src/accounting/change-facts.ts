@@ -54,7 +54,8 @@ export function mergeFacts(change: FactChange): MergedFacts {
   };
   for (const asked of change.wanted.values()) {
     const last = change.book.pools[asked.pool]?.at(-1);
-    const priced = keepMeasured(keepPrices(asked, known, { change, refusals }), last);
+    const measured = findMeasured(asked, last, change.book);
+    const priced = keepMeasured(keepPrices(asked, known, { change, refusals }), measured);
     const facts = keepDeployments(priced, last, change.otherMembers);
     if (last === undefined) append(facts, change.nowWindow);
     else if (!sameFacts(facts, last)) append(facts, change.nowWindow + LEAD_WINDOWS);
@@ -160,6 +161,22 @@ function findBackDating(
 function keepDeployments(facts: WantedFacts, last: PoolFacts | undefined, otherMembers: boolean): WantedFacts {
   if (!otherMembers || last === undefined) return facts;
   return { ...facts, deployments: { ...last.deployments, ...facts.deployments } };
+}
+
+/**
+ * The facts whose measured terms a pool goes on with: its own, but those of another replica of its deployments where it is new or was away, since
+ * what is measured later is applied to all of them only where it differs from the first.
+ */
+function findMeasured(asked: WantedFacts, last: PoolFacts | undefined, book: FactBook): PoolFacts | undefined {
+  if (last?.active === true || !asked.active) return last;
+  const names = Object.keys(asked.deployments);
+  const replicas = Object.values(book.pools).flatMap((versions) => versions.at(-1) ?? []);
+  const isSame = ({ active, gpu, gpuMillionths, deployments }: PoolFacts): boolean =>
+    active &&
+    gpu === asked.gpu &&
+    gpuMillionths === asked.gpuMillionths &&
+    names.some((name) => Object.hasOwn(deployments, name));
+  return replicas.find(isSame) ?? last;
 }
 
 /**

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { mergeFacts, storeFacts, type FactChange } from '#accounting/change-facts.ts';
 import type { WantedFacts } from '#accounting/pool-facts-from-config.ts';
 import { scalePrefill } from '#attribution/prefill-factor.ts';
-import type { FactBook, PoolFacts, PriceEntry } from '#domain/pool-facts.ts';
+import type { DeploymentFacts, FactBook, PoolFacts, PriceEntry } from '#domain/pool-facts.ts';
 import { createFreezeInput, createPoolFacts, DEPLOYMENT_FACTS } from '#test/support/settlement-facts.ts';
 
 const NOW = 1_000_000;
@@ -265,5 +265,42 @@ describe('a measured part of a declared prefill', () => {
       adapter: { ...factored, model: 'llama-8b-sql' },
       other,
     });
+  });
+});
+
+describe('a further replica of a deployment', () => {
+  const { profile } = DEPLOYMENT_FACTS;
+  const factored = { ...DEPLOYMENT_FACTS, profile: scalePrefill(profile, 0.83), prefillFactor: 0.83 };
+  const learned = { ...DEPLOYMENT_FACTS, profile: { ...profile, t0: '9' }, profileSource: 'learned' as const };
+  const guessed = { ...DEPLOYMENT_FACTS, profileSource: 'builtin' as const };
+  const poolOf = (facts: DeploymentFacts, more: Partial<PoolFacts> = {}) =>
+    createPoolFacts({ deployments: { 'llama-8b': facts }, ...more });
+  const joined = (there: DeploymentFacts, wanted: DeploymentFacts, more: Partial<PoolFacts> = {}) =>
+    merge({
+      book: bookOf(poolOf(there)),
+      wanted: wantedOf(poolOf(wanted), poolOf(wanted, { pool: 'pool-b', ...more })),
+    }).pools['pool-b'];
+
+  test.each([
+    ['the measured part of prefill', factored, DEPLOYMENT_FACTS],
+    ['the learned profile', learned, guessed],
+  ])('is priced by %s of those that are there', (_name, there, wanted) => {
+    expect(joined(there, wanted)).toEqual([poolOf(there, { pool: 'pool-b', effectiveFrom: NOW })]);
+  });
+
+  test.each([
+    ['another GPU', { gpu: 'L40S' }],
+    ['more GPUs', { gpuMillionths: 2_000_000 }],
+  ])('on %s begins with what the configuration says', (_name, more) => {
+    expect(joined(factored, DEPLOYMENT_FACTS, more)?.[0]?.deployments['llama-8b']).toEqual(DEPLOYMENT_FACTS);
+  });
+
+  test('that was away is priced by what was measured meanwhile, and one that leaves makes no versions', () => {
+    const gone = poolOf(DEPLOYMENT_FACTS, { pool: 'pool-b', active: false, effectiveFrom: 50 });
+    const book: FactBook = { version: 3, pools: { 'pool-b': [gone], 'pool-a': [poolOf(factored)] } };
+    const back = wantedOf(createPoolFacts(), poolOf(DEPLOYMENT_FACTS, { pool: 'pool-b' }));
+    expect(merge({ book, wanted: back }).pools['pool-b']?.at(-1)?.deployments['llama-8b']).toEqual(factored);
+    const still = wantedOf(createPoolFacts(), poolOf(DEPLOYMENT_FACTS, { pool: 'pool-b', active: false }));
+    expect(merge({ book, wanted: still }).changed).toBe(false);
   });
 });
