@@ -28,6 +28,7 @@ const USAGE_ERRORS = new Set([
 
 /** Runs until SIGTERM or SIGINT. Exit code 0 drained, 1 it failed or something is left, 2 bad config. */
 export async function runServe({ path, env }: ServeOptions): Promise<number> {
+  const hangups = catchHangups();
   const loaded = await loadConfigAside({ path, env });
   if (!loaded.ok) {
     for (const problem of loaded.problems) process.stderr.write(`inferometer: ${formatProblem(problem)}\n`);
@@ -38,7 +39,6 @@ export async function runServe({ path, env }: ServeOptions): Promise<number> {
   for (const warning of warnings) log.warn({ event: 'config_warning', path: warning.path }, formatProblem(warning));
   let pricesRefused = false;
   const reloader = new ConfigReloader({ path, env, initial: config, files, log, load: loadConfigAside });
-  const hangups = catchHangups();
   let running: RunningWorkers;
   try {
     const compose = await loadComposition(config);

@@ -6,20 +6,29 @@ import { Worker } from 'node:worker_threads';
 import { deepFreeze } from './deep-freeze.ts';
 import type { LoadOptions, LoadResult } from './load-config.ts';
 
-/** What `loadConfig` says; a thread that fails is a problem of the file. Never rejects. */
+/** What `loadConfig` says; a thread that fails, or that the system has no room for, is a problem of the file. Never rejects. */
 export async function loadConfigAside(options: LoadOptions): Promise<LoadResult> {
+  // What crosses threads is copied, and a copy is not frozen.
+  return deepFreeze(await runThread(options).catch((error: unknown) => refuse(options.path, reasonOf(error))));
+}
+
+async function runThread(options: LoadOptions): Promise<LoadResult> {
   // The sibling has this file's extension: .ts from source, .js once compiled.
   const file = new URL(`./load-config-thread${extname(fileURLToPath(import.meta.url))}`, import.meta.url);
-  const { promise, resolve: tell } = Promise.withResolvers<LoadResult>();
+  const { promise, resolve: tell, reject } = Promise.withResolvers<LoadResult>();
   const worker = new Worker(file, { workerData: { ...options, env: { ...options.env } } satisfies LoadOptions });
   worker.once('message', tell);
-  // An error's message may quote what was read: only its code is told.
-  worker.once('error', (err: NodeJS.ErrnoException) => tell(refuse(options.path, err.code ?? err.name)));
+  worker.once('error', reject);
   worker.once('exit', (code) => tell(refuse(options.path, `exit code ${code}`)));
   const result = await promise;
   await worker.terminate();
-  // What crosses threads is copied, and a copy is not frozen.
-  return deepFreeze(result);
+  return result;
+}
+
+/** An error's message may quote what was read: only its code is told. */
+function reasonOf(error: unknown): string {
+  const { code, name } = error as NodeJS.ErrnoException;
+  return typeof code === 'string' ? code : name;
 }
 
 function refuse(path: string, reason: string): LoadResult {

@@ -49,7 +49,9 @@ export class ConfigReloader {
   #fingerprint: Promise<string> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #lastReloadSuccessful = true;
-  #reloading: Promise<unknown> = Promise.resolve();
+  #reading: Promise<ReloadResult> | undefined;
+  /** Reads when the present reading is done. */
+  #next: Promise<ReloadResult> | undefined;
 
   constructor(options: ConfigReloaderOptions) {
     this.#options = options;
@@ -88,7 +90,7 @@ export class ConfigReloader {
 
   /**
    * Reads the file again and, if it is valid and differs, puts it in force and tells the listeners before the promise
-   * resolves. Never rejects. Two calls at once run one after the other.
+   * resolves. Never rejects. Two calls at once run one after the other; whoever comes while one reads and another waits shares the latter's answer.
    */
   async reload(): Promise<ReloadResult> {
     if (this.#fingerprint !== undefined) this.#fingerprint = readFingerprint(this.#files);
@@ -110,9 +112,22 @@ export class ConfigReloader {
   }
 
   #reloadNow(): Promise<ReloadResult> {
-    const reloaded = this.#reloading.then(() => this.#readAgain());
-    this.#reloading = reloaded;
-    return reloaded;
+    if (this.#next !== undefined) return this.#next;
+    if (this.#reading === undefined) return this.#begin();
+    const begin = (): Promise<ReloadResult> => {
+      this.#next = undefined;
+      return this.#begin();
+    };
+    this.#next = this.#reading.then(begin, begin);
+    return this.#next;
+  }
+
+  #begin(): Promise<ReloadResult> {
+    const reading = this.#readAgain().finally(() => {
+      if (this.#reading === reading) this.#reading = undefined;
+    });
+    this.#reading = reading;
+    return reading;
   }
 
   async #readAgain(): Promise<ReloadResult> {

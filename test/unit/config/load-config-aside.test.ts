@@ -47,4 +47,15 @@ describe('a config loaded aside', () => {
       files: [path],
     });
   });
+
+  test('whose thread cannot be begun is a problem of the file too', async () => {
+    const path = writeConfig(MINIMAL);
+    // What no thread takes, as a system that is out of threads.
+    const env = { HOME: (() => '') as unknown as string };
+    expect(await loadConfigAside({ path, env })).toEqual({
+      ok: false,
+      problems: [{ file: path, line: 1, path: '', message: 'cannot be loaded: DataCloneError' }],
+      files: [path],
+    });
+  });
 });

@@ -91,6 +91,27 @@ describe('reload', () => {
     expect(slow.current.deployments[0]?.models).toEqual(['llama-10b']);
   });
 
+  test('asked for again and again reads the file once more for all who came during a read', async () => {
+    const { reloader, path } = createReloader(MINIMAL);
+    let reads = 0;
+    const slow = new ConfigReloader({
+      path,
+      env: {},
+      initial: reloader.current,
+      log: { debug() {}, info() {}, warn() {}, error() {} },
+      load: async (options) => {
+        reads += 1;
+        await new Promise(setImmediate);
+        return loadConfig({ ...options, nowMs: NOW_MS });
+      },
+    });
+    const results = await Promise.all(Array.from({ length: 50 }, () => slow.reload()));
+    expect(results.every(({ ok }) => ok)).toBe(true);
+    expect(reads).toBe(2);
+    await slow.reload();
+    expect(reads).toBe(3);
+  });
+
   test('of an unchanged file tells nobody', async () => {
     const { reloader } = createReloader(MINIMAL);
     let calls = 0;
