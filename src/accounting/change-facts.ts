@@ -181,17 +181,19 @@ function findMeasured(asked: WantedFacts, last: PoolFacts | undefined, book: Fac
 
 /**
  * A configuration without a profile does not take away what was measured of the same model on the same GPUs, and one whose profile has not changed
- * does not take away which part of its prefill counts (unless it fixes its terms), nor the mark that the engine departs from it. A further
+ * does not take away which part of its prefill counts (unless it fixes these terms for any deployment here), nor the mark that the engine departs from it. A further
  * deployment of the same engine (a LoRA adapter), with the same declared terms, begins with the part of those that are there.
  */
 function keepMeasured(facts: WantedFacts, last: PoolFacts | undefined): WantedFacts {
   if (last === undefined || last.gpu !== facts.gpu || last.gpuMillionths !== facts.gpuMillionths) return facts;
+  const fixed = Object.values(facts.deployments).filter(({ profileFixed }) => profileFixed === true);
   const deployments = Object.entries(facts.deployments).map(([name, wanted]) => {
+    const isFixed = fixed.some((other) => isDeclaredUnder(other, wanted.profile));
     const known = Object.hasOwn(last.deployments, name) ? last.deployments[name] : undefined;
-    if (known === undefined) return [name, joinFactor(wanted, last)] as const;
+    if (known === undefined) return [name, isFixed ? wanted : joinFactor(wanted, last)] as const;
     if (known.model !== wanted.model) return [name, wanted] as const;
     if (wanted.profileSource === 'builtin' && isMeasured(known)) return [name, known] as const;
-    const priced = keepFactor(wanted, known);
+    const priced = isFixed ? wanted : keepFactor(wanted, known);
     const isSame = canonicalJson(priced.profile) === canonicalJson(known.profile);
     const { profileDrift } = known;
     return [name, isSame && profileDrift !== undefined ? { ...priced, profileDrift } : priced] as const;
@@ -201,7 +203,7 @@ function keepMeasured(facts: WantedFacts, last: PoolFacts | undefined): WantedFa
 
 function keepFactor(wanted: DeploymentFacts, known: DeploymentFacts): DeploymentFacts {
   const { prefillFactor, profile, profileSource } = known;
-  if (prefillFactor === undefined || wanted.profileFixed === true) return wanted;
+  if (prefillFactor === undefined) return wanted;
   const areDeclared = isDeclared({ source: profileSource }) && isDeclared({ source: wanted.profileSource });
   return areDeclared && isDeclaredUnder(known, wanted.profile) ? { ...wanted, profile, prefillFactor } : wanted;
 }

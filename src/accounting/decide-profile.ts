@@ -16,14 +16,17 @@ export type ProfileDecision = Pick<ProfileUpdate, 'learned' | 'prefill'>;
 const NOTHING: ProfileDecision = { learned: null, prefill: null };
 
 /**
- * By the windows of a group, what this process's configuration has for it, and the facts in force. A declared profile whose facts are not those of
- * this configuration (another gateway was reloaded before) is left alone, and so is one that the configuration fixes.
+ * By the windows of a group, what this process's configuration has for each of its deployments, and the facts in force of the first. A declared
+ * profile whose facts are not those of this configuration (another gateway was reloaded before) is left alone, and so is one that the configuration
+ * fixes for any of them: they are one engine, whose windows could not be told apart by two sets of terms.
  */
 export function decideProfile(
   group: LearnedGroup,
-  configured: DeploymentProfile,
+  members: readonly DeploymentProfile[],
   facts: DeploymentFacts,
 ): ProfileDecision {
+  const [configured] = members;
+  if (configured === undefined || members.some(({ fixed = false }) => fixed)) return NOTHING;
   if (configured.source === 'builtin') return { ...NOTHING, learned: decideLearned(group, configured, facts) };
   return isDeclared(configured) ? { ...NOTHING, prefill: decidePrefill(group, configured, facts) } : NOTHING;
 }
@@ -48,8 +51,8 @@ function decidePrefill(
   facts: DeploymentFacts,
 ): ProfileUpdate['prefill'] {
   const declared = toProfileFemtos(configured.profile);
-  const isFixed = configured.fixed === true || facts.profileFixed === true;
-  if (isFixed || !isDeclared({ source: facts.profileSource }) || !isDeclaredUnder(facts, declared)) return null;
+  if (facts.profileFixed === true || !isDeclared({ source: facts.profileSource }) || !isDeclaredUnder(facts, declared))
+    return null;
   const fit = fitPrefill(group.grid, configured.profile);
   if (fit === null) return null;
   const inForce = { factor: facts.prefillFactor ?? 1, appliedAtSamples: group.appliedAtSamples };

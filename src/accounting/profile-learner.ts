@@ -44,7 +44,6 @@ const STORE_INTERVAL_MS = 10_000;
 /** A process that freezes nothing looks this often at what the others learned. */
 const REFRESH_INTERVAL_MS = 30_000;
 const STORE_ATTEMPTS_MAX = 4;
-
 /** Busy windows after which terms that were measured have shown whether they fit. */
 const SETTLED_WINDOWS = 600;
 
@@ -174,7 +173,8 @@ export class ProfileLearner {
       const drift = group.drift?.alarmed === true && facts.profileSource !== 'builtin' ? driftOf(group.drift) : null;
       if (tells && change !== null && facts.profileSource !== 'builtin')
         this.#tellDrift(deployments, facts, { change, drift });
-      const decision = decideProfile(group, this.#options.profiles.configured(deployments[0] ?? ''), facts);
+      const configured = deployments.map((deployment) => this.#options.profiles.configured(deployment));
+      const decision = decideProfile(group, configured, facts);
       const isNew = decision.learned !== null || decision.prefill !== null;
       if (isNew || (drift !== null) !== (facts.profileDrift !== undefined)) {
         updates.push({ group: name, update: { deployments, ...decision, drift } });

@@ -268,6 +268,27 @@ describe('a measured part of a declared prefill', () => {
   });
 });
 
+test('a deployment that fixes its terms takes the part of prefill from all with these terms on its engine', () => {
+  const { profile } = DEPLOYMENT_FACTS;
+  const factored = { ...DEPLOYMENT_FACTS, profile: scalePrefill(profile, 0.83), prefillFactor: 0.83 };
+  const other = { ...DEPLOYMENT_FACTS, profile: { ...profile, t0: '1' } };
+  const otherFactored = { ...other, profile: scalePrefill(other.profile, 0.9), prefillFactor: 0.9 };
+  const book = bookOf(
+    createPoolFacts({ deployments: { 'llama-8b': factored, adapter: factored, other: otherFactored } }),
+  );
+  const adapter = { ...DEPLOYMENT_FACTS, profileFixed: true as const };
+  const wanted = wantedOf(createPoolFacts({ deployments: { 'llama-8b': DEPLOYMENT_FACTS, adapter, other } }));
+  expect(merge({ book, wanted }).pools['pool-a']?.at(-1)?.deployments).toEqual({
+    'llama-8b': DEPLOYMENT_FACTS,
+    adapter,
+    other: otherFactored,
+  });
+  const marked = createPoolFacts({ deployments: { adapter: { ...adapter, profileDrift: 0.2 } } });
+  expect(merge({ book: bookOf(marked), wanted: wantedOf(createPoolFacts({ deployments: { adapter } })) }).changed).toBe(
+    false,
+  );
+});
+
 describe('a further replica of a deployment', () => {
   const { profile } = DEPLOYMENT_FACTS;
   const factored = { ...DEPLOYMENT_FACTS, profile: scalePrefill(profile, 0.83), prefillFactor: 0.83 };
