@@ -20,7 +20,7 @@ import { CallerBooks, isSought, type SoughtRequest } from '#reports/caller-books
 import { type OpenedStore, openStore } from '#store/open-store.ts';
 import type { Telemetry } from '#telemetry/create-telemetry.ts';
 import { composeTelemetry } from './compose-telemetry.ts';
-import { keepYoungGenerationSmall } from './young-generation.ts';
+import { settleYoungGeneration } from './young-generation.ts';
 import { assessReadiness, type ReadinessAnswer } from './readiness.ts';
 import { type ComposeOptions, PriceRefusedError, type RunningGateway } from './running-gateway.ts';
 import { ConfigTakeOver } from './take-over-config.ts';
@@ -34,7 +34,7 @@ const STORE_WAIT_MS = 5_000;
  * JournalLockedError, StoreSchemaError, PriceRefusedError or the system's error of a port or directory.
  */
 export async function composeGateway(options: ComposeOptions): Promise<RunningGateway> {
-  keepYoungGenerationSmall();
+  settleYoungGeneration();
   const discovery = new DnsDiscovery({ log: options.log, ...options.discovery });
   const parts = new Composition({ ...options, config: await discovery.follow(options.config) }, discovery);
   try {

@@ -4,6 +4,7 @@ import { createServer as createHttpsServer } from 'node:https';
 import express from 'express';
 import { createCallerRoutes } from './caller-routes.ts';
 import type { DataPlane } from './data-plane.ts';
+import { createMessageClasses } from './express-messages.ts';
 import { attachHttpEdge } from './http-edge.ts';
 import { createKserveHandler } from './kserve-routes.ts';
 import { METERED_ROUTES } from './metered-routes.ts';
@@ -22,7 +23,9 @@ export interface Readiness {
 
 /** Builds the server; it does not listen yet. */
 export function createServer(plane: DataPlane, readiness: () => Readiness): Server {
+  const app = createApp(plane, readiness);
   const options: ServerOptions = {
+    ...createMessageClasses(app),
     keepAliveTimeout: 75_000,
     headersTimeout: 30_000,
     // Bodies have a time limit of their own that knows their pace (read-body).
@@ -32,7 +35,6 @@ export function createServer(plane: DataPlane, readiness: () => Readiness): Serv
     // Checked by the edge, where it is counted.
     requireHostHeader: false,
   };
-  const app = createApp(plane, readiness);
   const { tls } = plane.view.config.server;
   const server = tls === undefined ? createHttpServer(options) : createHttpsServer({ ...options, ...tls });
   attachHttpEdge(server, plane, app);
