@@ -24,7 +24,7 @@ import {
   renderLearned,
 } from './learned-state.ts';
 import type { ProfileBook } from './profile-of.ts';
-import { type ProfileUpdate, publishProfiles } from './publish-profiles.ts';
+import { isGroup, type ProfileUpdate, publishProfiles } from './publish-profiles.ts';
 
 export interface LearnerOptions {
   readonly store: LearnerStore;
@@ -164,7 +164,7 @@ export class ProfileLearner {
     const updates: GroupUpdate[] = [];
     for (const [name, fresh] of taken) {
       const deployments = name.split('+');
-      const facts = this.#factsOf(deployments[0] ?? '');
+      const facts = this.#factsOf(deployments);
       if (facts === null) continue;
       // What a built-in profile says of time is a guess: it is replaced, and never in alarm.
       const change = addWindows(state, name, { fresh, relearns: isMeasuredLongAgo(facts, state.get(name)) });
@@ -194,15 +194,15 @@ export class ProfileLearner {
     for (const { group, update } of updates) {
       const { deployments, learned, prefill } = update;
       const profile = learned?.profile ?? (prefill === null ? null : scalePrefill(prefill.declared, prefill.factor));
-      if (profile === null || !this.#holds(deployments[0] ?? '', profile)) continue;
+      if (profile === null || !this.#holds(deployments, profile)) continue;
       applied.add(group);
       tellApplied(log, group, update);
     }
   }
 
   /** Another process may have applied its own a moment ago. */
-  #holds(deployment: string, profile: DeploymentFacts['profile']): boolean {
-    const held = this.#factsOf(deployment)?.profile;
+  #holds(deployments: readonly string[], profile: DeploymentFacts['profile']): boolean {
+    const held = this.#factsOf(deployments)?.profile;
     return held !== undefined && Object.values(held).join(' ') === Object.values(profile).join(' ');
   }
 
@@ -227,12 +227,11 @@ export class ProfileLearner {
     }
   }
 
-  /** The newest facts that some active pool has of the deployment. */
-  #factsOf(deployment: string): DeploymentFacts | null {
+  /** The newest facts that some active pool of these deployments has of the first. */
+  #factsOf(deployments: readonly string[]): DeploymentFacts | null {
     for (const versions of Object.values(this.#facts?.pools ?? {})) {
       const last = versions.at(-1);
-      if (last?.active === true && Object.hasOwn(last.deployments, deployment))
-        return last.deployments[deployment] ?? null;
+      if (isGroup(last, deployments)) return last?.deployments[deployments[0] ?? ''] ?? null;
     }
     return null;
   }

@@ -3,12 +3,17 @@
 import type { DeploymentFacts, FactBook, PoolFacts } from '#domain/pool-facts.ts';
 import type { ProfileFemtos } from '#domain/engine-profile.ts';
 import type { SettlementStore } from '#domain/settlement-store.ts';
+import { canonicalJson } from '#attribution/freeze-chain.ts';
+import { groupOf } from '#attribution/learn-sample.ts';
 import { isDeclaredUnder, scalePrefill } from '#attribution/prefill-factor.ts';
 import { windowOf } from '#domain/window.ts';
 import { LEAD_WINDOWS } from './change-facts.ts';
 import { isDeclared } from './profile-of.ts';
 
-/** What is to be said of some deployments from now on. */
+/**
+ * What is to be said from now on of deployments that share engines. It holds for the pools in which these have the same terms and no others have:
+ * a replica with an adapter besides is a group of its own, measured by its own windows.
+ */
 export interface ProfileUpdate {
   readonly deployments: readonly string[];
   /** A learned profile that takes the place of a built-in or an older learned one; null leaves the profile. */
@@ -44,6 +49,7 @@ export function mergeProfiles(
   at: { readonly nowWindow: number; readonly frontier: number | null },
 ): FactBook['pools'] | null {
   const pools: Record<string, readonly PoolFacts[]> = { ...book.pools };
+  const fresh = new Set(updates.filter(({ deployments }) => wereAppliedLately(book, deployments, at.nowWindow)));
   let changed = false;
   for (const [pool, versions] of Object.entries(book.pools)) {
     const last = versions.at(-1);
@@ -51,12 +57,10 @@ export function mergeProfiles(
     const deployments = { ...last.deployments };
     let differs = false;
     for (const update of updates) {
+      if (!isGroup(last, update.deployments)) continue;
       for (const name of update.deployments) {
         const known = Object.hasOwn(deployments, name) ? deployments[name] : undefined;
-        const next =
-          known === undefined
-            ? undefined
-            : applyUpdate(known, update, last.effectiveFrom > at.nowWindow - MIN_WINDOWS_BETWEEN);
+        const next = known === undefined ? undefined : applyUpdate(known, update, fresh.has(update));
         if (next === undefined) continue;
         deployments[name] = next;
         differs = true;
@@ -84,17 +88,43 @@ export async function publishProfiles(
   throw new Error('the pool facts in the store kept changing while a learned profile was to be applied');
 }
 
+/** True where the pool's engine serves these deployments, sorted, under the same terms, and no other one. */
+export function isGroup(facts: PoolFacts | undefined, names: readonly string[]): boolean {
+  return facts?.active === true && groupOf(facts, names[0] ?? '') === names.join('+');
+}
+
+/**
+ * True where any replica of these deployments got other terms a moment ago. All of them wait then, or none: those left out would keep theirs until
+ * something else is measured. A replica that joined, another price, or terms that an engine gave for itself are no such change.
+ */
+function wereAppliedLately(book: FactBook, names: readonly string[], nowWindow: number): boolean {
+  const changes = (now: PoolFacts, before: PoolFacts | undefined): boolean =>
+    now.active &&
+    before?.active === true &&
+    names.some((name) => {
+      const [facts, old] = [now, before].map(({ deployments }) =>
+        Object.hasOwn(deployments, name) ? deployments[name] : undefined,
+      );
+      if (facts === undefined || old === undefined || facts.profileSource === 'engine') return false;
+      return canonicalJson(facts.profile) !== canonicalJson(old.profile);
+    });
+  const ours = Object.values(book.pools).filter((versions) => isGroup(versions.at(-1), names));
+  return ours.some((versions) =>
+    versions.some(
+      (facts, index) => facts.effectiveFrom > nowWindow - MIN_WINDOWS_BETWEEN && changes(facts, versions[index - 1]),
+    ),
+  );
+}
+
 /** Undefined where nothing differs. */
 function applyUpdate(known: DeploymentFacts, update: ProfileUpdate, isFresh: boolean): DeploymentFacts | undefined {
   const { profileDrift: mark = null, ...unmarked } = known;
-  const replaces =
-    update.learned !== null && (known.profileSource === 'builtin' || (known.profileSource === 'learned' && !isFresh));
-  if (replaces && update.learned !== null) {
+  if (update.learned !== null && !isFresh && (known.profileSource === 'builtin' || known.profileSource === 'learned')) {
     const { profile, fitError, samples } = update.learned;
     // A new profile has not drifted yet.
     return { ...unmarked, profile, profileSource: 'learned', profileFitError: fitError, profileSamples: samples };
   }
-  if (update.prefill !== null && takesFactor(known, update.prefill.declared, isFresh)) {
+  if (update.prefill !== null && !isFresh && takesFactor(known, update.prefill.declared)) {
     const { declared, factor } = update.prefill;
     const { prefillFactor: before = 1, ...declaredFacts } = unmarked;
     if (factor !== before) {
@@ -106,8 +136,8 @@ function applyUpdate(known: DeploymentFacts, update: ProfileUpdate, isFresh: boo
   return update.drift === null ? unmarked : { ...unmarked, profileDrift: Number(update.drift.toFixed(3)) };
 }
 
-/** The terms in force are those that the factor was measured of, and another process has not just applied its own. */
-function takesFactor(known: DeploymentFacts, declared: ProfileFemtos, isFresh: boolean): boolean {
+/** The terms in force are those that the factor was measured of. */
+function takesFactor(known: DeploymentFacts, declared: ProfileFemtos): boolean {
   if (!isDeclared({ source: known.profileSource }) || known.profileFixed === true) return false;
-  return isDeclaredUnder(known, declared) && !(known.prefillFactor !== undefined && isFresh);
+  return isDeclaredUnder(known, declared);
 }

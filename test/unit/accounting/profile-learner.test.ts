@@ -53,14 +53,17 @@ interface Process {
   readonly profiles: ProfileBook;
 }
 
-function createProcess(configured: DeploymentProfile = { profile: GUESS, source: 'builtin' }): Process {
+function createProcess(
+  configured: DeploymentProfile = { profile: GUESS, source: 'builtin' },
+  learnable: readonly string[] = [NAME],
+): Process {
   const profiles = new ProfileBook(() => configured);
   const learner = new ProfileLearner({
     store,
     settlement: store,
     books: store,
     profiles,
-    canLearn: (deployment) => deployment === NAME,
+    canLearn: (deployment) => learnable.includes(deployment),
     monotonicMs: () => nowMs,
     epochMs: () => nowMs,
     log: {
@@ -337,6 +340,44 @@ describe('an engine that departs from its profile', () => {
   test('a built-in profile is a guess: it is replaced without an alarm', async () => {
     await freeze(createProcess(), { count: 300 });
     expect(warnings).toEqual([]);
+  });
+});
+
+describe('an adapter on one of two replicas', () => {
+  const ADAPTER = `${NAME}-sql`;
+  const slower: EngineProfile = { ...TRUE, iterationMs: 9 * 1.4, decodeStepMs: 0.05 * 1.4 };
+  const both = factsWith(TRUE, 'declared').deployments[NAME];
+
+  /** Windows of both replicas; the one with the adapter is slower than its profile says. */
+  async function freezeBoth({ learner }: Process, count: number): Promise<void> {
+    const firstWindow = Math.floor(nowMs / 1000);
+    const plain = createEngineWindows({ profile: TRUE, batch: 12, count, firstWindow, seed: 1 });
+    const slow = createEngineWindows({ profile: slower, batch: 12, count, firstWindow, seed: 2, pool: 'pool-b' });
+    for (let from = 0; from < count; from += 10) {
+      const some = [...plain.slice(from, from + 10), ...slow.slice(from, from + 10)];
+      const board = some.map(({ publication }) => ({ journal: 'A', publication }));
+      const frontier = firstWindow + from - 1;
+      nowMs = (firstWindow + from + 12) * 1000;
+      learner.observe(createFreezeInput({ facts: await store.readFacts(), frontier, board, nowMs }), frontier + 10);
+      await learner.tick();
+    }
+  }
+
+  test('is marked where its engine drifts, the other replica is not, and neither makes more versions', async () => {
+    await begin(TRUE, 'declared');
+    if (both === undefined) throw new Error('no facts');
+    const pools = {
+      'pool-a': [factsWith(TRUE, 'declared')],
+      'pool-b': [createPoolFacts({ pool: 'pool-b', deployments: { [NAME]: both, [ADAPTER]: both } })],
+    };
+    await store.putFacts(pools, (await store.readFacts()).version);
+    const process = createProcess({ profile: TRUE, source: 'declared' }, [NAME, ADAPTER]);
+    await freezeBoth(process, 400);
+    const { pools: now } = await store.readFacts();
+    expect(now['pool-a']).toEqual(pools['pool-a']);
+    expect(now['pool-b']).toHaveLength(2);
+    for (const name of [NAME, ADAPTER])
+      expect(now['pool-b']?.at(-1)?.deployments[name]?.profileDrift).toBeGreaterThan(0.15);
   });
 });
 

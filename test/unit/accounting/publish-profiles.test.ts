@@ -53,8 +53,30 @@ describe('a part of prefill', () => {
   });
 
   test('does not take the place of one that another process applied a moment ago, nor of the same', () => {
-    expect(mergeProfiles(bookOf(factored, 90), [updateOf(0.7)], at)).toBeNull();
+    const versions = [...(bookOf().pools['pool-a'] ?? []), ...(bookOf(factored, 90).pools['pool-a'] ?? [])];
+    expect(mergeProfiles({ version: 2, pools: { 'pool-a': versions } }, [updateOf(0.7)], at)).toBeNull();
+    // A replica that came since has the terms of the others: neither waits for, nor departs from, what they get.
+    const [joined] = bookOf(factored, 95).pools['pool-a'] ?? [];
+    const replicas = { 'pool-b': joined === undefined ? [] : [{ ...joined, pool: 'pool-b' }], 'pool-a': versions };
+    expect(mergeProfiles({ version: 3, pools: replicas }, [updateOf(0.7)], at)).toBeNull();
     expect(mergeProfiles(bookOf(factored), [updateOf(0.8)], at)).toBeNull();
+  });
+
+  test('comes to all replicas at once, also to one that joined, or got another price, a moment ago', () => {
+    const [old] = bookOf(factored).pools['pool-a'] ?? [];
+    const [joined] = bookOf(factored, 95).pools['pool-a'] ?? [];
+    if (old === undefined || joined === undefined) throw new Error('no facts');
+    const pools = {
+      'pool-a': [old],
+      'pool-b': [{ ...joined, pool: 'pool-b' }],
+      'pool-c': [
+        { ...old, pool: 'pool-c' },
+        { ...joined, pool: 'pool-c', prices: [] },
+      ],
+    };
+    const next = mergeProfiles({ version: 3, pools }, [updateOf(0.7)], at) ?? {};
+    const factors = Object.values(next).map((versions) => versions.at(-1)?.deployments['llama-8b']?.prefillFactor);
+    expect(factors).toEqual([0.7, 0.7, 0.7]);
   });
 
   test('comes with the mark of a drift that lasts where the terms stay as they are', () => {
@@ -63,5 +85,15 @@ describe('a part of prefill', () => {
       ...factored,
       profileDrift: 0.3,
     });
+  });
+
+  test('comes to the engines it was measured of, not to one that has an adapter besides', () => {
+    const [plain] = bookOf().pools['pool-a'] ?? [];
+    if (plain === undefined) throw new Error('no facts');
+    const deployments = { ...plain.deployments, adapter: DEPLOYMENT_FACTS };
+    const pools = { 'pool-a': [plain], 'pool-b': [{ ...plain, pool: 'pool-b', deployments }] };
+    const next = mergeProfiles({ version: 2, pools }, [updateOf(0.8)], at);
+    expect(next?.['pool-a']).toHaveLength(2);
+    expect(next?.['pool-b']).toEqual(pools['pool-b']);
   });
 });

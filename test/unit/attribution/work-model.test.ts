@@ -165,6 +165,57 @@ test('a weight is the same integer whether floats can hold it or not', () => {
   );
 });
 
+test('every phase is the integer of its definition at the edges of what floats hold, below zero and with steps of prefill alone', () => {
+  const femtos = fc.oneof(
+    fc.constantFrom(0n, 1n, 2n ** 26n, 2n ** 52n, 2n ** 53n - 1n, 2n ** 53n, 2n ** 53n + 1n, 10n ** 30n, 10n ** 400n),
+    fc.bigInt({ min: 0n, max: 2n ** 50n }),
+    fc.bigInt({ min: 0n, max: 2n ** 30n }),
+  );
+  const list = fc.array(femtos, { minLength: 10, maxLength: 10 });
+  // Nearly all are 0, so that single terms reach the edges alone.
+  const count = fc.oneof(
+    { weight: 30, arbitrary: fc.constant(0) },
+    { weight: 6, arbitrary: fc.constantFrom(1, 2, 300) },
+    { weight: 1, arbitrary: fc.constantFrom(-1, 2 ** 31) },
+  );
+  const counts = fc.array(count, { minLength: 10, maxLength: 10 });
+  const frozen = fc.record({ a: femtos, halfQ: femtos, d: femtos, k: femtos, r: list, e: list });
+  const features = fc.record({
+    p: count,
+    q: count,
+    d: count,
+    k: count,
+    s: counts,
+    u: counts,
+    prefillSteps: counts,
+    flightMs: fc.nat(),
+  });
+  const total = (of: readonly number[], perCount: readonly bigint[]): bigint =>
+    of.reduce((sum, each, bucket) => sum + BigInt(each) * (perCount[bucket] ?? 0n), 0n);
+  fc.assert(
+    fc.property(frozen, features, (terms, x) => {
+      const text = {
+        a: `${terms.a}`,
+        halfQ: `${terms.halfQ}`,
+        d: `${terms.d}`,
+        k: `${terms.k}`,
+        r: terms.r.map(String),
+        profileSource: 'declared' as const,
+      };
+      const weights = parseFrozenWeights({ deployments: { d: text }, e: terms.e.map(String), byFlight: false }).get(
+        'd',
+      );
+      const ownSteps = total(x.prefillSteps, terms.r);
+      const prefill = terms.a * BigInt(x.p) + terms.halfQ * BigInt(x.q) + ownSteps;
+      const decode = terms.d * BigInt(x.d) + terms.k * BigInt(x.k) + total(x.s, terms.r) - ownSteps;
+      const other = total(x.u, terms.e);
+      expect(phaseWeights(x, weights)).toEqual({ prefill, decode, other });
+      expect(weightOf(x, weights)).toBe(prefill + decode + other);
+    }),
+    { numRuns: 3000 },
+  );
+});
+
 test('features below zero, as old journals may hold them, weigh what they say', () => {
   const weights = weightsFor([300, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
   const features = { ...createSliceFeatures(), p: -2, s: [-1, 0, 0, 0, 0, 0, 0, 0, 0, 0] };
