@@ -18,7 +18,7 @@ export class BatchedLines implements LineSink {
 
   /** `dest` is a file descriptor or path. */
   constructor(dest: number | string) {
-    this.#out = pino.destination({ dest, sync: false, maxLength: WAITING_BYTES_MAX, contentMode: 'buffer' });
+    this.#out = pino.destination({ dest, sync: false, maxLength: WAITING_BYTES_MAX });
     process.once('exit', () => {
       this.#flush();
       this.#out.flushSync();
@@ -30,7 +30,7 @@ export class BatchedLines implements LineSink {
     const longest = json.length * 3 + 1;
     if (this.#length + longest > this.#batch.length) this.#flush();
     if (longest > this.#batch.length) {
-      this.#write(Buffer.from(`${json}\n`));
+      this.#out.write(`${json}\n`);
       return;
     }
     const end = this.#length + this.#batch.write(json, this.#length);
@@ -44,12 +44,7 @@ export class BatchedLines implements LineSink {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
     if (this.#length === 0) return;
-    this.#write(Buffer.copyBytesFrom(this.#batch, 0, this.#length));
+    this.#out.write(this.#batch.toString('utf8', 0, this.#length));
     this.#length = 0;
-  }
-
-  /** As bytes, which are written as they are; the types of the sink know text alone. */
-  #write(bytes: Buffer): void {
-    this.#out.write(bytes as unknown as string);
   }
 }
