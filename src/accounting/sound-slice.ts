@@ -4,21 +4,28 @@ import type { SliceFeatures } from '#attribution/work-model.ts';
 
 const SCALARS = ['p', 'q', 'd', 'k', 'flightMs'] as const;
 
-/** Raises what is negative or no number to 0, in place; true where there was any. */
+/** Raises what is negative or no number to 0, in place; true where there was any. What is sound is not written: most lists are one list of zeros. */
 export function makeSound(slice: SliceFeatures): boolean {
   let wasUnsound = false;
-  const sound = (value: number | undefined, least = 0): number => {
-    if (value !== undefined && value >= least) return value;
+  for (const feature of SCALARS) {
+    if (slice[feature] >= 0) continue;
+    slice[feature] = 0;
     wasUnsound = true;
-    return least;
-  };
-  for (const feature of SCALARS) slice[feature] = sound(slice[feature]);
-  for (let bucket = 0; bucket < slice.s.length; bucket += 1) {
-    slice.u[bucket] = sound(slice.u[bucket]);
-    const prefill = sound(slice.prefillSteps[bucket]);
-    slice.prefillSteps[bucket] = prefill;
+  }
+  const { s, u, prefillSteps } = slice;
+  for (let bucket = 0; bucket < s.length; bucket += 1) {
+    if (raise(u, bucket, 0)) wasUnsound = true;
+    if (raise(prefillSteps, bucket, 0)) wasUnsound = true;
     // The steps of a prefill are among the steps.
-    slice.s[bucket] = sound(slice.s[bucket], prefill);
+    if (raise(s, bucket, prefillSteps[bucket] ?? 0)) wasUnsound = true;
   }
   return wasUnsound;
+}
+
+/** Writes `least` where there is less, or no number; true then. */
+function raise(counts: number[], bucket: number, least: number): boolean {
+  const count = counts[bucket];
+  if (count !== undefined && count >= least) return false;
+  counts[bucket] = least;
+  return true;
 }
