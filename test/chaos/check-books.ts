@@ -3,6 +3,7 @@ import type { BookCell, RollupCell } from '#domain/books.ts';
 import { factsInForce, poolHourNanoUsd, priceAt } from '#domain/pool-facts.ts';
 import type { SettledRecordJson } from '#domain/settlement.ts';
 import { UNATTRIBUTED } from '#domain/unattributed.ts';
+import { windowOf } from '#domain/window.ts';
 import { verifyLedger } from '#ledger/verify-ledger.ts';
 import type { OpenedStore } from '#store/open-store.ts';
 import type { ChaosStage } from './chaos-stage.ts';
@@ -33,13 +34,22 @@ export interface ExpectedBooks {
   readonly atRisk: boolean;
 }
 
-/** True once every whole answer has its record and nothing that was charged waits for its team. */
-export async function isSettled(store: OpenedStore, { traffic, atRisk }: ExpectedBooks): Promise<boolean> {
+/**
+ * True once every whole answer has its record and nothing that was charged waits for its team. Where records may be missing, every second up to
+ * `endedAtMs` (epoch), when the traffic was over, must be frozen instead: before that nobody has been charged for it.
+ */
+export async function isSettled(
+  store: OpenedStore,
+  { traffic, atRisk }: ExpectedBooks,
+  endedAtMs: number,
+): Promise<boolean> {
+  if (atRisk && ((await store.books.readStatus()).frontier ?? 0) < windowOf(endedAtMs)) return false;
   const books = await readAllBooks(store);
   if (sumBooks(books, 'chargedNanoUsd') !== sumBooks(books, 'claimedNanoUsd')) return false;
+  if (atRisk) return true;
   const records = await readAllRecords(store);
   const known = new Set(records.map(({ requestId }) => requestId));
-  return atRisk || [...traffic.whole].every((id) => known.has(id));
+  return [...traffic.whole].every((id) => known.has(id));
 }
 
 /** Checks everything that does not need a gateway. */

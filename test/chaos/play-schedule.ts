@@ -144,10 +144,11 @@ async function mend(stage: ChaosStage): Promise<void> {
 /** Waits until the books hold everything, past the gateways; a timeout is a problem, and the checks then say what is missing. */
 async function settle(stage: ChaosStage, expected: ExpectedBooks, problems: string[]): Promise<void> {
   const store = stage.openStore();
+  const endedAtMs = Date.now();
   const limitMs = performance.now() + SETTLE_LIMIT_MS;
   try {
     await store.settlement.open();
-    while (!(await isSettled(store, expected))) {
+    while (!(await isSettled(store, expected, endedAtMs))) {
       if (performance.now() > limitMs) {
         problems.push(`the books were not settled within ${SETTLE_LIMIT_MS / 1000} s after everything was mended`);
         return;
