@@ -6,7 +6,7 @@ import { formatUsdShortest } from '#domain/nano-usd.ts';
 import type { DeploymentFacts, FactBook, PoolFacts, PriceEntry } from '#domain/pool-facts.ts';
 import { type SettlementStore, StoreUnavailableError } from '#domain/settlement-store.ts';
 import { formatSecond, windowOf } from '#domain/window.ts';
-import { isDeclared, isMeasured } from './profile-of.ts';
+import { isDeclared, isMeasured, takesFactor } from './profile-of.ts';
 import type { WantedFacts } from './pool-facts-from-config.ts';
 
 /** Windows between the decision and the first window priced by it: no process may have frozen that far (settlement.md: now − 2). */
@@ -181,8 +181,8 @@ function findMeasured(asked: WantedFacts, last: PoolFacts | undefined, book: Fac
 
 /**
  * A configuration without a profile does not take away what was measured of the same model on the same GPUs, and one whose profile has not changed
- * does not take away which part of its prefill counts (unless it fixes these terms for any deployment here), nor the mark that the engine departs from it. A further
- * deployment of the same engine (a LoRA adapter), with the same declared terms, begins with the part of those that are there.
+ * does not take away which part of its prefill counts (unless it fixes these terms for any deployment here), nor the mark that the engine departs
+ * from it. A further deployment of the same engine (a LoRA adapter), with the same declared terms, begins with the part of those that are there.
  */
 function keepMeasured(facts: WantedFacts, last: PoolFacts | undefined): WantedFacts {
   if (last === undefined || last.gpu !== facts.gpu || last.gpuMillionths !== facts.gpuMillionths) return facts;
@@ -202,10 +202,9 @@ function keepMeasured(facts: WantedFacts, last: PoolFacts | undefined): WantedFa
 }
 
 function keepFactor(wanted: DeploymentFacts, known: DeploymentFacts): DeploymentFacts {
-  const { prefillFactor, profile, profileSource } = known;
-  if (prefillFactor === undefined) return wanted;
-  const areDeclared = isDeclared({ source: profileSource }) && isDeclared({ source: wanted.profileSource });
-  return areDeclared && isDeclaredUnder(known, wanted.profile) ? { ...wanted, profile, prefillFactor } : wanted;
+  const { prefillFactor, profile } = known;
+  if (prefillFactor === undefined || !isDeclared(wanted.profileSource)) return wanted;
+  return takesFactor(known, wanted.profile) ? { ...wanted, profile, prefillFactor } : wanted;
 }
 
 function joinFactor(wanted: DeploymentFacts, { deployments }: PoolFacts): DeploymentFacts {

@@ -3,11 +3,10 @@
 import { fitProfile } from '#attribution/learn-fit.ts';
 import { choosePrefillFactor, isWorthApplying } from '#attribution/learn-judge.ts';
 import { fitPrefill } from '#attribution/learn-prefill.ts';
-import { isDeclaredUnder } from '#attribution/prefill-factor.ts';
 import { fromProfileFemtos, toProfileFemtos } from '#attribution/profile-femtos.ts';
 import type { DeploymentFacts } from '#domain/pool-facts.ts';
 import type { LearnedGroup } from './learned-state.ts';
-import { type DeploymentProfile, isDeclared } from './profile-of.ts';
+import { type DeploymentProfile, isDeclared, takesFactor } from './profile-of.ts';
 import type { ProfileUpdate } from './publish-profiles.ts';
 
 /** Null in both where what is in force should stay. */
@@ -28,7 +27,7 @@ export function decideProfile(
   const [configured] = members;
   if (configured === undefined || members.some(({ fixed = false }) => fixed)) return NOTHING;
   if (configured.source === 'builtin') return { ...NOTHING, learned: decideLearned(group, configured, facts) };
-  return isDeclared(configured) ? { ...NOTHING, prefill: decidePrefill(group, configured, facts) } : NOTHING;
+  return isDeclared(configured.source) ? { ...NOTHING, prefill: decidePrefill(group, configured, facts) } : NOTHING;
 }
 
 function decideLearned(
@@ -51,8 +50,7 @@ function decidePrefill(
   facts: DeploymentFacts,
 ): ProfileUpdate['prefill'] {
   const declared = toProfileFemtos(configured.profile);
-  if (facts.profileFixed === true || !isDeclared({ source: facts.profileSource }) || !isDeclaredUnder(facts, declared))
-    return null;
+  if (!takesFactor(facts, declared)) return null;
   const fit = fitPrefill(group.grid, configured.profile);
   if (fit === null) return null;
   const inForce = { factor: facts.prefillFactor ?? 1, appliedAtSamples: group.appliedAtSamples };

@@ -2,7 +2,7 @@
 // Not here: the integers that price windows (pool facts), measuring (profile-learner.ts).
 import { isDeclaredUnder } from '#attribution/prefill-factor.ts';
 import { fromProfileFemtos, toProfileFemtos } from '#attribution/profile-femtos.ts';
-import type { EngineProfile, ProfileSource } from '#domain/engine-profile.ts';
+import type { EngineProfile, ProfileFemtos, ProfileSource } from '#domain/engine-profile.ts';
 import { type DeploymentFacts, type FactBook, factsInForce } from '#domain/pool-facts.ts';
 
 /** A deployment's profile, where it came from, and how well it is known. */
@@ -88,7 +88,7 @@ export class ProfileBook {
     if (facts === undefined) return configured;
     const known = this.#scaled.get(deployment);
     if (known?.of === configured) return known.profile;
-    const holds = isDeclared(configured) && isDeclaredUnder(facts, toProfileFemtos(configured.profile));
+    const holds = isDeclared(configured.source) && isDeclaredUnder(facts, toProfileFemtos(configured.profile));
     const profile = holds
       ? { ...configured, profile: fromProfileFemtos(facts.profile), prefillFactor: facts.prefillFactor ?? null }
       : configured;
@@ -103,8 +103,13 @@ export function isMeasured({ profileSource }: Pick<DeploymentFacts, 'profileSour
 }
 
 /** Said by the configuration, by hand or as `calibrate` wrote it. */
-export function isDeclared({ source }: Pick<DeploymentProfile, 'source'>): boolean {
+export function isDeclared(source: ProfileSource): boolean {
   return source === 'declared' || source === 'calibrated';
+}
+
+/** True where the terms in force are these declared ones, or a measured part of them, and may be measured. */
+export function takesFactor(known: DeploymentFacts, declared: ProfileFemtos): boolean {
+  return isDeclared(known.profileSource) && known.profileFixed !== true && isDeclaredUnder(known, declared);
 }
 
 function toProfile(facts: DeploymentFacts): DeploymentProfile {

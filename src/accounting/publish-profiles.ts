@@ -5,10 +5,10 @@ import type { ProfileFemtos } from '#domain/engine-profile.ts';
 import type { SettlementStore } from '#domain/settlement-store.ts';
 import { canonicalJson } from '#attribution/freeze-chain.ts';
 import { groupOf } from '#attribution/learn-sample.ts';
-import { isDeclaredUnder, scalePrefill } from '#attribution/prefill-factor.ts';
+import { scalePrefill } from '#attribution/prefill-factor.ts';
 import { windowOf } from '#domain/window.ts';
 import { LEAD_WINDOWS } from './change-facts.ts';
-import { isDeclared } from './profile-of.ts';
+import { takesFactor } from './profile-of.ts';
 
 /**
  * What is to be said from now on of deployments that share engines. It holds for the pools in which these have the same terms and no others have:
@@ -134,10 +134,4 @@ function applyUpdate(known: DeploymentFacts, update: ProfileUpdate, isFresh: boo
   }
   if ((mark !== null) === (update.drift !== null)) return undefined;
   return update.drift === null ? unmarked : { ...unmarked, profileDrift: Number(update.drift.toFixed(3)) };
-}
-
-/** The terms in force are those that the factor was measured of. */
-function takesFactor(known: DeploymentFacts, declared: ProfileFemtos): boolean {
-  if (!isDeclared({ source: known.profileSource }) || known.profileFixed === true) return false;
-  return isDeclaredUnder(known, declared);
 }

@@ -4,6 +4,8 @@ import type { EngineProfile } from '#domain/engine-profile.ts';
 import { type LearnedFit, toTerms } from './learn-fit.ts';
 import type { PrefillFit } from './learn-prefill.ts';
 import { type LearningGrid, weighWork } from './learn-statistics.ts';
+import { scalePrefill } from './prefill-factor.ts';
+import { fromProfileFemtos, toProfileFemtos } from './profile-femtos.ts';
 
 /** Busy windows before anything is applied: half a minute of traffic. */
 const SAMPLES_MIN = 30;
@@ -67,14 +69,11 @@ export function choosePrefillFactor(
   const hidden = 1 - fit.factor;
   const factor = hidden >= (inForce.factor < 1 ? HIDDEN_KEPT : HIDDEN_MIN) ? fit.factor : 1;
   if (factor === inForce.factor || Math.abs(factor - inForce.factor) < ERRORS_MIN * fit.error) return null;
-  const shift = shiftOf(scaleBy(declared, factor), scaleBy(declared, inForce.factor), grid);
+  const terms = toProfileFemtos(declared);
+  const scaled = (part: number): EngineProfile => fromProfileFemtos(scalePrefill(terms, part));
+  const shift = shiftOf(scaled(factor), scaled(inForce.factor), grid);
   const isFirst = inForce.appliedAtSamples === 0 && shift >= SHIFT_MIN;
   return isFirst || isDue(shift, samplesEver - inForce.appliedAtSamples, inForce) ? factor : null;
-}
-
-function scaleBy(profile: EngineProfile, factor: number): EngineProfile {
-  const { prefillTokenMs, prefillContextMs } = profile;
-  return { ...profile, prefillTokenMs: factor * prefillTokenMs, prefillContextMs: factor * prefillContextMs };
 }
 
 function isDue(shift: number, since: number, { appliedAtSamples }: { readonly appliedAtSamples: number }): boolean {
