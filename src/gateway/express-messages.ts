@@ -1,16 +1,16 @@
 // Requests and answers that are Express's from the start. Express puts its own prototype under each of them when a request comes, which makes
 // two kinds of one object for all code that touches it, node's own included; where the prototype is there already, nothing changes.
-import type { IncomingMessage, ServerOptions, ServerResponse } from 'node:http';
+import type { ServerOptions } from 'node:http';
 import type { Express } from 'express';
+import { IncomingMessage, ServerResponse } from './node-http.ts';
 
 type Messages = Required<Pick<ServerOptions, 'IncomingMessage' | 'ServerResponse'>>;
 
 /** Classes for `createServer` whose objects the app takes as they are. */
 export function createMessageClasses(app: Pick<Express, 'request' | 'response'>): Messages {
-  const http = process.getBuiltinModule('node:http');
   return {
-    IncomingMessage: inherit<typeof IncomingMessage>(http.IncomingMessage, app.request),
-    ServerResponse: inherit<typeof ServerResponse>(http.ServerResponse, app.response),
+    IncomingMessage: inherit<typeof IncomingMessage>(IncomingMessage, app.request),
+    ServerResponse: inherit<typeof ServerResponse>(ServerResponse, app.response),
   };
 }
 
