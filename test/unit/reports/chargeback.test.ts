@@ -1,12 +1,10 @@
 import type { BookCell, RollupCell } from '#domain/books.ts';
 import type { SettledRecordJson } from '#domain/settlement.ts';
-import { computeChargeback } from '#reports/chargeback.ts';
 import type { ChargebackRequest } from '#reports/chargeback.ts';
 import { parseGroupBy } from '#reports/dimensions.ts';
 import { renderCsv } from '#reports/render-csv.ts';
 import { toReportJson } from '#reports/render-json.ts';
 import { renderTable } from '#reports/render-table.ts';
-import { parseTimeZone } from '#reports/time-zone.ts';
 import { parseNanoUsd } from '#domain/nano-usd.ts';
 import type { IdlePolicy } from '#reports/report-shape.ts';
 import * as fc from 'fast-check';
@@ -14,6 +12,7 @@ import { describe, expect, test } from 'vitest';
 import {
   createBook,
   createCell,
+  computeExample,
   createReportConfig,
   DECEMBER,
   EXAMPLE_BOOK,
@@ -27,16 +26,7 @@ function compute(
   overrides: Partial<ChargebackRequest> & { cells?: readonly RollupCell[]; books?: readonly BookCell[] } = {},
 ) {
   const { cells = [EXAMPLE_CELL], books = [EXAMPLE_BOOK], ...request } = overrides;
-  return computeChargeback({
-    period: { from: NOVEMBER, to: DECEMBER, timezone: parseTimeZone('UTC') },
-    groupBy: ['team', 'model'],
-    idlePolicy: 'separate',
-    team: null,
-    source: { cells, books, facts: EXAMPLE_FACTS, status: EXAMPLE_STATUS, records: null, vouchers: [], lateClaims: [] },
-    config: createReportConfig(),
-    nowMs: DECEMBER * 1000,
-    ...request,
-  });
+  return computeExample({ cells, books }, { groupBy: ['team', 'model'], ...request });
 }
 
 describe('a pool behind a URL that hides several engines', () => {

@@ -1,20 +1,19 @@
 import { describe, expect, test } from 'vitest';
 import type { LateClaim } from '#domain/voucher.ts';
 import type { BooksStatus, RollupCell } from '#domain/books.ts';
-import { type ChargebackRequest, computeChargeback } from '#reports/chargeback.ts';
+import type { ChargebackRequest } from '#reports/chargeback.ts';
 import { countUnsettled } from '#reports/outstanding.ts';
 import { toReportJson } from '#reports/render-json.ts';
 import { renderTable } from '#reports/render-table.ts';
 import { parsePeriod } from '#reports/report-period.ts';
 import { RECORD } from '../observe/sample-record.ts';
 import {
+  computeExample,
   createBook,
   createCell,
-  createReportConfig,
   DECEMBER,
   EXAMPLE_BOOK,
   EXAMPLE_CELL,
-  EXAMPLE_FACTS,
   EXAMPLE_STATUS,
   NOVEMBER,
 } from './sample-books.ts';
@@ -31,24 +30,15 @@ function compute({ status = {}, pendingNanoUsd = 0n, cells = [], lateClaims = []
     { hour: NOVEMBER + 3600 },
     { capacityNanoUsd: pendingNanoUsd, chargedNanoUsd: pendingNanoUsd },
   );
-  return computeChargeback({
-    period: parsePeriod({ month: '2026-11' }, DECEMBER * 1000),
-    groupBy: ['team'],
-    idlePolicy: 'separate',
-    team: null,
-    source: {
+  return computeExample(
+    {
       cells: [EXAMPLE_CELL, ...cells],
       books: [EXAMPLE_BOOK, pending],
-      facts: EXAMPLE_FACTS,
       status: { ...EXAMPLE_STATUS, ...status },
-      records: null,
-      vouchers: [],
       lateClaims,
     },
-    config: createReportConfig(),
-    nowMs: DECEMBER * 1000,
-    ...asked,
-  });
+    { period: parsePeriod({ month: '2026-11' }, DECEMBER * 1000), ...asked },
+  );
 }
 
 /** The lines of the table that begin with one of these words. */

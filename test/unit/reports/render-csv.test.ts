@@ -1,43 +1,15 @@
-import { computeChargeback } from '#reports/chargeback.ts';
 import type { Dimension } from '#reports/dimensions.ts';
 import { renderCsv } from '#reports/render-csv.ts';
 import { renderTable } from '#reports/render-table.ts';
 import type { IdlePolicy } from '#reports/report-shape.ts';
-import { parseTimeZone } from '#reports/time-zone.ts';
 import { describe, expect, test } from 'vitest';
-import {
-  createBook,
-  createCell,
-  createReportConfig,
-  DECEMBER,
-  EXAMPLE_BOOK,
-  EXAMPLE_CELL,
-  EXAMPLE_FACTS,
-  EXAMPLE_STATUS,
-  NOVEMBER,
-} from './sample-books.ts';
+import { computeExample, createBook, createCell, EXAMPLE_BOOK, EXAMPLE_CELL } from './sample-books.ts';
 
 function compute(
   overrides: { cells?: ReturnType<typeof createCell>[]; books?: ReturnType<typeof createBook>[] } = {},
   request: { groupBy?: Dimension[]; idlePolicy?: IdlePolicy; team?: string } = {},
 ) {
-  return computeChargeback({
-    period: { from: NOVEMBER, to: DECEMBER, timezone: parseTimeZone('UTC') },
-    groupBy: request.groupBy ?? ['team', 'deployment'],
-    idlePolicy: request.idlePolicy ?? 'separate',
-    team: request.team ?? null,
-    source: {
-      cells: overrides.cells ?? [EXAMPLE_CELL],
-      books: overrides.books ?? [EXAMPLE_BOOK],
-      facts: EXAMPLE_FACTS,
-      status: EXAMPLE_STATUS,
-      records: null,
-      vouchers: [],
-      lateClaims: [],
-    },
-    config: createReportConfig(),
-    nowMs: DECEMBER * 1000,
-  });
+  return computeExample(overrides, { groupBy: ['team', 'deployment'], ...request });
 }
 
 describe('CSV', () => {

@@ -5,6 +5,8 @@ import type { FactBook } from '#domain/pool-facts.ts';
 import { BOOK_METRICS, CELL_METRICS } from '#domain/settlement.ts';
 import type { BookMetric, CellMetric, SettledRecordJson } from '#domain/settlement.ts';
 import type { Config } from '#config/config.ts';
+import { type ChargebackRequest, computeChargeback } from '#reports/chargeback.ts';
+import { parseTimeZone } from '#reports/time-zone.ts';
 
 /** 2026-11-01T00:00:00Z and 2026-12-01T00:00:00Z. */
 export const NOVEMBER = 1_793_491_200;
@@ -159,4 +161,30 @@ export function createFixedBooks(
       return { records: found.slice(start, start + query.limit), next };
     },
   };
+}
+
+/** The report of the example's books in its month: by team, idle apart, unless the request says otherwise. */
+export function computeExample(
+  source: Partial<ChargebackRequest['source']> = {},
+  request: Partial<ChargebackRequest> = {},
+): ReturnType<typeof computeChargeback> {
+  return computeChargeback({
+    period: { from: NOVEMBER, to: DECEMBER, timezone: parseTimeZone('UTC') },
+    groupBy: ['team'],
+    idlePolicy: 'separate',
+    team: null,
+    source: {
+      cells: [EXAMPLE_CELL],
+      books: [EXAMPLE_BOOK],
+      facts: EXAMPLE_FACTS,
+      status: EXAMPLE_STATUS,
+      records: null,
+      vouchers: [],
+      lateClaims: [],
+      ...source,
+    },
+    config: createReportConfig(),
+    nowMs: DECEMBER * 1000,
+    ...request,
+  });
 }
