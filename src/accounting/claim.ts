@@ -2,7 +2,15 @@
 // Not here: the rollup increments of a claim (claim-increments.ts), whether it was applied (sync-loop.ts).
 import { splitInOrder } from '#attribution/split-exactly.ts';
 import { parseFrozenWeights, phaseWeights, weightOf } from '#attribution/work-model.ts';
-import type { ChargeLine, Claim, Phase, SettledRecordJson, ShareEntry, ShareWindow } from '#domain/settlement.ts';
+import type {
+  ChargeLine,
+  Claim,
+  Phase,
+  SettledRecordJson,
+  ShareEntry,
+  ShareWindow,
+  SyncReply,
+} from '#domain/settlement.ts';
 import { UNATTRIBUTED } from '#domain/unattributed.ts';
 import { hourOf } from '#domain/window.ts';
 import { type AttemptRegistry, hourPool } from './attempt-registry.ts';
@@ -12,6 +20,10 @@ import { eachInSteps, type SlicedWork } from './sliced-work.ts';
 import { addCharge, type HourCharge, type HourCharges, settledRecord, type TrackedAttempt } from './tracked-attempt.ts';
 
 const PHASES: readonly Phase[] = ['prefill', 'decode', 'other'];
+/** Slices that one claim prices at most, where it takes more than one freeze: about 8 MB of records and lines. */
+const SLICES_PER_CLAIM_MAX = 8000;
+/** Records without a line in the claim that it settles at most: requests that never reached an engine, and those of earlier claims. */
+const BARE_RECORDS_MAX = 8000;
 const NO_CHARGES: Readonly<HourCharges> = [];
 
 export interface ClaimInput {
@@ -28,6 +40,34 @@ export interface ClaimInput {
 export interface BuiltClaim {
   readonly claim: Claim;
   readonly prices: Map<string, bigint>;
+}
+
+/** How far a claim reaches; `isCut` where more waits than one claim takes. */
+export interface ClaimReach {
+  readonly through: ClaimInput['through'];
+  readonly isCut: boolean;
+}
+
+/**
+ * The freezes that the next claim takes: as many as hold a bounded number of this journal's slices, at least one. Cut short it ends with a freeze
+ * that gave this journal something; else it takes those behind the last share as well.
+ */
+export function reachOfClaim(
+  { claimed, shares, sharesThrough }: Pick<SyncReply, 'claimed' | 'shares' | 'sharesThrough'>,
+  slices: Pick<SealedSlices, 'count'>,
+): ClaimReach {
+  let last: ShareEntry | null = null;
+  let held = 0;
+  for (const entry of shares) {
+    if (entry.k <= claimed) continue;
+    for (const window of new Set(entry.windows.map((share) => share.window))) held += slices.count(window);
+    if (last !== null && held > SLICES_PER_CLAIM_MAX) {
+      const { k, to, hash } = last;
+      return { through: { k, to, hash }, isCut: true };
+    }
+    last = entry;
+  }
+  return { through: sharesThrough, isCut: false };
 }
 
 /**
@@ -200,16 +240,19 @@ function* readLines(
   return { chargeLines, lineSum, increments };
 }
 
-/** Records whose money is complete with these lines. */
+/** Records whose money is complete with these lines; of those without any the oldest, the others go with later claims. */
 function* settleRecords(
   input: ClaimInput,
   lines: ChargesById,
   increments: ClaimIncrements,
 ): SlicedWork<SettledRecordJson[]> {
   const records: SettledRecordJson[] = [];
+  let bare = 0;
   yield* eachInSteps(input.registry.all(), (attempt) => {
     if (attempt.record === null || !settlesThrough(attempt, input.through.to)) return;
-    const charges = mergeCharges(attempt.charges, lines.get(attempt.recordId));
+    const own = lines.get(attempt.recordId);
+    if (own === undefined && (bare += 1) > BARE_RECORDS_MAX) return;
+    const charges = mergeCharges(attempt.charges, own);
     increments.addSettled(attempt.record, charges);
     records.push(settledRecord(attempt.record, attempt, charges));
   });

@@ -253,8 +253,7 @@ class RunningAccounting implements Accounting {
     if (await loop.sendPending()) {
       const frozen = await loop.advance();
       if (frozen > 0 && this.#parts.registry.size > 0) await loop.refresh();
-      if (loop.hasClaim()) await loop.buildMessage();
-      await loop.sendPending();
+      await loop.claim();
       await this.#options.learner?.tick();
     }
     this.#tidyJournal();

@@ -13,8 +13,12 @@ import { reclassifyUnmetered } from './unmetered.ts';
 
 /** Windows younger than this many seconds are never frozen (settlement.md: now − 2). */
 const FREEZE_DELAY_WINDOWS = 2;
-/** Publications one freeze takes at most, so that its script and its shares stay small after an outage. */
-const PUBLICATIONS_PER_FREEZE_MAX = 2000;
+/**
+ * Windows with publications that one freeze takes: a backlog is frozen second by second, as it would have been without one, and neither a freeze
+ * nor a share, which is claimed whole, grows with it. More at once would make claims that a store's time limit does not hold: one second of
+ * full load is 6,000 slices.
+ */
+const WORKING_WINDOWS_PER_FREEZE_MAX = 1;
 const COMMITS_PER_CALL_MAX = 256;
 const STALE_RETRIES_MAX = 8;
 
@@ -36,7 +40,7 @@ export interface FrontierProgress {
 
 /**
  * The next freeze, or null when the frontier may not move: t = the least sealedThrough of the members heard within `silenceSeconds`, at most
- * window(now) − 2, not across a UTC hour edge (call again for the next hour). Members silent for longer are named in `dropMembers`;
+ * window(now) − 2, not across a UTC hour edge, with one window in which anybody published (call again for the next). Members silent for longer are named in `dropMembers`;
  * with no other member nothing moves, nor does anything while the store holds the frontier after a failover. Publications of dropped members that reached the board are priced like all others.
  * `closedHour`: books of the hour before the frontier's next window where that begins an hour; what was unmetered in it is told by this freeze.
  * Pure: the same snapshot gives the same commit in every process. Source: settlement.md, advance.
@@ -141,19 +145,21 @@ function findFreezeEnd(input: FreezeInput, frontier: number, live: FreezeInput['
   if (live.length === 0) return null;
   const sealed = live.reduce((least, member) => Math.min(least, member.sealedThrough), Number.POSITIVE_INFINITY);
   const hourEnd = hourOf(frontier + 1) + SECONDS_PER_HOUR - 1;
-  const to = Math.min(sealed, windowOf(input.nowMs) - FREEZE_DELAY_WINDOWS, hourEnd);
+  const read = input.boardThrough ?? Number.POSITIVE_INFINITY;
+  const to = Math.min(sealed, windowOf(input.nowMs) - FREEZE_DELAY_WINDOWS, hourEnd, read);
   if (!(to > frontier)) return null;
-  return limitPublications(input, frontier, to);
+  return limitWork(input, frontier, to);
 }
 
-/** The last window up to which the board holds no more publications than one freeze takes; always at least one window. */
-function limitPublications(input: FreezeInput, frontier: number, to: number): number {
-  const windows = input.board
-    .map((entry) => entry.publication.window)
-    .filter((window) => window > frontier && window <= to)
-    .toSorted((a, b) => a - b);
-  const firstTooMany = windows[PUBLICATIONS_PER_FREEZE_MAX];
-  return firstTooMany === undefined ? to : Math.max(frontier + 1, firstTooMany - 1);
+/** The last window before those with more work than one freeze takes; quiet windows cost nothing. */
+function limitWork({ board }: FreezeInput, frontier: number, to: number): number {
+  const working = new Set<number>();
+  for (const { publication } of board) {
+    const { window } = publication;
+    if (Number.isSafeInteger(window) && window > frontier && window <= to) working.add(window);
+  }
+  const tooMany = [...working].toSorted((a, b) => a - b)[WORKING_WINDOWS_PER_FREEZE_MAX];
+  return tooMany === undefined ? to : tooMany - 1;
 }
 
 function groupBoard(

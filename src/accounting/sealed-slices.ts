@@ -61,6 +61,8 @@ interface SealedBatch {
   /** Null when only the journal holds them. */
   slices: readonly SealedSlice[] | null;
   readonly count: number;
+  /** Slices by window. */
+  readonly counts: ReadonlyMap<number, number>;
   readonly evictable: boolean;
 }
 
@@ -70,6 +72,8 @@ export class SealedSlices {
   readonly #limit: number;
   readonly #reload: (seq: number) => readonly SealedSlice[];
   #held = 0;
+  /** Slices by window, in memory or not. */
+  readonly #counts = new Map<number, number>();
 
   /** `reload` reads the slices of message `seq` from the journal; at most `limit` slices are kept in memory where it can. */
   constructor(limit: number, reload: (seq: number) => readonly SealedSlice[]) {
@@ -90,7 +94,10 @@ export class SealedSlices {
   }): void {
     if (batch.slices.length === 0 || this.#batches.some(({ seq, evictable }) => !evictable && seq === batch.seq))
       return;
-    this.#batches.push({ ...batch, count: batch.slices.length });
+    const counts = new Map<number, number>();
+    for (const { window } of batch.slices) counts.set(window, (counts.get(window) ?? 0) + 1);
+    for (const [window, count] of counts) this.#counts.set(window, this.count(window) + count);
+    this.#batches.push({ ...batch, count: batch.slices.length, counts });
     this.#held += batch.slices.length;
     for (const old of this.#batches) {
       if (this.#held <= this.#limit) break;
@@ -98,6 +105,11 @@ export class SealedSlices {
       old.slices = null;
       this.#held -= old.count;
     }
+  }
+
+  /** Slices of a window, without reading them. */
+  count(window: number): number {
+    return this.#counts.get(window) ?? 0;
   }
 
   /** All slices of windows [from … to], in the order they were sealed. */
@@ -122,7 +134,20 @@ export class SealedSlices {
   }
 
   #keep(keeps: (batch: SealedBatch) => boolean): void {
-    this.#batches = this.#batches.filter(keeps);
+    const kept: SealedBatch[] = [];
+    for (const batch of this.#batches) {
+      if (keeps(batch)) kept.push(batch);
+      else this.#uncount(batch);
+    }
+    this.#batches = kept;
     this.#held = this.#batches.reduce((sum, batch) => sum + (batch.slices === null ? 0 : batch.count), 0);
+  }
+
+  #uncount({ counts }: SealedBatch): void {
+    for (const [window, count] of counts) {
+      const left = this.count(window) - count;
+      if (left > 0) this.#counts.set(window, left);
+      else this.#counts.delete(window);
+    }
   }
 }

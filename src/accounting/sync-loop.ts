@@ -4,7 +4,7 @@ import type { Log } from '#domain/log.ts';
 import type { SettlementListener } from '#domain/settlement-listener.ts';
 import type { SyncReply } from '#domain/settlement.ts';
 import { AttemptRegistry } from './attempt-registry.ts';
-import { buildClaim, type BuiltClaim, settlesThrough } from './claim.ts';
+import { buildClaim, type BuiltClaim, type ClaimReach, reachOfClaim, settlesThrough } from './claim.ts';
 import { FreezeWitness } from './freeze-witness.ts';
 import { advanceFrontier, type OnFreeze } from './frontier.ts';
 import type { DeviceActivity } from './device-activity.ts';
@@ -62,6 +62,10 @@ const BACKLOG = 4;
 const BACKLOG_INTERVAL_MS = 10_000;
 /** Shares that settle no record are claimed at the latest after this time. */
 const CLAIM_INTERVAL_MS = 10_000;
+/** So many shares are claimed at once: a reply of the store holds no more than twice as many, and what it leaves out is not seen. */
+const SHARES_WAITING_MAX = 32;
+/** What waits longer goes on in the next round: sealing and the frontier have their turn. */
+const CLAIMS_PER_ROUND_MAX = 8;
 /** Another process moves the frontier when the first one has not for this long. */
 const FRONTIER_PATIENCE_MS = 2000;
 
@@ -207,9 +211,15 @@ export class SyncLoop {
     else this.#dropClaimed(reply);
   }
 
-  /** True when a claim now would settle a record or is due. */
-  hasClaim(): boolean {
-    return this.#claimableThrough(false) !== null;
+  /** Claims until nothing is left that would settle a record or is due, or for so long as a round may. */
+  async claim(): Promise<void> {
+    for (let claims = 0; claims < CLAIMS_PER_ROUND_MAX; claims += 1) {
+      if (this.#claimableThrough(false) === null) return;
+      const before = this.#parts.session.reply?.claimed;
+      await this.buildMessage();
+      // A claim that could not be priced, or was skipped, has its next chance with the next round.
+      if (!(await this.sendPending()) || this.#parts.session.reply?.claimed === before) return;
+    }
   }
 
   *#seal(sealedThrough: number, to: number): SlicedWork<Sealing> {
@@ -221,16 +231,17 @@ export class SyncLoop {
     return sealing;
   }
 
-  #claimableThrough(always: boolean): SyncReply['sharesThrough'] | null {
-    const { session, messages, registry, clock, journal } = this.#parts;
+  #claimableThrough(always: boolean): ClaimReach['through'] | null {
+    const { session, messages, registry, clock, journal, slices } = this.#parts;
     const { reply } = session;
     // A claim stands in the journal before it is sent (message-log.ts). Only with every message answered is it known what is claimed.
     if (!journal.ok) return null;
     if (reply === null || messages.pendingCount > 0 || reply.sharesThrough.k <= reply.claimed) return null;
-    const through = reply.sharesThrough;
+    const { through, isCut } = reachOfClaim(reply, slices);
+    if (isCut || reply.shares.length > SHARES_WAITING_MAX) return through;
     const pays = reply.shares.some((entry) => entry.totalNanoUsd !== '0');
     const due = always || clock.monotonicMs() - this.#claimedAtMs >= CLAIM_INTERVAL_MS;
-    if (pays && (due || reply.shares.length > 32)) return through;
+    if (pays && due) return through;
     for (const attempt of registry.all()) if (settlesThrough(attempt, through.to)) return through;
     return null;
   }

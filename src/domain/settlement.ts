@@ -223,8 +223,10 @@ export interface FreezeInput {
   readonly isHeld?: boolean;
   /** Members that have not left. */
   readonly members: readonly Member[];
-  /** All publications beyond the frontier, with their journal. */
+  /** Publications of the first windows beyond the frontier that have any, with their journal: of each window all or none. */
   readonly board: readonly { readonly journal: string; readonly publication: Publication }[];
+  /** Last window that `board` was read for; null: it holds all there is. Never at or before the frontier. */
+  readonly boardThrough: number | null;
   /** Health changes not older than needed: per journal and pool the last one at or before the frontier, and all after. */
   readonly health: readonly (HealthChange & { readonly journal: string })[];
 }
@@ -283,7 +285,7 @@ export interface SyncReply {
   readonly lateCount: number;
   /** Unclaimed shares in order of k, at most 64. A k between `claimed` and `sharesThrough` without an entry gave this journal nothing. */
   readonly shares: readonly ShareEntry[];
-  /** Claims may reach up to here: the last freeze covered by `shares` (all of them unless cut at 64). */
+  /** Claims may reach up to here, or end with any entry of `shares`: the last freeze covered by them (all unless cut at 64). */
   readonly sharesThrough: { readonly k: number; readonly to: number; readonly hash: string };
   /** Journal ids of the live members, sorted: the first advances the frontier, the others only when it lags. */
   readonly members: readonly string[];

@@ -49,6 +49,9 @@ export const MEMBER_FORGOTTEN_MS = 35 * 86_400_000;
 /** Entries of SyncReply.shares at most (domain/settlement.ts). */
 export const SHARES_PER_REPLY = 64;
 
+/** Windows of the board in FreezeInput at most (domain/settlement.ts): more than a freeze takes, and no more after a day of outage. */
+export const BOARD_WINDOWS_PER_READ = 4;
+
 /** Message numbers per journal whose hash is remembered, to tell a replay from a second author of the same number. */
 export const HASHES_PER_JOURNAL = 256;
 

@@ -1,9 +1,10 @@
 // The settlement protocol as both stores keep it (domain/settlement.ts): numbers, fences, the board, freezes, members.
+import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect } from 'vitest';
 import type { FreezeCommit } from '#domain/settlement.ts';
 import { StoreUnavailableError } from '#domain/settlement-store.ts';
 import { windowOf } from '#domain/window.ts';
-import { STORE_SCHEMA } from '#store/store-options.ts';
+import { BOARD_WINDOWS_PER_READ, STORE_SCHEMA } from '#store/store-options.ts';
 import { claimOf, digest, freezeOf, JournalAuthor, POOL, publicationAt } from './settlement-messages.ts';
 import { createPoolFacts, DEPLOYMENT_FACTS } from '#test/support/settlement-facts.ts';
 import { StoreRig, type StoreSuite } from './store-rig.ts';
@@ -197,6 +198,58 @@ export function describeSettlementStore(suite: StoreSuite): void {
       expect(next).toMatchObject({ claimApplied: true, claimed: 64 });
       expect(next.shares.map(({ k }) => k)).toEqual([65, 66, 67, 68, 69, 70]);
       expect(next.sharesThrough.k).toBe(70);
+    });
+
+    rig.guarantee('a claim of some of the shares settles these and leaves the others', async () => {
+      const at = rig.frontier;
+      const first = await rig.freeze(at + 1, { [rig.author.journal]: 11n });
+      await rig.freeze(at + 2, {});
+      const third = await rig.freeze(at + 3, { [rig.author.journal]: 7n });
+      const reply = await rig.beat();
+      const { k, to, hash } = first.shares[rig.author.journal] ?? { k: 0, to: 0, hash: '' };
+      const part = { ...reply, shares: reply.shares.slice(0, 1), sharesThrough: { k, to, hash } };
+      const next = await rig.settlement.sync(rig.author.next({ sealedThrough: at, claim: claimOf(part) }));
+      expect(next).toMatchObject({ claimApplied: true, claimed: 1, shares: [third.shares[rig.author.journal]] });
+      const last = await rig.settlement.sync(rig.author.next({ sealedThrough: at, claim: claimOf(next) }));
+      expect(last).toMatchObject({ claimApplied: true, claimed: 3, shares: [] });
+      const books = await rig.readPoolBooks();
+      expect(books.reduce((sum, { metrics }) => sum + metrics.claimedNanoUsd, 0n)).toBe(18n);
+    });
+
+    rig.guarantee('the board is read for its first windows, each whole, and says how far', async () => {
+      const at = rig.frontier;
+      const other = new JournalAuthor(rig.author.epoch);
+      await rig.settlement.join(other);
+      // Only windows of up to two seconds from now are taken; a server's clock cannot be moved.
+      while (windowOf(await rig.settlement.now()) < at + BOARD_WINDOWS_PER_READ + 2) {
+        await suite.advanceMs(1000);
+        await delay(100);
+      }
+      const windows = Array.from({ length: BOARD_WINDOWS_PER_READ + 1 }, (_, i) => at + i + (i === 0 ? 1 : 2));
+      const pools = [POOL, 'trt-2'];
+      for (const author of [rig.author, other]) {
+        const publications = windows.flatMap((window) => pools.map((pool) => publicationAt(window, pool)));
+        const message = author.next({ sealedThrough: windows.at(-1) ?? 0, publications });
+        expect(await rig.settlement.sync(message)).toMatchObject({ status: 'ok', lateCount: 0 });
+      }
+      const read = async () => {
+        const { board, boardThrough } = await rig.settlement.readFreezeInput();
+        const places = board.map(({ journal, publication }) => `${publication.window} ${journal} ${publication.pool}`);
+        return { places: new Set(places), count: board.length, boardThrough };
+      };
+      const placesOf = (within: readonly number[]) =>
+        within.flatMap((window) =>
+          [rig.author, other].flatMap(({ journal }) => pools.map((pool) => `${window} ${journal} ${pool}`)),
+        );
+      const first = windows.slice(0, BOARD_WINDOWS_PER_READ);
+      expect(await read()).toEqual({
+        places: new Set(placesOf(first)),
+        count: first.length * 4,
+        boardThrough: (windows.at(-1) ?? 0) - 1,
+      });
+      await rig.freeze(at + 1, {});
+      const rest = windows.slice(1);
+      expect(await read()).toEqual({ places: new Set(placesOf(rest)), count: rest.length * 4, boardThrough: null });
     });
 
     rig.guarantee('the loser of two freezes changes nothing', async () => {

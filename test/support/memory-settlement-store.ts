@@ -40,7 +40,13 @@ import { mergeBlind, type WindowRange } from '#store/member-blind.ts';
 import { readRecordPage } from '#store/read-record-page.ts';
 import { packRecords, type RecordBatch } from '#store/record-batches.ts';
 import { parseDims, spreadIncrements, toCellMetrics } from '#store/rollup-cells.ts';
-import { ALIVE_STEP_MS, FUTURE_SECONDS, SHARES_PER_REPLY, STORE_SCHEMA } from '#store/store-options.ts';
+import {
+  ALIVE_STEP_MS,
+  BOARD_WINDOWS_PER_READ,
+  FUTURE_SECONDS,
+  SHARES_PER_REPLY,
+  STORE_SCHEMA,
+} from '#store/store-options.ts';
 
 interface MemberState {
   readonly journal: string;
@@ -192,7 +198,7 @@ export class MemorySettlementStore implements SettlementStore, BooksReader, Lear
       facts: state.facts,
       nowMs: this.#now(),
       members: this.#liveMembers(),
-      board: [...state.board.values()].map((entry) => ({ ...entry })),
+      ...readBoard(state),
       health: state.health.map((change) => ({ ...change })),
     };
   }
@@ -465,4 +471,13 @@ function keepNeededHealth(health: MemoryState['health'], frontier: number): Memo
           later.window <= frontier,
       ),
   );
+}
+
+/** The first windows of the board, each whole. */
+function readBoard({ board }: MemoryState): Pick<FreezeInput, 'board' | 'boardThrough'> {
+  const entries = [...board.values()];
+  const windows = [...new Set(entries.map(({ publication }) => publication.window))].toSorted((a, b) => a - b);
+  const beyond = windows[BOARD_WINDOWS_PER_READ];
+  const read = entries.filter(({ publication }) => beyond === undefined || publication.window < beyond);
+  return { board: read.map((entry) => ({ ...entry })), boardThrough: beyond === undefined ? null : beyond - 1 };
 }

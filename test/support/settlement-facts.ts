@@ -66,6 +66,7 @@ export function createFreezeInput(overrides: Partial<FreezeInput> = {}): FreezeI
     nowMs: 1e12,
     members: [{ journal: 'A', incarnation: 1, sealedThrough: 1e9, silentSeconds: 0, blind: [] }],
     board: [],
+    boardThrough: null,
     health: [],
     ...overrides,
   };

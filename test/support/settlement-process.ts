@@ -154,7 +154,9 @@ export class ModelProcess {
       : [];
     const view = this.#view;
     const claim =
-      view !== null && view.sharesThrough.k > view.claimed && this.#draw.chance(0.7) ? this.#claim(view) : null;
+      view !== null && view.sharesThrough.k > view.claimed && this.#draw.chance(0.7)
+        ? this.#claim(this.#drawReach(view))
+        : null;
     const body = {
       journal: this.journal,
       incarnation: this.#incarnation,
@@ -222,6 +224,14 @@ export class ModelProcess {
     features.prefillSteps[bucket] = Math.min(1, features.s[bucket] ?? 0);
     features.flightMs = draw.integer(1, 1000);
     return features;
+  }
+
+  /** Of many shares sometimes the first few alone: what is too much for one message goes with several. */
+  #drawReach(view: SyncReply): SyncReply {
+    if (view.shares.length < 2 || !this.#draw.chance(0.3)) return view;
+    const shares = view.shares.slice(0, this.#draw.integer(1, view.shares.length - 1));
+    const { k, to, hash } = shares.at(-1) ?? view.sharesThrough;
+    return { ...view, shares, sharesThrough: { k, to, hash } };
   }
 
   #claim(view: SyncReply): Claim {

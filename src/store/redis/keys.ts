@@ -37,6 +37,10 @@ export class RedisKeys {
   get chain(): string {
     return `${this.#start}chain`;
   }
+  /** Everything that a freeze is computed from, in the order of read-freeze-input.lua. */
+  get freezeInput(): string[] {
+    return [this.meta, this.journals, this.live, this.board, this.boardIndex, this.health, this.facts];
+  }
   /** String: JSON of the fact book's pools. */
   get facts(): string {
     return `${this.#start}facts`;

@@ -19,6 +19,8 @@ import { toFields, toList, toMembers, toStrings } from './read-replies.ts';
 import type { RedisConnection } from './redis-connection.ts';
 
 const DAY_SECONDS = 86_400;
+/** Reports need no publications. */
+const NO_BOARD = ['0'];
 /** Commands sent together: enough to hide the round trip, few enough to keep each of the server's turns short. */
 const COMMANDS_AT_ONCE = 128;
 
@@ -35,8 +37,9 @@ export class RedisBooksReader implements BooksReader {
 
   async readStatus(): Promise<BooksStatus> {
     const { keys } = this.#connection;
-    const used = [keys.meta, keys.journals, keys.live, keys.board, keys.health, keys.facts];
-    const [nowMs, metaFlat, journals, live] = toList(await this.#connection.runScript('readFreezeInput', used, []));
+    const [nowMs, metaFlat, journals, live] = toList(
+      await this.#connection.runScript('readFreezeInput', keys.freezeInput, NO_BOARD),
+    );
     const meta = toFields(metaFlat);
     const frontier = meta.get('frontier');
     const members = toFields(journals);
@@ -55,8 +58,7 @@ export class RedisBooksReader implements BooksReader {
 
   async readFacts(): Promise<FactBook> {
     const { keys } = this.#connection;
-    const used = [keys.meta, keys.journals, keys.live, keys.board, keys.health, keys.facts];
-    const reply = toList(await this.#connection.runScript('readFreezeInput', used, []));
+    const reply = toList(await this.#connection.runScript('readFreezeInput', keys.freezeInput, NO_BOARD));
     const facts = String(reply[7]);
     return {
       version: Number(toFields(reply[1]).get('factsVersion') ?? 0),

@@ -8,6 +8,8 @@ import { toFields, toList } from './read-replies.ts';
 import type { RedisConnection } from './redis-connection.ts';
 
 const NEWLINE = 0x0a;
+/** The heads need no publications. */
+const NO_BOARD = ['0'];
 
 /** Reads the hashes and lists the scripts write; an entry never changes once it is there. */
 export class RedisLedgerReader implements LedgerReader {
@@ -19,8 +21,9 @@ export class RedisLedgerReader implements LedgerReader {
 
   async readHeads(): Promise<LedgerHeads> {
     const { keys } = this.#connection;
-    const used = [keys.meta, keys.journals, keys.live, keys.board, keys.health, keys.facts];
-    const [nowMs, metaFlat, journalsFlat] = toList(await this.#connection.runScript('readFreezeInput', used, []));
+    const [nowMs, metaFlat, journalsFlat] = toList(
+      await this.#connection.runScript('readFreezeInput', keys.freezeInput, NO_BOARD),
+    );
     const meta = toFields(metaFlat);
     const fields = [...toFields(journalsFlat)];
     const links = new Map(fields.filter(([field]) => field.endsWith('|entry')));

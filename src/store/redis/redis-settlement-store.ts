@@ -9,7 +9,7 @@ import {
   type SettlementStore,
   type StoreIdentity,
 } from '#domain/settlement-store.ts';
-import { MEMBER_FORGOTTEN_MS, STORE_SCHEMA } from '../store-options.ts';
+import { BOARD_WINDOWS_PER_READ, MEMBER_FORGOTTEN_MS, STORE_SCHEMA } from '../store-options.ts';
 import { checkEviction } from './check-eviction.ts';
 import { toFields, toList, toMembers, toStrings, toSyncReply } from './read-replies.ts';
 import type { RedisConnection } from './redis-connection.ts';
@@ -99,9 +99,9 @@ export class RedisSettlementStore implements SettlementStore {
 
   async readFreezeInput(): Promise<FreezeInput> {
     const { keys } = this.#connection;
-    const used = [keys.meta, keys.journals, keys.live, keys.board, keys.health, keys.facts];
-    const reply = toList(await this.#connection.runScript('readFreezeInput', used, []));
-    const [nowMs, metaFlat, journals, live, publications, boardFields, healthFlat, facts] = reply;
+    const args = [String(BOARD_WINDOWS_PER_READ)];
+    const reply = toList(await this.#connection.runScript('readFreezeInput', keys.freezeInput, args));
+    const [nowMs, metaFlat, journals, live, publications, boardFields, healthFlat, facts, boardThrough] = reply;
     const meta = toFields(metaFlat);
     const frontier = meta.get('frontier');
     return {
@@ -117,6 +117,7 @@ export class RedisSettlementStore implements SettlementStore {
       ...(isHeld(meta) ? { isHeld: true } : {}),
       members: toMembers(meta, toFields(journals), toStrings(live)),
       board: toBoard(toStrings(boardFields), toStrings(publications)),
+      boardThrough: boardThrough === '' ? null : Number(boardThrough),
       health: toHealth(toFields(healthFlat)),
     };
   }

@@ -16,7 +16,7 @@ export const SCRIPTS = {
   openStore: { file: 'open-store', keyCount: 1, moreKeys: false, argCount: 2, moreArgs: false },
   joinSettlement: { file: 'join-settlement', keyCount: 5, moreKeys: false, argCount: 4, moreArgs: false },
   syncMessage: { file: 'sync-message', keyCount: 11, moreKeys: true, argCount: 12, moreArgs: true },
-  readFreezeInput: { file: 'read-freeze-input', keyCount: 6, moreKeys: false, argCount: 0, moreArgs: false },
+  readFreezeInput: { file: 'read-freeze-input', keyCount: 7, moreKeys: false, argCount: 1, moreArgs: false },
   commitFreeze: { file: 'commit-freeze', keyCount: 8, moreKeys: true, argCount: 9, moreArgs: false },
   addVoucher: { file: 'add-voucher', keyCount: 4, moreKeys: true, argCount: 5, moreArgs: false },
   finishExport: { file: 'finish-export', keyCount: 1, moreKeys: false, argCount: 2, moreArgs: false },

@@ -4,7 +4,13 @@ import type { Claim, FreezeCommit, FreezeInput, Publication, SyncMessage, SyncRe
 import { hourOf, windowOf } from '#domain/window.ts';
 import { claimBalances } from '../check-claim.ts';
 import { mergeBlind } from '../member-blind.ts';
-import { CHAIN_KEPT, FUTURE_SECONDS, HASHES_PER_JOURNAL, type StoreRetention } from '../store-options.ts';
+import {
+  BOARD_WINDOWS_PER_READ,
+  CHAIN_KEPT,
+  FUTURE_SECONDS,
+  HASHES_PER_JOURNAL,
+  type StoreRetention,
+} from '../store-options.ts';
 import { addToBooks, applyClaim, expireRows } from './sqlite-ledger.ts';
 import {
   buildReply,
@@ -28,7 +34,9 @@ const ADD_HEALTH = 'INSERT OR REPLACE INTO health (journal, pool, window, health
 const READ_CHAIN = 'SELECT hash FROM freezes WHERE k = ?';
 const SUM_SHARES = 'SELECT coalesce(sum(total_nano_usd), 0) AS due FROM shares WHERE journal = ? AND k > ? AND k <= ?';
 const DROP_SHARES = 'DELETE FROM shares WHERE journal = ? AND k <= ?';
-const READ_BOARD = 'SELECT journal, publication FROM board WHERE window > ? ORDER BY window, journal, pool';
+const READ_BOARD_BEYOND = 'SELECT DISTINCT window FROM board WHERE window > ? ORDER BY window LIMIT 1 OFFSET ?';
+const READ_BOARD = `SELECT journal, publication FROM board WHERE window > ? AND window <= ?
+  ORDER BY window, journal, pool`;
 const READ_HEALTH = 'SELECT journal, pool, window, healthy FROM health ORDER BY journal, pool, window';
 const READ_FACTS = 'SELECT facts_version, facts FROM store WHERE id = 1';
 const WRITE_FACTS = 'UPDATE store SET facts = ?, facts_version = facts_version + 1 WHERE id = 1 AND facts_version = ?';
@@ -174,10 +182,7 @@ export class SqliteSettlement {
         facts: this.#readFacts(),
         nowMs,
         members: readLiveMembers(this.#statements, store),
-        board: this.#statements.all(READ_BOARD, frontier ?? -1).map((row) => ({
-          journal: String(row['journal']),
-          publication: JSON.parse(String(row['publication'])) as Publication,
-        })),
+        ...this.#readBoard(frontier ?? -1),
         health: this.#statements.all(READ_HEALTH).map((row) => ({
           journal: String(row['journal']),
           pool: String(row['pool']),
@@ -186,6 +191,18 @@ export class SqliteSettlement {
         })),
       };
     });
+  }
+
+  /** Whole windows: the first few of them beyond the frontier. */
+  #readBoard(frontier: number): Pick<FreezeInput, 'board' | 'boardThrough'> {
+    const beyond = this.#statements.get(READ_BOARD_BEYOND, frontier, BOARD_WINDOWS_PER_READ)?.['window'];
+    const boardThrough = beyond === undefined ? null : Number(beyond) - 1;
+    const rows = this.#statements.all(READ_BOARD, frontier, boardThrough ?? Number.MAX_SAFE_INTEGER);
+    const board = rows.map((row) => ({
+      journal: String(row['journal']),
+      publication: JSON.parse(String(row['publication'])) as Publication,
+    }));
+    return { board, boardThrough };
   }
 
   readFacts(): FactBook {

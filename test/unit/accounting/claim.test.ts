@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { AttemptFeatures } from '#accounting/attempt-features.ts';
 import { AttemptRegistry } from '#accounting/attempt-registry.ts';
-import { buildClaim } from '#accounting/claim.ts';
+import { buildClaim, reachOfClaim } from '#accounting/claim.ts';
 import { runWhole } from '#accounting/sliced-work.ts';
 import { SealedSlices } from '#accounting/sealed-slices.ts';
 import { type TrackedAttempt, trackAttempt } from '#accounting/tracked-attempt.ts';
@@ -105,5 +105,38 @@ describe('claim', () => {
   it('a share that does not add up to its entry is not claimed', () => {
     const { build } = setUp();
     expect(() => build({ ...createShare('1000', '5'), totalNanoUsd: '1001' })).toThrow(RangeError);
+  });
+});
+
+describe('reach of a claim', () => {
+  /** Freezes of one window each; `slices` of this journal in it, null where it has no share. */
+  const reach = (slices: readonly (number | null)[], claimed = 0) => {
+    const entries = slices.map((_, i) => ({ ...createShare('1', '1'), k: i + 1, to: 100 + i, hash: `h${i + 1}` }));
+    const shares = entries
+      .filter((_, i) => slices[i] !== null)
+      .map((entry) => ({ ...entry, windows: entry.windows.map((share) => ({ ...share, window: entry.to })) }));
+    const sharesThrough = { k: slices.length, to: 99 + slices.length, hash: `h${slices.length}` };
+    const count = (window: number) => slices[window - 100] ?? 0;
+    return reachOfClaim({ claimed, shares, sharesThrough }, { count });
+  };
+
+  it('takes what holds 8,000 slices, and ends with a freeze that gave this journal something', () => {
+    expect(reach([3000, 3000, 2000, 1])).toEqual({ through: { k: 3, to: 102, hash: 'h3' }, isCut: true });
+    expect(reach([3000, 3000, null, null, 2001])).toEqual({ through: { k: 2, to: 101, hash: 'h2' }, isCut: true });
+  });
+
+  it('takes one freeze at least, however much it holds', () => {
+    expect(reach([100_000, 1])).toEqual({ through: { k: 1, to: 100, hash: 'h1' }, isCut: true });
+    expect(reach([null, 100_000, 1])).toEqual({ through: { k: 2, to: 101, hash: 'h2' }, isCut: true });
+  });
+
+  it('takes all, with the freezes behind the last share, where that is not too much', () => {
+    expect(reach([4000, 4000, null])).toEqual({ through: { k: 3, to: 102, hash: 'h3' }, isCut: false });
+    expect(reach([100_000])).toEqual({ through: { k: 1, to: 100, hash: 'h1' }, isCut: false });
+    expect(reach([null, null])).toEqual({ through: { k: 2, to: 101, hash: 'h2' }, isCut: false });
+  });
+
+  it('does not count what is claimed', () => {
+    expect(reach([8000, 8000], 1)).toEqual({ through: { k: 2, to: 101, hash: 'h2' }, isCut: false });
   });
 });

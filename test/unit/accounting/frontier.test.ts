@@ -2,7 +2,14 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { advanceFrontier, computeFreeze } from '#accounting/frontier.ts';
-import type { BookIncrement, BookMetric, FreezeCommit, FreezeInput } from '#domain/settlement.ts';
+import { computePoolBooks } from '#accounting/pool-books.ts';
+import {
+  BOOK_METRICS,
+  type BookIncrement,
+  type BookMetric,
+  type FreezeCommit,
+  type FreezeInput,
+} from '#domain/settlement.ts';
 import { createFreezeInput, createPoolFacts, createPublication } from '#test/support/settlement-facts.ts';
 
 const options = { silenceSeconds: 900 };
@@ -75,13 +82,41 @@ describe('how far', () => {
     ).toBeNull();
   });
 
-  test('a freeze takes a bounded number of publications and the next goes on from there', () => {
-    const board = Array.from({ length: 3000 }, (_, window) => ({
-      journal: 'A',
-      publication: createPublication({ window }),
-    }));
-    const commits = walk(createFreezeInput({ board, nowMs: 3_002_000 }), 1e6);
-    expect(commits.map((commit) => commit.to)).toEqual([1999, 3000]);
+  test('a freeze takes one window in which anybody published, whole, and what is quiet before and behind it', () => {
+    const at = (journal: string, window: number) => ({ journal, publication: createPublication({ window }) });
+    const board = [at('A', 5), at('B', 5), at('A', 9), at('B', 10), at('A', 3700)];
+    const commits = walk(createFreezeInput({ board, nowMs: 4_002_000 }), 1e6);
+    expect(commits.map((commit) => commit.to)).toEqual([8, 9, 3599, 4000]);
+    expect(commits.map((commit) => Object.keys(commit.shares))).toEqual([['A', 'B'], ['A'], ['B'], ['A']]);
+  });
+
+  test('no freeze reaches beyond the windows that the board was read for', () => {
+    const board = [{ journal: 'A', publication: createPublication({ window: 5 }) }];
+    const input = createFreezeInput({ board, nowMs: 4_002_000 });
+    expect(computeFreeze({ ...input, boardThrough: 20 }, options)?.to).toBe(20);
+    expect(computeFreeze({ ...input, board: [], boardThrough: 20 }, options)?.to).toBe(20);
+    expect(computeFreeze({ ...input, boardThrough: 5 }, options)?.to).toBe(5);
+  });
+
+  test('a board read in parts and a board read whole give the same freezes', () => {
+    const windows = [3, 4, 8, 9, 30, 31, 32, 900];
+    const board = windows.map((window) => ({ journal: 'A', publication: createPublication({ window }) }));
+    const whole = createFreezeInput({ board, nowMs: 1_002_000 });
+    for (let input = whole, seen = 0; ; seen += 1) {
+      const beyond = board.filter(({ publication }) => publication.window > (input.frontier ?? -1));
+      const expected = computeFreeze({ ...input, board: beyond }, options);
+      const [next] = beyond.slice(2);
+      const parts = {
+        board: beyond.slice(0, 2),
+        boardThrough: next === undefined ? null : next.publication.window - 1,
+      };
+      expect(computeFreeze({ ...input, ...parts }, options)).toEqual(expected);
+      if (expected === null) {
+        expect(seen).toBe(windows.length);
+        break;
+      }
+      input = { ...input, frontier: expected.to, k: input.k + 1, hash: expected.hash };
+    }
   });
 });
 
@@ -182,6 +217,31 @@ describe('books', () => {
         expect(lines(short).map(key).toSorted()).toEqual(lines(long).map(key).toSorted());
       }),
       { numRuns: 20 },
+    );
+  });
+
+  test('one freeze over an hour, as older processes commit it, and freezes second by second give the same money', () => {
+    fc.assert(
+      fc.property(scenario, (given) => {
+        const input = { ...inputOf(given), nowMs: 3_602_000 };
+        const small = walk(input, 1e6);
+        const work = input.board.filter(({ publication }) => publication.window < 3600);
+        const publications = Map.groupBy(work, ({ publication }) => publication.window);
+        const whole = computePoolBooks({ pool: 'pool-a', from: 0, to: 3599, input, publications });
+        expect(small.at(-1)?.to).toBeGreaterThanOrEqual(3599);
+        expect(small.length).toBeGreaterThanOrEqual(publications.size);
+        const books = small.flatMap((commit) => commit.books).filter((book) => book.hour === 0);
+        for (const metric of BOOK_METRICS) expect(sum(books, metric), metric).toBe(sum(whole.books, metric));
+        const shares = small.flatMap(({ shares: given }) =>
+          Object.entries(given).flatMap(([journal, { windows }]) => windows.map((share) => ({ journal, share }))),
+        );
+        const within = shares.filter(({ share }) => share.window < 3600);
+        const key = ({ journal, share }: { journal: string; share: { window: number } }) =>
+          `${share.window} ${journal}`;
+        const ordered = (list: typeof within) => list.toSorted((a, b) => (key(a) < key(b) ? -1 : 1));
+        expect(ordered(within)).toEqual(ordered([...whole.shares]));
+      }),
+      { numRuns: 40 },
     );
   });
 
