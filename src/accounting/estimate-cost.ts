@@ -80,7 +80,8 @@ export function createCostEstimator(
     if (entry === undefined || price === undefined) return null;
     return ((gpuMs * entry.gpuMillionths) / 1e6 / HOUR_MS) * Number(price.nanoUsdPerGpuHour);
   };
-  return ({ deployment, ...question }) => {
+  return (question) => {
+    const { deployment } = question;
     const current = config();
     if (seen !== current) {
       seen = current;

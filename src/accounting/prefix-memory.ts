@@ -150,8 +150,8 @@ export class PrefixUse {
 /** Those of a deeper beginning come later. */
 function findMatches(marks: ReadonlyMap<number, Sharer>, print: PromptPrint): readonly Match[] {
   const matches: Match[] = [];
-  for (const [index, mark] of print.marks.entries()) {
-    const sharer = marks.get(mark);
+  for (let index = 0; index < print.marks.length; index += 1) {
+    const sharer = marks.get(print.marks[index] ?? 0);
     if (sharer === undefined) break;
     const last = matches.at(-1);
     const bytes = printEdges[index] ?? 0;

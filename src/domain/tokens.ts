@@ -17,6 +17,7 @@ export const UNKNOWN_TOKENS: TokenCounts = { input: null, cachedInput: null, out
 
 /** Sum of the known buckets; null when none is known. */
 export function totalTokens(tokens: TokenCounts): number | null {
-  const known = [tokens.input, tokens.cachedInput, tokens.output, tokens.reasoning].filter((count) => count !== null);
-  return known.length === 0 ? null : known.reduce((sum, count) => sum + count, 0);
+  const { input, cachedInput, output, reasoning } = tokens;
+  if (input === null && cachedInput === null && output === null && reasoning === null) return null;
+  return (input ?? 0) + (cachedInput ?? 0) + (output ?? 0) + (reasoning ?? 0);
 }

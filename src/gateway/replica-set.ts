@@ -50,6 +50,7 @@ const RETRY_AFTER_MAX_MS = 60_000;
 export class ReplicaSet implements UpstreamListener {
   readonly budget = new RetryBudget();
   readonly #options: ReplicaSetOptions;
+  readonly #readMonotonicMs: () => number;
   readonly #line = new WaitingLine<WaitingRequest>();
   #members: readonly Upstream[] = [];
   #queue = QUEUE;
@@ -60,6 +61,7 @@ export class ReplicaSet implements UpstreamListener {
 
   constructor(options: ReplicaSetOptions) {
     this.#options = options;
+    this.#readMonotonicMs = () => options.clock.monotonicMs();
   }
 
   get members(): readonly Upstream[] {
@@ -166,10 +168,9 @@ export class ReplicaSet implements UpstreamListener {
   }
 
   #tryLease({ work, prefix, excluded }: LeaseRequest): Lease | undefined {
-    const { clock, random } = this.#options;
-    const open = this.#listUsable(excluded).filter((member) => !member.isFull);
-    const chosen = prefix === null ? chooseLessLoaded(open, random) : chooseByPrefix(open, prefix);
-    return chosen?.occupy(work, () => clock.monotonicMs(), this);
+    const open = selectWhere(this.#listUsable(excluded), hasRoom);
+    const chosen = prefix === null ? chooseLessLoaded(open, this.#options.random) : chooseByPrefix(open, prefix);
+    return chosen?.occupy(work, this.#readMonotonicMs, this);
   }
 
   /**
@@ -178,14 +179,11 @@ export class ReplicaSet implements UpstreamListener {
    */
   #listUsable(excluded: ReadonlySet<Upstream>): readonly Upstream[] {
     const nowMs = this.#options.clock.monotonicMs();
-    const healthy: Upstream[] = [];
-    const usable: Upstream[] = [];
-    for (const member of this.#members) {
-      if (member.healthy === false || excluded.has(member)) continue;
-      healthy.push(member);
+    const healthy = selectWhere(this.#members, (member) => member.healthy !== false && !excluded.has(member));
+    const usable = selectWhere(healthy, (member) => {
       const state = member.passiveState(nowMs);
-      if (state === 'serving' || state === 'trial') usable.push(member);
-    }
+      return state === 'serving' || state === 'trial';
+    });
     return usable.length > 0 || excluded.size > 0 ? usable : healthy;
   }
 
@@ -205,6 +203,15 @@ export class ReplicaSet implements UpstreamListener {
     if (!this.#isLeaving || this.#line.length > 0) return;
     for (const member of this.#members) member.retire();
   }
+}
+
+function hasRoom(member: Upstream): boolean {
+  return !member.isFull;
+}
+
+/** Nearly always all of them hold: then it is the same list, for each request asks three times. */
+function selectWhere(members: readonly Upstream[], holds: (member: Upstream) => boolean): readonly Upstream[] {
+  return members.every(holds) ? members : members.filter(holds);
 }
 
 /** One request in the line. */

@@ -101,8 +101,10 @@ export class ModelRouter {
   #routeModel(model: string, request: RouteRequest): DeploymentConfig {
     let candidates = this.#listServing(model, request);
     if (candidates.length === 0) throw new GatewayError('model_not_allowed', { param: 'model' });
-    const named = candidates.filter(({ name }) => name === request.deployment);
-    if (named.length > 0) candidates = named;
+    if (request.deployment !== undefined) {
+      const named = candidates.filter(({ name }) => name === request.deployment);
+      if (named.length > 0) candidates = named;
+    }
     return candidates.length === 1 ? (candidates[0] as DeploymentConfig) : this.#choose(candidates);
   }
 
@@ -110,7 +112,7 @@ export class ModelRouter {
   #listServing(model: string, { caller }: RouteRequest): readonly DeploymentConfig[] {
     const serving = this.#byModel.get(model);
     if (serving === undefined) throw new GatewayError('model_not_found', { param: 'model' });
-    return serving.filter((deployment) => this.isAllowed(caller, deployment, model));
+    return caller.models === null ? serving : serving.filter((deployment) => this.isAllowed(caller, deployment, model));
   }
 
   #routeDeployment(name: string, caller: Caller): DeploymentConfig {
