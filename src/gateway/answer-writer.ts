@@ -50,9 +50,8 @@ export function holdForEstimate(
   if (!(length <= ESTIMATED_BYTES_MAX)) return null;
   const revise = (answer: HeldAnswer): HeldAnswer => {
     const usd = estimate();
-    return usd === null
-      ? answer
-      : { ...answer, headers: { ...answer.headers, 'x-inferometer-cost-estimate-usd': usd } };
+    if (usd !== null) answer.headers['x-inferometer-cost-estimate-usd'] = usd;
+    return answer;
   };
   return new HeldWriter(writer, { maxBytes: ESTIMATED_BYTES_MAX, revise });
 }

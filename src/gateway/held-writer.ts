@@ -1,8 +1,9 @@
 // Holds a small answer back until it is whole, so that its headers, or a body that is an error, can still be changed.
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { ClientWriter } from './client-writer.ts';
+import { Pieces } from './pieces.ts';
 
-/** A whole answer before it leaves. */
+/** A whole answer before it leaves; its headers are nobody else's. */
 export interface HeldAnswer {
   readonly headers: OutgoingHttpHeaders;
   readonly body: Buffer;
@@ -21,8 +22,7 @@ export class HeldWriter implements ClientWriter {
   readonly #maxBytes: number;
   readonly #revise: ReviseAnswer;
   #begun: Parameters<ClientWriter['begin']>[1] | undefined;
-  #parts: Buffer[] = [];
-  #length = 0;
+  readonly #pieces = new Pieces();
   #after: Promise<void> | undefined;
   #trailers: OutgoingHttpHeaders | undefined;
   #isHolding = true;
@@ -39,7 +39,7 @@ export class HeldWriter implements ClientWriter {
 
   /** Everything so far as text; null where it was too long to be held. */
   read(): string | null {
-    return this.#isHolding ? Buffer.concat(this.#parts).toString('utf8') : null;
+    return this.#isHolding ? this.#pieces.join().toString('utf8') : null;
   }
 
   trail(fields: OutgoingHttpHeaders): void {
@@ -57,10 +57,9 @@ export class HeldWriter implements ClientWriter {
       this.#writer.write(bytes, after);
       return;
     }
-    this.#parts.push(bytes);
-    this.#length += bytes.length;
+    this.#pieces.add(bytes);
     this.#after ??= after;
-    if (this.#length > this.#maxBytes) this.#release();
+    if (this.#pieces.length > this.#maxBytes) this.#release();
   }
 
   end(bytes: Buffer | null, after?: Promise<void>): void {
@@ -68,14 +67,14 @@ export class HeldWriter implements ClientWriter {
       this.#writer.end(bytes, after);
       return;
     }
-    if (bytes !== null) this.#parts.push(bytes);
+    if (bytes !== null) this.#pieces.add(bytes);
     const { status } = this;
     const begun = this.#begun;
     if (status === null || begun === undefined) return;
     this.#isHolding = false;
-    const { headers, body } = this.#revise({ headers: begun.headers, body: Buffer.concat(this.#parts) });
-    this.#parts = [];
-    this.#writer.begin(status, { ...begun, headers, flushes: false });
+    const { headers, body } = this.#revise({ headers: begun.headers, body: this.#pieces.join() });
+    this.#pieces.clear();
+    this.#writer.begin(status, { headers, statusText: begun.statusText, flushes: false });
     if (this.#trailers !== undefined) this.#writer.trail(this.#trailers);
     this.#writer.end(body, after ?? this.#after);
   }
@@ -86,8 +85,9 @@ export class HeldWriter implements ClientWriter {
       return;
     }
     // Bytes written in the turn in which a socket is destroyed are lost: what was held goes as the last words.
-    const held = Buffer.concat([...this.#parts, ...(lastWords === null ? [] : [lastWords])]);
-    this.#parts = [];
+    if (lastWords !== null) this.#pieces.add(lastWords);
+    const held = this.#pieces.join();
+    this.#pieces.clear();
     this.#release();
     this.#writer.abort(held.length === 0 ? null : held);
   }
@@ -99,7 +99,7 @@ export class HeldWriter implements ClientWriter {
     const begun = this.#begun;
     if (status === null || begun === undefined) return;
     this.#writer.begin(status, begun);
-    for (const part of this.#parts) this.#writer.write(part, this.#after);
-    this.#parts = [];
+    for (const piece of this.#pieces.list()) this.#writer.write(piece, this.#after);
+    this.#pieces.clear();
   }
 }

@@ -1,6 +1,7 @@
 // What an answer that is no stream says about itself as its bytes pass. Streams are observe-answer's, KServe's answers kserve-answer's.
 import { type AnswerTexts, measureTexts, readAnswerTexts } from './answer-text.ts';
 import type { AnswerObserver } from './observe-answer.ts';
+import { Pieces } from './pieces.ts';
 import { isErrorPayload } from './read-event.ts';
 import { readUsage, type ReportedUsage } from './read-usage.ts';
 import { parseTailUsage } from './tail-usage.ts';
@@ -28,8 +29,7 @@ const TAIL_BYTES = 64 * 1024;
 /** Observes an answer that is one JSON document; its bytes pass on unchanged. */
 export class JsonObserver extends WholeObserver {
   readonly #keepsText: boolean;
-  #parts: Buffer[] = [];
-  #partsLength = 0;
+  readonly #pieces = new Pieces();
   #isCut = false;
   #isEnded = false;
 
@@ -40,12 +40,12 @@ export class JsonObserver extends WholeObserver {
   }
 
   observe(chunk: Buffer): Buffer {
-    this.#parts.push(chunk);
-    this.#partsLength += chunk.length;
-    if (this.#partsLength > PARSED_BYTES_MAX || (this.#isCut && this.#partsLength > 2 * TAIL_BYTES)) {
-      const tail = Buffer.concat(this.#parts).subarray(-TAIL_BYTES);
-      this.#parts = [Buffer.from(tail)];
-      this.#partsLength = tail.length;
+    const pieces = this.#pieces;
+    pieces.add(chunk);
+    if (pieces.length > PARSED_BYTES_MAX || (this.#isCut && pieces.length > 2 * TAIL_BYTES)) {
+      const tail = Buffer.from(pieces.join().subarray(-TAIL_BYTES));
+      pieces.clear();
+      pieces.add(tail);
       this.#isCut = true;
     }
     return chunk;
@@ -54,8 +54,8 @@ export class JsonObserver extends WholeObserver {
   end(): null {
     if (this.#isEnded) return null;
     this.#isEnded = true;
-    const text = Buffer.concat(this.#parts).toString('utf8');
-    this.#parts = [];
+    const text = this.#pieces.join().toString('utf8');
+    this.#pieces.clear();
     if (this.#isCut) {
       this.usage = readUsage(parseTailUsage(text));
       this.isFinished = true;

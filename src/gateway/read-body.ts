@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { GatewayError } from '#domain/errors.ts';
 import type { DeadlineSweep } from './deadline-sweep.ts';
 import { askForBody } from './expect-continue.ts';
+import { Pieces } from './pieces.ts';
 import { UNSEATED } from './seats.ts';
 
 /** A body must come at this pace once the grace is over: a slow line may, a slow-loris may not. */
@@ -33,26 +34,24 @@ export function readBody(req: IncomingMessage, limits: BodyLimits): Promise<Buff
   if (Number(req.headers['content-length'] ?? 0) > limits.maxBytes) return Promise.reject(createTooLarge(limits));
   askForBody(req);
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let length = 0;
+    const pieces = new Pieces();
     const settle = (error?: Error): void => {
       limits.deadlines.delete(deadline);
       req.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose);
       // A client that sends on after the refusal would otherwise crash the process with its reset.
       req.on('error', ignore);
       if (error !== undefined) reject(error);
-      else resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, length));
+      else resolve(pieces.join());
     };
     const onData = (chunk: Buffer): void => {
-      length += chunk.length;
-      if (length > limits.maxBytes) settle(createTooLarge(limits));
-      else chunks.push(chunk);
+      if (pieces.length + chunk.length > limits.maxBytes) settle(createTooLarge(limits));
+      else pieces.add(chunk);
     };
     const onEnd = (): void => settle();
     const onClose = (): void => settle(new ClientGoneError());
     const deadline = {
       seat: UNSEATED,
-      isDue: (nowMs: number) => nowMs > limits.nowMs + limits.graceMs + length / MIN_BYTES_PER_MS,
+      isDue: (nowMs: number) => nowMs > limits.nowMs + limits.graceMs + pieces.length / MIN_BYTES_PER_MS,
       expire: () => settle(new GatewayError('request_timeout')),
     };
     limits.deadlines.add(deadline);

@@ -7,7 +7,7 @@ import type { Outcome } from '#domain/usage-record.ts';
 import { type AnswerEnding, isCutShort, isWholeAnswer, renderBreak } from './answer-ending.ts';
 import { holdAnswer } from './answer-writer.ts';
 import { resolveAttemptTokens } from './attempt-tokens.ts';
-import { type ClientWriter, createClientWriter } from './client-writer.ts';
+import { type ClientWriter, createClientWriter, type Source } from './client-writer.ts';
 import { createObserver, isEventStream } from './create-observer.ts';
 import type { Deadline } from './deadline-sweep.ts';
 import type { AnswerObserver } from './observe-answer.ts';
@@ -23,7 +23,7 @@ import { UNSEATED } from './seats.ts';
 const UNREAD_BYTES_MAX = 16_384;
 
 /** Streams one engine's answer to one client. */
-export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
+export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline, Source {
   seat = UNSEATED;
   readonly #options: ExchangeOptions;
   #writer: ClientWriter;
@@ -49,13 +49,7 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
     this.#options = options;
     this.#isStream = options.request.stream;
     this.#span = options.span;
-    this.#writer = createClientWriter(options.res, {
-      pause: () => this.#controller?.pause(),
-      resume: () => {
-        this.#lastByteAtMs = this.#now();
-        this.#controller?.resume();
-      },
-    });
+    this.#writer = createClientWriter(options.res, this);
   }
 
   /** Sends the request; resolves when the attempt is over. Never rejects. */
@@ -70,6 +64,15 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline {
     }
     this.#options.counting?.begin();
     return this.#done.promise;
+  }
+
+  pause(): void {
+    this.#controller?.pause();
+  }
+
+  resume(): void {
+    this.#lastByteAtMs = this.#now();
+    this.#controller?.resume();
   }
 
   /** The client hung up: the engine is told at once. After the answer's last event nothing is left to abort. */
