@@ -72,6 +72,8 @@ export class SealedSlices {
   readonly #limit: number;
   readonly #reload: (seq: number) => readonly SealedSlice[];
   #held = 0;
+  /** What was read again last: the claims of a backlog take its windows one after the other. */
+  #reloaded: { readonly batch: SealedBatch; readonly slices: readonly SealedSlice[] } | null = null;
   /** Slices by window, in memory or not. */
   readonly #counts = new Map<number, number>();
 
@@ -117,8 +119,8 @@ export class SealedSlices {
     const found: SealedSlice[] = [];
     for (const batch of this.#batches) {
       if (batch.toWindow < from || batch.fromWindow > to) continue;
-      const slices = batch.slices ?? this.#reload(batch.seq);
-      for (const slice of slices) if (slice.window >= from && slice.window <= to) found.push(slice);
+      for (const slice of batch.slices ?? this.#readAgain(batch))
+        if (slice.window >= from && slice.window <= to) found.push(slice);
     }
     return found;
   }
@@ -137,10 +139,20 @@ export class SealedSlices {
     const kept: SealedBatch[] = [];
     for (const batch of this.#batches) {
       if (keeps(batch)) kept.push(batch);
-      else this.#uncount(batch);
+      else this.#forget(batch);
     }
     this.#batches = kept;
     this.#held = this.#batches.reduce((sum, batch) => sum + (batch.slices === null ? 0 : batch.count), 0);
+  }
+
+  #readAgain(batch: SealedBatch): readonly SealedSlice[] {
+    if (this.#reloaded?.batch !== batch) this.#reloaded = { batch, slices: this.#reload(batch.seq) };
+    return this.#reloaded.slices;
+  }
+
+  #forget(batch: SealedBatch): void {
+    if (this.#reloaded?.batch === batch) this.#reloaded = null;
+    this.#uncount(batch);
   }
 
   #uncount({ counts }: SealedBatch): void {

@@ -32,6 +32,30 @@ describe('sealed slices', () => {
     expect(reloaded).toEqual([1]);
   });
 
+  it('reads what only the journal holds once for claims that take it part by part, and lets go of it with the last', () => {
+    const reloaded: number[] = [];
+    const parts = [...slicesAt(10, 2), ...slicesAt(11, 2), ...slicesAt(12, 2)];
+    const slices = new SealedSlices(0, (seq) => {
+      reloaded.push(seq);
+      return parts.filter(({ window }) => (seq === 1 ? window < 12 : window === 12));
+    });
+    slices.add({ seq: 1, fromWindow: 10, toWindow: 11, slices: parts.slice(0, 4), evictable: true });
+    slices.add({ seq: 2, fromWindow: 12, toWindow: 12, slices: parts.slice(4), evictable: true });
+    const read = (from: number, to: number) => slices.read(from, to).map(({ recordId }) => recordId);
+    expect(read(10, 10)).toEqual(['10-0.1', '10-1.1']);
+    expect(read(11, 11)).toEqual(['11-0.1', '11-1.1']);
+    expect(reloaded).toEqual([1]);
+    expect(read(11, 12)).toEqual(['11-0.1', '11-1.1', '12-0.1', '12-1.1']);
+    expect(reloaded).toEqual([1, 2]);
+    slices.dropThrough(11);
+    expect(read(10, 12)).toEqual(['12-0.1', '12-1.1']);
+    expect(reloaded).toEqual([1, 2]);
+    slices.dropThrough(12);
+    slices.add({ seq: 2, fromWindow: 12, toWindow: 12, slices: parts.slice(4), evictable: true });
+    expect(read(12, 12)).toEqual(['12-0.1', '12-1.1']);
+    expect(reloaded).toEqual([1, 2, 2]);
+  });
+
   it('does not count what was dropped, nor what is entered twice', () => {
     const slices = new SealedSlices(100, () => []);
     const kept = { seq: 2, fromWindow: 12, toWindow: 12, slices: slicesAt(12, 3), evictable: false };
