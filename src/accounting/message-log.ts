@@ -1,8 +1,10 @@
 // The numbered messages of this process: made once, journaled, never altered, sent in order, sent again when the store lost them.
 // Not here: what goes into them (sync-loop.ts), when they are sent (sync-loop.ts).
 import { createHash } from 'node:crypto';
+import type { MessageText } from '#domain/message-text.ts';
 import type { SyncMessage, SyncReply } from '#domain/settlement.ts';
 import type { BuiltClaim } from './claim.ts';
+import { partsOf, splitClaim } from './claim-text.ts';
 import type { Journal, LineLocation } from './journal.ts';
 import type { JournalEntry, JournalHead } from './journal-entry.ts';
 import type { JournalIdentity } from './journal-identity.ts';
@@ -31,8 +33,16 @@ interface Kept {
   readonly segment: number;
   /** Null where the journal alone holds it. */
   entry: LoggedMessage | null;
-  /** JSON of its message; null where `entry` is, and where an earlier start made it. */
-  text: string | null;
+  /** Of its message; null where `entry` is, and where an earlier start made it. */
+  text: MessageText | null;
+}
+
+interface NumberedMessage {
+  readonly message: SyncMessage;
+  /** All of it: what is journaled. */
+  readonly json: string;
+  /** The same for the store. */
+  readonly text: MessageText;
 }
 
 /** Journaled messages beyond this many wait on disk only. */
@@ -46,11 +56,16 @@ type UnhashedMessage = Omit<SyncMessage, 'hash' | 'incarnation'>;
  */
 export function hashMessage(message: UnhashedMessage & Partial<SyncMessage>): string {
   const { prevHash, hash: _hash, incarnation: _incarnation, ...rest } = message;
-  return hashBody(prevHash, JSON.stringify(rest));
+  return createHash('sha256').update(prevHash).update(JSON.stringify(rest)).digest('hex');
 }
 
-function hashBody(prevHash: string, bodyJson: string): string {
-  return createHash('sha256').update(prevHash).update(bodyJson).digest('hex');
+function* hashInSteps(prevHash: string, bodyJson: Iterable<string>): SlicedWork<string> {
+  const hash = createHash('sha256').update(prevHash);
+  for (const part of bodyJson) {
+    hash.update(part);
+    yield;
+  }
+  return hash.digest('hex');
 }
 
 /** The one message of a journal that the store has forgotten: it leaves again, so that nobody waits for it. Follows `reply`. */
@@ -147,11 +162,11 @@ export class MessageLog {
     draft: MessageDraft,
   ): SlicedWork<{ readonly seq: number; readonly journaled: boolean; readonly claims: boolean }> {
     const { claim, slices } = draft;
-    const { message, text } = yield* this.#number(draft);
+    const { message, json, text } = yield* this.#number(draft);
     const prices = [...(claim?.prices ?? [])].map(([key, price]) => [key, price.toString()] as const);
     const entry: LoggedMessage = { t: 'message', message, slices: slices.map(toSliceLine), prices };
     const rest = yield* joinInSteps(stringifyInSteps({ slices: entry.slices, prices }));
-    const line = `{"t":"message","message":${text},${rest.slice(1)}`;
+    const line = `{"t":"message","message":${json},${rest.slice(1)}`;
     const claims = claim !== null;
     const location = claims ? this.#journal.appendJsonOrForget(line) : this.#journal.appendJson(line);
     if (location === null && claims) return yield* this.append({ ...draft, claim: null });
@@ -165,7 +180,7 @@ export class MessageLog {
   }
 
   /** The next message and its JSON. A claim is large: it is made into text once, for the hash, the journal and the store alike. */
-  *#number({ claim, ...said }: MessageDraft): SlicedWork<{ readonly message: SyncMessage; readonly text: string }> {
+  *#number({ claim, ...said }: MessageDraft): SlicedWork<NumberedMessage> {
     const { journal, incarnation } = this.#journal.identity;
     const address = { journal, epoch: said.epoch, seq: this.#head.seq + 1 };
     const prevHash = this.#head.hash;
@@ -175,20 +190,23 @@ export class MessageLog {
       healthChanges: said.healthChanges,
       blind: said.blind,
     };
+    const claimText = yield* splitClaim(claim?.claim ?? null);
+    const { records } = claimText;
     const opening = JSON.stringify(address).slice(0, -1);
-    const claimText = claim === null ? 'null' : yield* joinInSteps(stringifyInSteps({ ...claim.claim }));
-    const inside = `${JSON.stringify(facts).slice(1, -1)},"claim":${claimText},"leave":${said.leave}`;
-    yield;
-    const hash = hashBody(prevHash, `${opening},${inside}}`);
-    yield;
-    const closing = JSON.stringify({ incarnation, hash }).slice(1);
-    const text = `${opening},"prevHash":${JSON.stringify(prevHash)},${inside},${closing}`;
+    const beforeRecords = `${JSON.stringify(facts).slice(1, -1)},"claim":${claimText.before}`;
+    const afterRecords = `${claimText.after},"leave":${said.leave}`;
+    const body = { before: `${opening},${beforeRecords}`, records, after: `${afterRecords}}` };
+    const hash = yield* hashInSteps(prevHash, partsOf(body));
+    const before = `${opening},"prevHash":${JSON.stringify(prevHash)},${beforeRecords}`;
+    const after = `${afterRecords},${JSON.stringify({ incarnation, hash }).slice(1)}`;
+    const json = yield* joinInSteps(partsOf({ before, records, after }));
     const content = { ...facts, claim: claim?.claim ?? null, leave: said.leave };
-    return { message: { ...address, prevHash, ...content, incarnation, hash }, text };
+    const message = { ...address, prevHash, ...content, incarnation, hash };
+    return { message, json, text: { shell: before + after, records } };
   }
 
-  /** The JSON of a message that this start made and that is still in memory; null otherwise. */
-  readText(seq: number): string | null {
+  /** The text of a message that this start made and that is still in memory; null otherwise. */
+  readText(seq: number): MessageText | null {
     return this.#kept.get(seq)?.text ?? null;
   }
 

@@ -1,4 +1,5 @@
 // The narrow port that both stores implement for accounting, and the errors it rejects with. Not here: what its calls carry (settlement.ts).
+import type { MessageText } from './message-text.ts';
 import type { FactBook } from './pool-facts.ts';
 import type { FreezeCommit, FreezeInput, SyncMessage, SyncReply } from './settlement.ts';
 
@@ -18,8 +19,8 @@ export interface SettlementStore {
   now(): Promise<number>;
   /** Registers the member if new (before serving): sealedThrough = max(frontier, window(now) − 1), blind before that; the first ever sets the frontier there. Safe to repeat. */
   join(member: { journal: string; incarnation: number }): Promise<SyncReply>;
-  /** Applies a message at most once; safe to repeat. `text` is its JSON, where the caller has it at hand. */
-  sync(message: SyncMessage, text?: string): Promise<SyncReply>;
+  /** Applies a message at most once; safe to repeat. `text` is its own, where the caller has it at hand: what it says is kept as it is written. */
+  sync(message: SyncMessage, text?: MessageText): Promise<SyncReply>;
   readFreezeInput(): Promise<FreezeInput>;
   /** Compare-and-set; `stale` changed nothing: read again. */
   commitFreeze(commit: FreezeCommit): Promise<'committed' | 'stale'>;

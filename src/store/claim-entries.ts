@@ -1,8 +1,10 @@
 // An applied claim as a store keeps it: the message as it was sent, deflated, its records left to their batches. Not here: where it is kept.
-import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import { inflateRawSync } from 'node:zlib';
 import type { EntryLink, KeptRecord, LedgerEntry } from '#domain/ledger.ts';
+import type { MessageText } from '#domain/message-text.ts';
 import type { Claim, SettledRecordJson, SyncMessage } from '#domain/settlement.ts';
-import { digestRecord, type PackedRecords, QUICK, unpackRecords } from './record-batches.ts';
+import { deflateInTurns, deflateQuickly } from './deflate-text.ts';
+import { digestRecord, type PackedRecords, unpackRecords } from './record-batches.ts';
 import { cellStart } from './rollup-cells.ts';
 
 export interface BatchPlace {
@@ -17,6 +19,12 @@ export interface PackedEntry {
   readonly body: Buffer;
 }
 
+/** What an entry is made of besides the packed records. */
+export interface EntrySource extends Pick<SyncMessage, 'sealedThrough'>, Pick<MessageText, 'shell'> {}
+
+/** Places that are made into JSON in one piece. */
+const PLACES_AT_ONCE = 1024;
+
 interface EntryBody {
   readonly message: SyncMessage;
   /** By the number of the part, as `packRecords` divides them. */
@@ -28,24 +36,49 @@ interface EntryBody {
 }
 
 /** False for a claim that moved no cell, no money and no record: it leaves no entry. */
-export function leavesEntry(claim: Claim): boolean {
-  return claim.lines.length > 0 || claim.increments.length > 0 || claim.records.length > 0;
+export function leavesEntry(claim: Omit<Claim, 'records'>, { places }: Pick<PackedRecords, 'places'>): boolean {
+  return claim.lines.length > 0 || claim.increments.length > 0 || places.length > 0;
 }
 
-/** The entry of a message with a claim. The message's text can be restored from it and the batches byte by byte, so its hash can be recomputed. */
-export function packEntry(
-  message: SyncMessage,
-  claim: Claim,
+/**
+ * The entry of a message with a claim. The message's text can be restored from it and the batches byte by byte, so its hash can be recomputed.
+ * `shell`: see MessageText.
+ */
+export function packEntry(message: EntrySource, packed: PackedRecords, closedThrough: number): PackedEntry {
+  return { day: dayOfEntry(message), body: deflateQuickly(writeBody(message, packed, closedThrough)) };
+}
+
+/** The same, while the event loop turns. */
+export async function packEntryInTurns(
+  message: EntrySource,
+  packed: PackedRecords,
+  closedThrough: number,
+): Promise<PackedEntry> {
+  return { day: dayOfEntry(message), body: await deflateInTurns(writeBody(message, packed, closedThrough)) };
+}
+
+function dayOfEntry({ sealedThrough }: EntrySource): number {
+  return cellStart('day', sealedThrough);
+}
+
+/** JSON of an EntryBody, in parts: the message stands there as it was written. */
+function* writeBody(
+  { shell }: EntrySource,
   { batches, places }: PackedRecords,
   closedThrough: number,
-): PackedEntry {
-  const body: EntryBody = {
-    message: { ...message, claim: { ...claim, records: [] } },
-    batches: batches.map((batch) => ({ day: dayOfMs(batch.lastEndedMs), firstEndedMs: batch.firstEndedMs })),
-    records: places.map(({ part, digest }) => [part, digest]),
-    ...(closedThrough === 0 ? {} : { closedThrough }),
-  };
-  return { day: cellStart('day', message.sealedThrough), body: deflateRawSync(JSON.stringify(body), QUICK) };
+): Generator<string, void, undefined> {
+  yield '{"message":';
+  yield shell;
+  const batchPlaces: readonly BatchPlace[] = batches.map(({ firstEndedMs, lastEndedMs }) => ({
+    day: dayOfMs(lastEndedMs),
+    firstEndedMs,
+  }));
+  yield `,"batches":${JSON.stringify(batchPlaces)},"records":[`;
+  for (let from = 0; from < places.length; from += PLACES_AT_ONCE) {
+    const some = places.slice(from, from + PLACES_AT_ONCE).map(({ part, digest }) => [part, digest]);
+    yield `${from === 0 ? '' : ','}${JSON.stringify(some).slice(1, -1)}`;
+  }
+  yield closedThrough === 0 ? ']}' : `],"closedThrough":${closedThrough}}`;
 }
 
 function dayOfMs(epochMs: number): number {

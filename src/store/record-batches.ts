@@ -1,12 +1,12 @@
 // Settled records as a store keeps them: deflated batches, one per claim and ten minutes of endings. No paging (read-record-page.ts).
-import { crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { crc32, inflateRawSync } from 'node:zlib';
+import type { RecordTexts } from '#domain/message-text.ts';
 import type { SettledRecordJson } from '#domain/settlement.ts';
+import { deflateInTurns, deflateQuickly } from './deflate-text.ts';
 
 /** Batches span at most this, so that a page in the middle of a day need not look at the whole day. */
 export const BATCH_SPAN_MS = 600_000;
-
-/** Records repeat each other: the quickest level takes a fifth of the default's time for an eighth more bytes. */
-export const QUICK = { level: 1 };
 
 export interface RecordBatch {
   /** Earliest and latest `endedAtMs` inside. */
@@ -41,33 +41,84 @@ interface BatchDraft {
   firstEndedMs: number;
   lastEndedMs: number;
   readonly part: number;
-  readonly texts: string[];
+  /** Records joined by commas. */
+  readonly runs: string[];
 }
 
-/** Records that ended in the same ten minutes together, in their order. Each is made into JSON once. */
-export function packRecords(records: readonly SettledRecordJson[]): PackedRecords {
-  const drafts = new Map<number, BatchDraft>();
-  const places: RecordPlace[] = [];
-  for (const record of records) {
-    const ended = record.endedAtMs;
-    const slot = Math.floor(ended / BATCH_SPAN_MS);
-    let draft = drafts.get(slot);
-    if (draft === undefined) {
-      draft = { firstEndedMs: ended, lastEndedMs: ended, part: drafts.size, texts: [] };
-      drafts.set(slot, draft);
-    }
-    draft.firstEndedMs = Math.min(draft.firstEndedMs, ended);
-    draft.lastEndedMs = Math.max(draft.lastEndedMs, ended);
-    const json = JSON.stringify(record);
-    draft.texts.push(json);
-    places.push({ part: draft.part, digest: digestRecord(json) });
+/** Records that ended in the same ten minutes together, in their order. */
+class BatchDrafts {
+  readonly #records: RecordTexts;
+  readonly #drafts = new Map<number, BatchDraft>();
+  readonly #places: RecordPlace[] = [];
+
+  constructor(records: RecordTexts) {
+    this.#records = records;
   }
-  const batches = [...drafts.values()].map(({ firstEndedMs, lastEndedMs, texts }) => ({
-    firstEndedMs,
-    lastEndedMs,
-    body: deflateRawSync(`[${texts.join(',')}]`, QUICK),
-  }));
-  return { batches, places };
+
+  /** Divides the records of the next text. */
+  add(text: string): void {
+    const { lengths } = this.#records;
+    let runFrom = 0;
+    let run: BatchDraft | null = null;
+    for (let from = 0; from < text.length;) {
+      const index = this.#places.length;
+      const to = from + (lengths[index] ?? text.length);
+      const draft = this.#draftOf(this.#records.endedAtMs[index] ?? 0);
+      if (draft !== run) {
+        run?.runs.push(text.slice(runFrom, from - 1));
+        run = draft;
+        runFrom = from;
+      }
+      this.#places.push({ part: draft.part, digest: digestRecord(text.slice(from, to)) });
+      from = to + 1;
+    }
+    run?.runs.push(text.slice(runFrom));
+  }
+
+  #draftOf(endedMs: number): BatchDraft {
+    const slot = Math.floor(endedMs / BATCH_SPAN_MS);
+    const known = this.#drafts.get(slot);
+    if (known === undefined) {
+      const draft = { firstEndedMs: endedMs, lastEndedMs: endedMs, part: this.#drafts.size, runs: [] };
+      this.#drafts.set(slot, draft);
+      return draft;
+    }
+    known.firstEndedMs = Math.min(known.firstEndedMs, endedMs);
+    known.lastEndedMs = Math.max(known.lastEndedMs, endedMs);
+    return known;
+  }
+
+  get places(): readonly RecordPlace[] {
+    return this.#places;
+  }
+
+  /** What each batch holds, by its number. */
+  read(): (Omit<RecordBatch, 'body'> & { readonly parts: readonly string[] })[] {
+    return [...this.#drafts.values()].map(({ firstEndedMs, lastEndedMs, runs }) => {
+      const parts = ['[', ...runs.map((run, index) => (index === 0 ? run : `,${run}`)), ']'];
+      return { firstEndedMs, lastEndedMs, parts };
+    });
+  }
+}
+
+/** The records as they are kept. */
+export function packRecords(records: RecordTexts): PackedRecords {
+  const drafts = new BatchDrafts(records);
+  for (const text of records.texts) drafts.add(text);
+  const batches = drafts.read().map(({ parts, ...range }) => ({ ...range, body: deflateQuickly(parts) }));
+  return { batches, places: drafts.places };
+}
+
+/** The same, while the event loop turns. */
+export async function packRecordsInTurns(records: RecordTexts): Promise<PackedRecords> {
+  const drafts = new BatchDrafts(records);
+  for (const text of records.texts) {
+    drafts.add(text);
+    await nextTurn();
+  }
+  const batches: RecordBatch[] = [];
+  for (const { parts, ...range } of drafts.read()) batches.push({ ...range, body: await deflateInTurns(parts) });
+  return { batches, places: drafts.places };
 }
 
 /** Inverse of one batch's body. */

@@ -3,6 +3,7 @@ import { describe, expect } from 'vitest';
 import type { BooksReader } from '#domain/books.ts';
 import { hourOf, windowOf } from '#domain/window.ts';
 import { toSettledRecordJson } from '#reports/record-json.ts';
+import { writeMessage } from '#domain/message-text.ts';
 import { cellStart } from '#store/rollup-cells.ts';
 import { claimOf, digest, JournalAuthor, recordAt } from './settlement-messages.ts';
 import { StoreRig, type StoreSuite } from './store-rig.ts';
@@ -119,6 +120,24 @@ export function describeSettledBooks(suite: StoreSuite): void {
         ]);
       },
     );
+
+    rig.guarantee('a claim of many records is kept to the last byte, with its text at hand or without', async () => {
+      const at = rig.joined.nowMs;
+      const records = Array.from({ length: 150 }, (_, i) =>
+        recordAt(at - i * 9_000, { user: `☃ "${i}" 😀`, recordId: `r-${i}.1` }),
+      );
+      for (const [round, withText] of [true, false].entries()) {
+        await rig.freeze(rig.frontier + 1 + round, { [rig.author.journal]: 5n });
+        const claim = claimOf(await rig.beat(), { records });
+        const message = rig.author.next({ sealedThrough: rig.frontier, claim });
+        const reply = await rig.settlement.sync(message, withText ? writeMessage(message) : undefined);
+        expect(reply).toMatchObject({ status: 'ok', claimApplied: true });
+        const read = (await rig.books.readRecords({ limit: 1000 })).records;
+        expect(read).toHaveLength(150 * (round + 1));
+        const texts = new Set(read.map((record) => JSON.stringify(record)));
+        expect(texts).toEqual(new Set(records.map((record) => JSON.stringify(record))));
+      }
+    });
 
     rig.guarantee('amounts beyond 2^53 add up to the last nanodollar', async () => {
       const huge = 9_007_199_254_740_993n;

@@ -123,6 +123,36 @@ describe('sqlite only', () => {
     await store.close();
   });
 
+  test('a message that is still being applied when its caller asks again is applied once, and that answer is given', async () => {
+    const file = newPath();
+    const store = new SqliteStore({
+      path: file,
+      prefix: '',
+      timeoutMs: 500,
+      readTimeoutMs: 500,
+      retention: { recordsMs: DAY_MS, rollupsMs: DAY_MS },
+      log: silentLog,
+    });
+    const author = new JournalAuthor((await store.open()).epoch);
+    const joined = await store.join(author);
+    const message = author.next({ sealedThrough: joined.frontier ?? 0 });
+    const lock = new DatabaseSync(file);
+    lock.exec('BEGIN IMMEDIATE');
+    await expect(store.sync(message)).rejects.toThrow(StoreUnavailableError);
+    const askedMs = Date.now();
+    const again = [store.sync(message), store.sync(message)];
+    lock.exec('ROLLBACK');
+    lock.close();
+    // Given to the thread a second time, it would be answered with `already`.
+    for (const reply of await Promise.all(again)) {
+      expect(reply).toMatchObject({ status: 'ok', seq: 1 });
+      // The caller sets its clock by it: no older than its question.
+      expect(reply.nowMs).toBeGreaterThanOrEqual(askedMs);
+    }
+    expect(await store.sync(message)).toMatchObject({ status: 'already', seq: 1 });
+    await store.close();
+  });
+
   test('records, cells and books leave the store when their retention ends', async () => {
     const file = newPath();
     const store = create(file);

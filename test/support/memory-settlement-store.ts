@@ -11,6 +11,7 @@ import type {
   RollupCell,
 } from '#domain/books.ts';
 import type { LearnedDocument, LearnerStore } from '#domain/learner-store.ts';
+import { writeRecords } from '#domain/message-text.ts';
 import type { FactBook } from '#domain/pool-facts.ts';
 import {
   BOOK_METRICS,
@@ -395,7 +396,7 @@ export class MemorySettlementStore implements SettlementStore, BooksReader, Lear
       const sums = values.map((value, index) => value + (known[index] ?? 0n));
       state.cells.set(id, { granularity, start, dims, values: sums });
     }
-    for (const batch of packRecords(claim.records).batches) {
+    for (const batch of packRecords(writeRecords(claim.records)).batches) {
       state.batches.push({ ...batch, id: String(state.batches.length).padStart(12, '0') });
     }
     member.shares = member.shares.filter(({ k }) => k > claim.k);

@@ -1,6 +1,7 @@
 // Refills a Redis that lost its books: plain writes under the names the scripts use, the store's own row last. Not here: what is written (ledger).
 import type { ChainableCommander } from 'ioredis';
 import type { BookCell } from '#domain/books.ts';
+import { writeMessage, writeRecords } from '#domain/message-text.ts';
 import type {
   RestoredCell,
   RestoredClaim,
@@ -71,7 +72,7 @@ export class RedisRestorer implements StoreRestorer {
   }
 
   restoreRecords(day: number, part: number, records: readonly SettledRecordJson[]): Promise<void> {
-    return this.#write(this.#batchWrites(packRecords(records).batches, `archive-${day}.${part}`));
+    return this.#write(this.#batchWrites(packRecords(writeRecords(records)).batches, `archive-${day}.${part}`));
   }
 
   restoreClaims(claims: readonly RestoredClaim[]): Promise<void> {
@@ -81,9 +82,10 @@ export class RedisRestorer implements StoreRestorer {
   #claimWrites({ message, previous, closedThrough }: RestoredClaim): Write[] {
     if (message.claim === null) return [];
     const { keys, options } = this.#connection;
-    const { journal, seq, claim } = message;
-    const packed = packRecords(claim.records);
-    const { day, body } = packEntry(message, claim, packed, closedThrough);
+    const { journal, seq, sealedThrough } = message;
+    const { shell, records } = writeMessage(message);
+    const packed = packRecords(records);
+    const { day, body } = packEntry({ sealedThrough, shell }, packed, closedThrough);
     const value = Buffer.concat([Buffer.from(`${formatLink(previous)}\n`), body]);
     const key = keys.entries(day);
     return [

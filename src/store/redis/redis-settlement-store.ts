@@ -1,6 +1,7 @@
 // The settlement protocol on Redis: each write is one Lua script (shared/design/settlement.md). Reports are in redis-books-reader.
 import { randomUUID } from 'node:crypto';
 import type { Cluster, Redis } from 'ioredis';
+import type { MessageText } from '#domain/message-text.ts';
 import type { FactBook } from '#domain/pool-facts.ts';
 import type { FreezeCommit, FreezeInput, Publication, SyncMessage, SyncReply } from '#domain/settlement.ts';
 import {
@@ -12,6 +13,7 @@ import {
 import { BOARD_WINDOWS_PER_READ, MEMBER_FORGOTTEN_MS, STORE_SCHEMA } from '../store-options.ts';
 import { checkEviction } from './check-eviction.ts';
 import { toFields, toList, toMembers, toStrings, toSyncReply } from './read-replies.ts';
+import { packClaim } from './pack-claim.ts';
 import type { RedisConnection } from './redis-connection.ts';
 import { layOutCommit, layOutSync } from './sync-arguments.ts';
 
@@ -80,10 +82,13 @@ export class RedisSettlementStore implements SettlementStore {
     return toSyncReply(await this.#connection.runScript('joinSettlement', used, args));
   }
 
-  async sync(message: SyncMessage): Promise<SyncReply> {
+  async sync(message: SyncMessage, text?: MessageText): Promise<SyncReply> {
     checkJournal(message.journal);
+    const packing = message.claim === null ? null : await packClaim(message, message.claim, text);
     for (;;) {
-      const { keys, args } = layOutSync(message, this.#layout());
+      const layout = this.#layout();
+      const packed = packing === null ? null : await packing(layout.closedThrough);
+      const { keys, args } = layOutSync(message, packed, layout);
       const reply = toList(await this.#connection.runScript('syncMessage', keys, args));
       if (reply[0] !== 'reopen') return toSyncReply(reply);
       await this.#readClosedThrough();
@@ -138,7 +143,7 @@ export class RedisSettlementStore implements SettlementStore {
     this.#connection.close();
   }
 
-  #layout(): Parameters<typeof layOutSync>[1] {
+  #layout(): Parameters<typeof layOutSync>[2] {
     const { keys, runId, options } = this.#connection;
     return { keys, runId, retention: options.retention, closedThrough: this.#closedThrough };
   }

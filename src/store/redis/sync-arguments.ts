@@ -3,13 +3,12 @@ import { BOOK_METRICS, type Claim, type FreezeCommit, type SyncMessage } from '#
 import { relabelClaim } from '#domain/relabel-claim.ts';
 import type { LateClaim } from '#domain/voucher.ts';
 import { hourOf } from '#domain/window.ts';
-import { claimBalances } from '../check-claim.ts';
-import { formatLink, leavesEntry, packEntry } from '../claim-entries.ts';
-import { packRecords } from '../record-batches.ts';
+import { formatLink } from '../claim-entries.ts';
 import { cellStart, spreadIncrements } from '../rollup-cells.ts';
 import { CHAIN_KEPT, HASHES_PER_JOURNAL, type StoreRetention } from '../store-options.ts';
 import { booksExpiry, cellsExpiry, digestsExpiry, recordsExpiry } from './expiries.ts';
 import type { RedisKeys } from './keys.ts';
+import type { PackedClaim } from './pack-claim.ts';
 import { SCRIPTS } from './scripts.ts';
 
 export interface ScriptInput {
@@ -45,8 +44,12 @@ export class KeyNumbers {
   }
 }
 
-/** Keys and arguments of sync-message.lua for one message. */
-export function layOutSync(message: SyncMessage, { keys, retention, runId, closedThrough }: Layout): ScriptInput {
+/** Keys and arguments of sync-message.lua for one message; `packed` is its claim's, for the same `closedThrough`. */
+export function layOutSync(
+  message: SyncMessage,
+  packed: PackedClaim | null,
+  { keys, retention, runId, closedThrough }: Layout,
+): ScriptInput {
   const { journal } = message;
   const numbers = new KeyNumbers([
     keys.meta,
@@ -63,27 +66,11 @@ export function layOutSync(message: SyncMessage, { keys, retention, runId, close
   ]);
   const bodies: Buffer[] = [];
   const claim =
-    message.claim === null
+    message.claim === null || packed === null
       ? ''
-      : JSON.stringify(layOutClaim(message, message.claim, { keys, retention, closedThrough, numbers, bodies }));
-  const touched = [
-    ...message.publications.map(({ window }) => window),
-    ...message.healthChanges.map(({ window }) => window),
-    ...message.blind.map(([from]) => from),
-  ];
-  const parts = {
-    publications: message.publications.map((publication) => [
-      publication.window,
-      `${publication.window}|${journal}|${publication.pool}`,
-      JSON.stringify(publication),
-    ]),
-    health: message.healthChanges.map(({ pool, window, healthy }) => [
-      `${journal}|${window}|${pool}`,
-      healthy ? '1' : '0',
-    ]),
-    blind: message.blind,
-    hashesKept: HASHES_PER_JOURNAL,
-  };
+      : JSON.stringify(
+          layOutClaim(message, message.claim, { keys, retention, closedThrough, numbers, bodies, packed }),
+        );
   const args = [
     journal,
     String(message.incarnation),
@@ -92,14 +79,38 @@ export function layOutSync(message: SyncMessage, { keys, retention, runId, close
     message.prevHash,
     message.hash,
     String(message.sealedThrough),
-    touched.length === 0 ? '' : String(touched.reduce((least, window) => Math.min(least, window))),
+    firstTouched(message),
     message.leave ? '1' : '0',
     runId,
-    JSON.stringify(parts),
+    JSON.stringify(layOutParts(message)),
     claim,
     ...bodies,
   ];
   return { keys: numbers.keys, args };
+}
+
+/** The earliest window that the message says something of; empty without any. */
+function firstTouched({ publications, healthChanges, blind }: SyncMessage): string {
+  const touched = [
+    ...publications.map(({ window }) => window),
+    ...healthChanges.map(({ window }) => window),
+    ...blind.map(([from]) => from),
+  ];
+  return touched.length === 0 ? '' : String(touched.reduce((least, window) => Math.min(least, window)));
+}
+
+/** What stands on the board and beside it. */
+function layOutParts({ journal, publications, healthChanges, blind }: SyncMessage): unknown {
+  return {
+    publications: publications.map((publication) => [
+      publication.window,
+      `${publication.window}|${journal}|${publication.pool}`,
+      JSON.stringify(publication),
+    ]),
+    health: healthChanges.map(({ pool, window, healthy }) => [`${journal}|${window}|${pool}`, healthy ? '1' : '0']),
+    blind,
+    hashesKept: HASHES_PER_JOURNAL,
+  };
 }
 
 interface ClaimLayout {
@@ -108,6 +119,7 @@ interface ClaimLayout {
   readonly closedThrough: number;
   readonly numbers: KeyNumbers;
   readonly bodies: Buffer[];
+  readonly packed: PackedClaim;
 }
 
 function layOutClaim(message: SyncMessage, claim: Claim, layout: ClaimLayout): unknown {
@@ -119,11 +131,11 @@ function layOutClaim(message: SyncMessage, claim: Claim, layout: ClaimLayout): u
     total: claim.totalNanoUsd,
     closedThrough: String(closedThrough),
   };
-  if (!claimBalances(claim)) {
+  if (!layout.packed.balances) {
     return { ...head, negated: '0', balances: false, books: [], cells: [], batches: [], entry: [], late: [], days: [] };
   }
   const effects = relabelClaim(message, claim, closedThrough);
-  const { batches, entry, days } = layOutKept(message, claim, layout);
+  const { batches, entry, days } = layOutKept(message, layout);
   return {
     ...head,
     negated: String(-BigInt(claim.totalNanoUsd)),
@@ -156,12 +168,9 @@ function layOutClaim(message: SyncMessage, claim: Claim, layout: ClaimLayout): u
 /** What stays of the claim itself: its records, and the entry; with the days they stand under. */
 function layOutKept(
   message: SyncMessage,
-  claim: Claim,
-  layout: ClaimLayout,
+  { keys, retention, numbers, bodies, packed }: ClaimLayout,
 ): { batches: unknown[]; entry: unknown[]; days: string[] } {
-  const { keys, retention, closedThrough, numbers, bodies } = layout;
   const bodyNumber = (body: Buffer) => SCRIPTS.syncMessage.argCount + bodies.push(body);
-  const packed = packRecords(claim.records);
   const days = new Set<string>();
   const batches = packed.batches.map((batch, part) => {
     const day = cellStart('day', Math.floor(batch.lastEndedMs / 1000));
@@ -171,8 +180,8 @@ function layOutKept(
     return [index, store, recordsExpiry(day, retention), String(batch.lastEndedMs), name, bodyNumber(batch.body)];
   });
   const entry: unknown[] = [];
-  if (leavesEntry(claim)) {
-    const { day, body } = packEntry(message, claim, packed, closedThrough);
+  if (packed.entry !== null) {
+    const { day, body } = packed.entry;
     days.add(String(day));
     const { journal, seq, hash } = message;
     const key = numbers.numberOf(keys.entries(day));

@@ -1,5 +1,6 @@
 // A claim's effects in SQLite: books, rollups, records, charge lines; and their expiry. The caller holds the transaction.
 import type { EntryLink } from '#domain/ledger.ts';
+import type { MessageText } from '#domain/message-text.ts';
 import { BOOK_METRICS, type BookIncrement, type Claim, type SyncMessage } from '#domain/settlement.ts';
 import { relabelClaim } from '#domain/relabel-claim.ts';
 import { formatLink, leavesEntry, packEntry } from '../claim-entries.ts';
@@ -37,7 +38,12 @@ const EXPIRE_FREEZE_HOURS = 'DELETE FROM freeze_hours WHERE hour < ?';
 /** Moves the claim's amounts, keeps its records and the claim itself; returns the journal's last entry. Neither checked nor repeatable here. */
 export function applyClaim(
   statements: Statements,
-  { message, claim, previous }: { message: SyncMessage; claim: Claim; previous: EntryLink | null },
+  {
+    message,
+    claim,
+    text,
+    previous,
+  }: { message: SyncMessage; claim: Claim; text: MessageText; previous: EntryLink | null },
 ): EntryLink | null {
   const closedThrough = readClosedThrough(statements);
   const { pools, increments, late } = relabelClaim(message, claim, closedThrough);
@@ -49,15 +55,15 @@ export function applyClaim(
     statements.run(ADD_TO_CELL, sum.granularity, sum.start, id, ...sum.values);
   }
   if (late !== null) addLateClaim(statements, late);
-  const { journal, seq, hash } = message;
-  const packed = packRecords(claim.records);
+  const { journal, seq, hash, sealedThrough } = message;
+  const packed = packRecords(text.records);
   for (const [part, batch] of packed.batches.entries()) {
     statements.run(ADD_BATCH, batch.firstEndedMs, batch.lastEndedMs, journal, seq, part, batch.body);
   }
   const recordDays = packed.batches.map(({ lastEndedMs }) => cellStart('day', Math.floor(lastEndedMs / 1000)));
   takeOutOfArchive(statements, recordDays);
-  if (!leavesEntry(claim)) return previous;
-  const { day, body } = packEntry(message, claim, packed, closedThrough);
+  if (!leavesEntry(claim, packed)) return previous;
+  const { day, body } = packEntry({ sealedThrough, shell: text.shell }, packed, closedThrough);
   takeOutOfArchive(statements, [day]);
   statements.run(ADD_ENTRY, journal, seq, day, formatLink(previous), body);
   return { day, seq, hash };

@@ -1,5 +1,6 @@
 // Refills a SQLite store that lost its books; runs in the worker thread. Not here: what is written (ledger).
 import type { BookCell } from '#domain/books.ts';
+import { type RecordTexts, writeMessage, writeRecords } from '#domain/message-text.ts';
 import type {
   RestoredCell,
   RestoredClaim,
@@ -10,7 +11,7 @@ import type {
 import { BOOK_METRICS, CELL_METRICS, type SettledRecordJson } from '#domain/settlement.ts';
 import { hourOf } from '#domain/window.ts';
 import { formatLink, packEntry } from '../claim-entries.ts';
-import { packRecords } from '../record-batches.ts';
+import { type PackedRecords, packRecords } from '../record-batches.ts';
 import { formatDims } from '../rollup-cells.ts';
 import { BOOK_COLUMNS, CELL_COLUMNS } from './sql-columns.ts';
 import { internDims } from './intern-dims.ts';
@@ -86,23 +87,24 @@ export class SqliteRestore {
   }
 
   restoreRecords(day: number, part: number, records: readonly SettledRecordJson[]): void {
-    this.#statements.transact(() => this.#addBatches(`archive-${day}`, part, records));
+    this.#statements.transact(() => this.#addBatches(`archive-${day}`, part, writeRecords(records)));
   }
 
   restoreClaims(claims: readonly RestoredClaim[]): void {
     this.#statements.transact(() => {
       for (const { message, previous, closedThrough } of claims) {
-        const { journal, seq, claim } = message;
-        if (claim === null) continue;
-        const packed = this.#addBatches(journal, seq, claim.records);
-        const { day, body } = packEntry(message, claim, packed, closedThrough);
+        if (message.claim === null) continue;
+        const { journal, seq, sealedThrough } = message;
+        const { shell, records } = writeMessage(message);
+        const packed = this.#addBatches(journal, seq, records);
+        const { day, body } = packEntry({ sealedThrough, shell }, packed, closedThrough);
         this.#statements.run(DROP_ENTRY, journal, seq);
         this.#statements.run(ADD_ENTRY, journal, seq, day, formatLink(previous), body);
       }
     });
   }
 
-  #addBatches(journal: string, seq: number, records: readonly SettledRecordJson[]): ReturnType<typeof packRecords> {
+  #addBatches(journal: string, seq: number, records: RecordTexts): PackedRecords {
     const packed = packRecords(records);
     for (const [part, { firstEndedMs, lastEndedMs, body }] of packed.batches.entries()) {
       this.#statements.run(ADD_BATCH, firstEndedMs, lastEndedMs, journal, seq, part, body);

@@ -1,5 +1,6 @@
 // The settlement protocol on SQLite: each method is one transaction (shared/design/settlement.md). Runs in the worker thread.
 import type { FactBook } from '#domain/pool-facts.ts';
+import type { MessageText } from '#domain/message-text.ts';
 import type { Claim, FreezeCommit, FreezeInput, Publication, SyncMessage, SyncReply } from '#domain/settlement.ts';
 import { hourOf, windowOf } from '#domain/window.ts';
 import { claimBalances } from '../check-claim.ts';
@@ -53,6 +54,11 @@ const TRIM_CHAIN = `DELETE FROM freezes WHERE k < max(?, (SELECT coalesce(min(cl
   WHERE state = 'live' OR EXISTS (SELECT 1 FROM shares WHERE shares.journal = members.journal)))`;
 const DROP_MEMBER = "UPDATE members SET state = 'dropped' WHERE journal = ? AND state = 'live'";
 
+interface WrittenMessage {
+  readonly message: SyncMessage;
+  readonly text: MessageText;
+}
+
 /** See SettlementStore for what each method promises. `nowMs` is the store's clock, given by the worker. */
 export class SqliteSettlement {
   readonly #statements: Statements;
@@ -79,21 +85,23 @@ export class SqliteSettlement {
     });
   }
 
-  sync(message: SyncMessage, nowMs: number): SyncReply {
+  /** The message is read without its records: those are kept as they are written. */
+  sync(text: MessageText, nowMs: number): SyncReply {
+    const message = JSON.parse(text.shell) as SyncMessage;
     return this.#statements.transact(() => {
       const store = tickStore(this.#statements, nowMs);
       const known = readMember(this.#statements, message.journal);
       if (message.epoch !== store.epoch) return this.#reply('foreign', store, known ?? null);
       if (known !== undefined && message.incarnation < known.incarnation) return this.#reply('fenced', store, known);
       const member = known ?? registerMember(this.#statements, store, { ...message, by: 'message' });
-      const reply = this.#receive(message, store, member);
+      const reply = this.#receive({ message, text }, store, member);
       writeBoardState(this.#statements, store);
       return reply;
     });
   }
 
   /** Applies the message, or tells why not. The member is heard unless it is fenced. */
-  #receive(message: SyncMessage, store: StoreState, member: MemberState): SyncReply {
+  #receive({ message, text }: WrittenMessage, store: StoreState, member: MemberState): SyncReply {
     const used = this.#statements.get(READ_MESSAGE, message.journal, message.seq);
     // A successor of another message than the stored one comes from a second author: resending could never heal it.
     const follows = message.prevHash === member.hash || member.seq === 0;
@@ -108,13 +116,13 @@ export class SqliteSettlement {
       const claimApplied = used === undefined || used['claim_applied'] === null ? null : used['claim_applied'] === 1;
       return this.#reply(status, store, member, { claimApplied, lateCount: Number(used?.['late_count'] ?? 0) });
     }
-    const outcome = this.#apply(message, store, member);
+    const outcome = this.#apply({ message, text }, store, member);
     writeMember(this.#statements, member);
     return this.#reply('ok', store, member, outcome);
   }
 
   #apply(
-    message: SyncMessage,
+    { message, text }: WrittenMessage,
     store: StoreState,
     member: MemberState,
   ): { claimApplied: boolean | null; lateCount: number } {
@@ -136,7 +144,8 @@ export class SqliteSettlement {
     member.seq = message.seq;
     member.hash = message.hash;
     member.latePublications += lateCount;
-    const claimApplied = message.claim === null ? null : this.#claim(message, message.claim, { store, member });
+    const claimApplied =
+      message.claim === null ? null : this.#claim({ message, claim: message.claim, text }, store, member);
     if (message.leave) member.state = 'left';
     const answered = claimApplied === null ? null : Number(claimApplied);
     this.#statements.run(ADD_MESSAGE, message.journal, message.seq, message.hash, answered, lateCount);
@@ -158,13 +167,13 @@ export class SqliteSettlement {
   }
 
   /** Moves the claim's money when it is exactly what this journal is due, else leaves everything as it is. */
-  #claim(message: SyncMessage, claim: Claim, { store, member }: { store: StoreState; member: MemberState }): boolean {
+  #claim({ message, claim, text }: WrittenMessage & { claim: Claim }, store: StoreState, member: MemberState): boolean {
     if (claim.k0 !== member.claimed || claim.k > store.k || !claimBalances(claim)) return false;
     const chain = claim.k === store.k ? store.freezeHash : this.#statements.get(READ_CHAIN, claim.k)?.['hash'];
     if (chain !== claim.hash) return false;
     const due = this.#statements.allExact(SUM_SHARES, member.journal, claim.k0, claim.k)[0]?.['due'];
     if (due !== BigInt(claim.totalNanoUsd)) return false;
-    member.entry = applyClaim(this.#statements, { message, claim, previous: member.entry });
+    member.entry = applyClaim(this.#statements, { message, claim, text, previous: member.entry });
     this.#statements.run(DROP_SHARES, member.journal, claim.k);
     member.claimed = claim.k;
     return true;

@@ -16,6 +16,7 @@ import type { LearnedDocument, LearnerStore } from '#domain/learner-store.ts';
 import type { EntryName, FreezeHour, LedgerEntry, LedgerHeads, LedgerReader } from '#domain/ledger.ts';
 import type { ArchiveMarks } from '#domain/archive-marks.ts';
 import type { StoreRestorer } from '#domain/restore-store.ts';
+import { type MessageText, writeMessage } from '#domain/message-text.ts';
 import type { FactBook } from '#domain/pool-facts.ts';
 import type {
   FreezeCommit,
@@ -59,6 +60,8 @@ interface WaitingCall {
 export class SqliteStore implements SettlementStore, BooksReader, LedgerReader, LeaseStore, LearnerStore, VoucherStore {
   readonly #options: SqliteStoreOptions;
   readonly #waiting = new Map<number, WaitingCall>();
+  /** Messages that the thread works on, or will. */
+  readonly #syncing = new Map<string, Promise<SyncReply>>();
   #worker: Worker | null = null;
   #lastId = 0;
   #isClosed = false;
@@ -84,9 +87,23 @@ export class SqliteStore implements SettlementStore, BooksReader, LedgerReader, 
     return this.#call('join', [member]);
   }
 
-  sync(message: SyncMessage, text?: string): Promise<SyncReply> {
-    // A string crosses to the thread as bytes; an object would be walked on both sides.
-    return this.#call('sync', [text ?? JSON.stringify(message)]);
+  /** A message that is still being applied, though its caller's time was up, is not given to the thread again: its answer is waited for. */
+  sync(message: SyncMessage, text?: MessageText): Promise<SyncReply> {
+    const name = [message.journal, message.incarnation, message.seq, message.hash].join(' ');
+    const running = this.#syncing.get(name);
+    if (running !== undefined) return limitTime(this.#answerNow(running), this.#options.timeoutMs, 'sync');
+    // Strings cross to the thread as bytes; objects would be walked on both sides.
+    const answer = this.#ask<SyncReply>('sync', [text ?? writeMessage(message)]);
+    this.#syncing.set(name, answer);
+    const forget = () => this.#syncing.delete(name);
+    answer.then(forget, forget);
+    return limitTime(answer, this.#options.timeoutMs, 'sync');
+  }
+
+  /** The store's time in that answer may be older than the question: callers set their clocks by it. */
+  async #answerNow(running: Promise<SyncReply>): Promise<SyncReply> {
+    const reply = await running;
+    return { ...reply, nowMs: await this.now() };
   }
 
   readFreezeInput(): Promise<FreezeInput> {
@@ -200,7 +217,7 @@ export class SqliteStore implements SettlementStore, BooksReader, LedgerReader, 
     const worker = this.#worker;
     if (worker === null) return;
     try {
-      await this.#post('close', [], this.#options.timeoutMs, worker);
+      await limitTime(this.#post('close', [], worker), this.#options.timeoutMs, 'close');
     } finally {
       this.#worker = null;
       await worker.terminate();
@@ -209,12 +226,17 @@ export class SqliteStore implements SettlementStore, BooksReader, LedgerReader, 
   }
 
   #call<T>(name: CallName, args: readonly unknown[], limitMs = this.#options.timeoutMs): Promise<T> {
-    if (this.#isClosed) return Promise.reject(new StoreUnavailableError('the SQLite store is closed'));
-    this.#worker ??= this.#startWorker();
-    return this.#post(name, args, limitMs, this.#worker) as Promise<T>;
+    return limitTime(this.#ask<T>(name, args), limitMs, name);
   }
 
-  #post(name: CallName, args: readonly unknown[], limitMs: number, worker: Worker): Promise<unknown> {
+  /** Without a time limit. */
+  #ask<T>(name: CallName, args: readonly unknown[]): Promise<T> {
+    if (this.#isClosed) return Promise.reject(new StoreUnavailableError('the SQLite store is closed'));
+    this.#worker ??= this.#startWorker();
+    return this.#post(name, args, this.#worker) as Promise<T>;
+  }
+
+  #post(name: CallName, args: readonly unknown[], worker: Worker): Promise<unknown> {
     if (this.#waiting.size >= CALLS_WAITING_MAX) {
       return Promise.reject(new StoreUnavailableError('too many calls wait for SQLite'));
     }
@@ -226,7 +248,7 @@ export class SqliteStore implements SettlementStore, BooksReader, LedgerReader, 
     worker.ref();
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker thread, not a window
     worker.postMessage(request);
-    return limitTime(promise, limitMs, name);
+    return promise;
   }
 
   #startWorker(): Worker {

@@ -5,9 +5,10 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { BookCell, Granularity, Period, RecordQuery } from '#domain/books.ts';
 import type { LeaseRequest } from '#domain/lease-store.ts';
 import type { EntryName } from '#domain/ledger.ts';
+import type { MessageText } from '#domain/message-text.ts';
 import type { FactBook } from '#domain/pool-facts.ts';
 import type { RestoredCell, RestoredClaim, RestoredFreezes, RestoredState } from '#domain/restore-store.ts';
-import type { FreezeCommit, SettledRecordJson, SyncMessage } from '#domain/settlement.ts';
+import type { FreezeCommit, SettledRecordJson } from '#domain/settlement.ts';
 import type { CloseEffect, Voucher } from '#domain/voucher.ts';
 import { StoreSchemaError } from '#domain/settlement-store.ts';
 import { openDatabase, readSchema } from './open-database.ts';
@@ -74,7 +75,7 @@ const CALLS: Record<CallName, Call> = {
   },
   now: (nowMs) => nowMs,
   join: (nowMs, [author]) => useStore().settlement.join(author as { journal: string; incarnation: number }, nowMs),
-  sync: (nowMs, [text]) => useStore().settlement.sync(JSON.parse(text as string) as SyncMessage, nowMs),
+  sync: (nowMs, [text]) => useStore().settlement.sync(text as MessageText, nowMs),
   readFreezeInput: (nowMs) => useStore().settlement.readFreezeInput(nowMs),
   commitFreeze: (nowMs, [commit]) => useStore().settlement.commitFreeze(commit as FreezeCommit, nowMs),
   putFacts: (_, [pools, version]) => useStore().settlement.putFacts(pools as FactBook['pools'], version as number),

@@ -1,5 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { writeRecords } from '#domain/message-text.ts';
 import type { SettledRecordJson } from '#domain/settlement.ts';
 import { readRecordPage, type BatchHead, type BatchSource } from '#store/read-record-page.ts';
 import { BATCH_SPAN_MS, packRecords, unpackRecords } from '#store/record-batches.ts';
@@ -12,7 +13,7 @@ function sourceOf(claims: readonly (readonly SettledRecordJson[])[]): BatchSourc
   const bodies = new Map<string, Buffer>();
   const heads: BatchHead[] = [];
   for (const [claim, records] of claims.entries()) {
-    for (const [part, { body, ...range }] of packRecords(records).batches.entries()) {
+    for (const [part, { body, ...range }] of packRecords(writeRecords(records)).batches.entries()) {
       const id = `${claim}.${part}`;
       bodies.set(id, body);
       heads.push({ id, ...range });
@@ -94,7 +95,7 @@ describe('readRecordPage', () => {
 describe('record batches', () => {
   test('records come back as they went in', () => {
     const records = [recordAt(BASE_MS), recordAt(BASE_MS + 1)];
-    const [batch, ...others] = packRecords(records).batches;
+    const [batch, ...others] = packRecords(writeRecords(records)).batches;
     expect(others).toEqual([]);
     expect(unpackRecords(batch?.body ?? new Uint8Array())).toEqual(records);
     expect(batch).toMatchObject({ firstEndedMs: BASE_MS, lastEndedMs: BASE_MS + 1 });

@@ -1,0 +1,28 @@
+// A claim as text around the texts of its records, made in steps. Not here: the message around it (message-log.ts).
+import { type RecordTexts, RecordTextWriter } from '#domain/message-text.ts';
+import type { Claim } from '#domain/settlement.ts';
+import { eachInSteps, joinInSteps, type SlicedWork, stringifyInSteps } from './sliced-work.ts';
+
+/** `before`, the records joined by commas and `after` are the JSON of what it was made of. */
+export interface SplitText {
+  readonly before: string;
+  readonly records: RecordTexts;
+  readonly after: string;
+}
+
+/** The claim's JSON, its records last as in Claim. */
+export function* splitClaim(claim: Claim | null): SlicedWork<SplitText> {
+  const writer = new RecordTextWriter();
+  if (claim === null) return { before: 'null', records: writer.finish(), after: '' };
+  const { records, ...head } = claim;
+  const opening = yield* joinInSteps(stringifyInSteps(head));
+  yield* eachInSteps(records, (record) => writer.add(record));
+  return { before: `${opening.slice(0, -1)},"records":[`, records: writer.finish(), after: ']}' };
+}
+
+/** Parts that join to the whole text. */
+export function* partsOf({ before, records, after }: SplitText): Generator<string, void, undefined> {
+  yield before;
+  for (const [index, text] of records.texts.entries()) yield index === 0 ? text : `,${text}`;
+  yield after;
+}

@@ -1,0 +1,41 @@
+// A message in parts: together they say what the message says, in texts of bounded length.
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { type MessageText, writeMessage } from '#domain/message-text.ts';
+import type { SyncMessage } from '#domain/settlement.ts';
+import { claimOfRecords, messageOf, recordLists } from '#test/support/generated-claims.ts';
+
+function joinParts({ shell, records }: MessageText): SyncMessage {
+  const message = JSON.parse(shell) as SyncMessage;
+  const read = JSON.parse(`[${records.texts.join(',')}]`) as NonNullable<SyncMessage['claim']>['records'];
+  return message.claim === null ? message : { ...message, claim: { ...message.claim, records: read } };
+}
+
+describe('message text', () => {
+  test('the parts together are the JSON of the message', () => {
+    fc.assert(
+      fc.property(recordLists, (records) => {
+        const message = messageOf(claimOfRecords(records));
+        const text = writeMessage(message);
+        expect(JSON.stringify(joinParts(text))).toBe(JSON.stringify(message));
+        expect([...text.records.endedAtMs]).toEqual(records.map(({ endedAtMs }) => endedAtMs));
+        expect([...text.records.lengths]).toEqual(records.map((record) => JSON.stringify(record).length));
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  test('a message without a claim is all shell', () => {
+    const message = messageOf(null);
+    const { shell, records } = writeMessage(message);
+    expect(shell).toBe(JSON.stringify(message));
+    expect(records.texts).toEqual([]);
+  });
+
+  test('no text holds more than 64 records', () => {
+    const [record] = fc.sample(recordLists, 50).find((list) => list.length > 0) ?? [];
+    if (record === undefined) throw new Error('no record was drawn');
+    const { texts } = writeMessage(messageOf(claimOfRecords(Array.from({ length: 200 }, () => record)))).records;
+    expect(texts.map((text) => (JSON.parse(`[${text}]`) as unknown[]).length)).toEqual([64, 64, 64, 8]);
+  });
+});
