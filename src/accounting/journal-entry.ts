@@ -72,6 +72,8 @@ const BLANK = 0x20;
 const NEWLINE = 0x0a;
 /** Longer lines, those of large messages, get a buffer of their own. */
 const LINE_BYTES = 64 * 1024;
+/** Checksum, blank and newline. */
+const AROUND = CRC_DIGITS + 2;
 
 /** Encodes lines one after another into one buffer: on the hot path a line costs no buffer of its own. */
 export class LineEncoder {
@@ -79,23 +81,49 @@ export class LineEncoder {
 
   /** The bytes of the line of this JSON, newline included; valid until the next call. */
   encode(json: string): Buffer {
-    const around = CRC_DIGITS + 2;
-    // One UTF-16 unit is three bytes of UTF-8 at most. What is longer is measured: it may be megabytes.
-    const fits = json.length * 3 + around <= LINE_BYTES;
-    const into = fits ? this.#buffer : Buffer.allocUnsafeSlow(Buffer.byteLength(json) + around);
-    const start = CRC_DIGITS + 1;
-    const end = start + into.write(json, start, 'utf8');
-    writeHex(into, crc32(into.subarray(start, end)));
-    into[CRC_DIGITS] = BLANK;
-    into[end] = NEWLINE;
-    return into.subarray(0, end + 1);
+    const into = this.#holds(json, 0) ? this.#buffer : Buffer.allocUnsafeSlow(Buffer.byteLength(json) + AROUND);
+    return into.subarray(0, encodeInto(into, 0, json));
+  }
+
+  /** The same for lines one after another, as many at a time as the buffer holds; each piece is valid until the next is asked for. */
+  *encodeMany(lines: readonly string[]): Generator<{ readonly bytes: Buffer; readonly count: number }> {
+    let end = 0;
+    let count = 0;
+    for (const json of lines) {
+      if (count > 0 && !this.#holds(json, end)) {
+        yield { bytes: this.#buffer.subarray(0, end), count };
+        end = count = 0;
+      }
+      if (this.#holds(json, end)) {
+        end = encodeInto(this.#buffer, end, json);
+        count += 1;
+      } else {
+        yield { bytes: this.encode(json), count: 1 };
+      }
+    }
+    if (count > 0) yield { bytes: this.#buffer.subarray(0, end), count };
+  }
+
+  /** One UTF-16 unit is three bytes of UTF-8 at most. What may be longer is measured: it may be megabytes. */
+  #holds(json: string, from: number): boolean {
+    return from + json.length * 3 + AROUND <= LINE_BYTES;
   }
 }
 
-/** Writes the eight digits of a checksum at the beginning. */
-function writeHex(into: Buffer, value: number): void {
+/** Writes one line at `from`; returns where it ends. */
+function encodeInto(into: Buffer, from: number, json: string): number {
+  const start = from + CRC_DIGITS + 1;
+  const end = start + into.write(json, start, 'utf8');
+  writeHex(into, from, crc32(into.subarray(start, end)));
+  into[start - 1] = BLANK;
+  into[end] = NEWLINE;
+  return end + 1;
+}
+
+/** Writes the eight digits of a checksum. */
+function writeHex(into: Buffer, from: number, value: number): void {
   let rest = value;
-  for (let at = CRC_DIGITS - 1; at >= 0; at -= 1) {
+  for (let at = from + CRC_DIGITS - 1; at >= from; at -= 1) {
     into[at] = HEX_DIGITS.charCodeAt(rest & 15);
     rest >>>= 4;
   }

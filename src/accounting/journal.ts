@@ -1,24 +1,18 @@
 // The append-only file of one process: numbered segments of checked lines, written before anything depends on them.
 // Not here: what the lines mean (journal-replay.ts), who may write (journal-lock.ts), which segments are still needed (sync-loop.ts).
-import { closeSync, fdatasync, fdatasyncSync, ftruncateSync, mkdirSync, openSync, readSync, writeSync } from 'node:fs';
-import { readFileSync } from 'node:fs';
+import { closeSync, fdatasyncSync, ftruncateSync, mkdirSync, writeSync } from 'node:fs';
 import type { Clock } from '#domain/clock.ts';
 import type { Log } from '#domain/log.ts';
-import { decodeEntry, type JournalEntry, type JournalHead, LineEncoder } from './journal-entry.ts';
+import { type FsyncMode, GroupSync } from './group-sync.ts';
+import { type JournalEntry, type JournalHead, LineEncoder } from './journal-entry.ts';
 import { type JournalIdentity, readJournalIdentity, renewJournalIdentity } from './journal-identity.ts';
+import { type LineLocation, readLine, readSegment } from './journal-lines.ts';
 import { type JournalLock, lockJournal } from './journal-lock.ts';
 import { settleLastSegment, JournalSegments, openSegment, segmentPath } from './journal-segments.ts';
+import { TurnLines } from './turn-lines.ts';
 import { UnwrittenLines } from './unwritten-lines.ts';
 
-/** `grouped`: made durable within 50 ms; `strict`: before a record is released; `off`: when the system likes. */
-export type FsyncMode = 'grouped' | 'strict' | 'off';
-
-/** Where one line stands. */
-export interface LineLocation {
-  readonly segment: number;
-  readonly offset: number;
-  readonly length: number;
-}
+export type { FsyncMode, LineLocation };
 
 export interface JournalOptions {
   readonly dir: string;
@@ -34,7 +28,6 @@ export interface JournalOptions {
   readonly maxBytes?: number | undefined;
 }
 
-const GROUP_MS = 50;
 const CLOSED = -1;
 const SEGMENT_BYTES = 64 * 1024 * 1024;
 const SEGMENT_MS = 5 * 60_000;
@@ -66,12 +59,10 @@ export class Journal {
   #fd: number;
   #size = 0;
   #openedAtMs: number;
-  /** Lines appended, and how many of them are durable. */
-  #appended = 0;
-  #durable = 0;
-  #flushing: Promise<void> | null = null;
-  #timer: NodeJS.Timeout | null = null;
+  readonly #sync: GroupSync;
   readonly #encoder = new LineEncoder();
+  /** See `appendSoon`. */
+  readonly #soon = new TurnLines(() => this.commit());
   readonly #unwritten = new UnwrittenLines();
   #failedLines = 0;
   #ok = true;
@@ -88,6 +79,11 @@ export class Journal {
     this.#segment = last + 1;
     this.#fd = openSegment(options.dir, this.#segment);
     this.#openedAtMs = nowMs;
+    this.#sync = new GroupSync({
+      mode: options.fsync,
+      readFd: () => this.#fd,
+      onFailed: (error) => this.#failWrite(error),
+    });
   }
 
   /** Who writes here. */
@@ -137,23 +133,44 @@ export class Journal {
 
   /** The same for an entry whose JSON is at hand already. */
   appendJson(json: string): LineLocation | null {
-    const location = this.#tryWrite(json);
+    const location = this.appendJsonOrForget(json);
     if (location === null && this.#fd !== CLOSED) this.#unwritten.keep(json);
     return location;
   }
 
   /** The same for a line that must not be acted on unless it is written: null, and it is forgotten. */
   appendJsonOrForget(json: string): LineLocation | null {
-    return this.#tryWrite(json);
+    this.commit();
+    return this.#tryWrite(() => this.#write(json));
+  }
+
+  /**
+   * The same for a line that nothing depends on before this turn of the event loop is over, or `commit` is called: those of many requests
+   * are then one write(2).
+   */
+  appendSoon(entry: JournalEntry): void {
+    this.#soon.add(JSON.stringify(entry));
+  }
+
+  /** Writes what `appendSoon` took with write(2) before it returns. Never throws: see `append`. */
+  commit(): void {
+    const lines = this.#soon.take();
+    if (lines.length === 0 || this.#fd === CLOSED) return;
+    let written = 0;
+    const isWritten = this.#tryWrite(() => {
+      for (const { bytes, count } of this.#encoder.encodeMany(lines)) {
+        this.#writeBytes(bytes, count);
+        written += count;
+      }
+      return true;
+    });
+    if (isWritten === null) for (const json of lines.slice(written)) this.#unwritten.keep(json);
   }
 
   /** Resolves when everything appended before the call is durable (at once with `off`). Never rejects: a disk error makes `ok` false. */
   async flush(): Promise<void> {
-    const target = this.#appended;
-    while (this.#durable < target && this.#options.fsync !== 'off') {
-      this.#flushing ??= this.#flushOnce();
-      await this.#flushing;
-    }
+    this.commit();
+    await this.#sync.flush();
   }
 
   /** What a finished record must wait for: nothing, or the disk in `strict` mode. */
@@ -163,19 +180,8 @@ export class Journal {
 
   /** Reads one line again; null when it is gone or damaged. */
   read(location: LineLocation): JournalEntry | null {
-    try {
-      const fd = openSync(segmentPath(this.#options.dir, location.segment), 'r');
-      try {
-        const line = Buffer.allocUnsafe(location.length);
-        const length = readSync(fd, line, 0, location.length, location.offset);
-        return length === location.length ? decodeEntry(line.toString('utf8', 0, length - 1)) : null;
-      } finally {
-        closeSync(fd);
-      }
-    } catch (error) {
-      this.#options.log.error({ err: error, segment: location.segment }, 'a journal line could not be read');
-      return null;
-    }
+    this.commit();
+    return readLine(this.#options, location);
   }
 
   /**
@@ -183,14 +189,16 @@ export class Journal {
    * damaged lines are logged and left out.
    */
   *entries(): Generator<{ readonly entry: JournalEntry; readonly location: LineLocation | null }> {
+    this.commit();
     for (const segment of [...this.#closed.replayed(), this.#segment]) {
-      yield* this.#readSegment(segment);
+      yield* readSegment(this.#options, segment);
     }
     for (const json of this.#unwritten.read()) yield { entry: JSON.parse(json) as JournalEntry, location: null };
   }
 
   /** Opens a new segment when the present one is large or old; `head` opens it. */
   rotateWhenDue(readHead: () => JournalHead): void {
+    this.commit();
     if (this.#fd === CLOSED) return;
     const nowMs = this.#options.clock.monotonicMs();
     const large = this.#size >= (this.#options.segmentBytes ?? SEGMENT_BYTES);
@@ -218,6 +226,7 @@ export class Journal {
 
   /** Makes everything durable, then gives the files and the lock back. */
   async close(): Promise<void> {
+    this.commit();
     try {
       this.#unwritten.drain((line) => void this.#write(line), Number.POSITIVE_INFINITY);
     } catch (error) {
@@ -229,9 +238,8 @@ export class Journal {
 
   /** Gives the files and the lock back at once, as death would. */
   abandon(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
-    this.#durable = this.#appended;
+    this.#soon.take();
+    this.#sync.abandon();
     if (this.#fd === CLOSED) return;
     closeSync(this.#fd);
     // The number will be another file's: what is still appended must not reach it.
@@ -239,32 +247,17 @@ export class Journal {
     this.#lock.release();
   }
 
-  *#readSegment(segment: number): Generator<{ readonly entry: JournalEntry; readonly location: LineLocation }> {
-    const bytes = readFileSync(segmentPath(this.#options.dir, segment));
-    let offset = 0;
-    let damaged = 0;
-    while (offset < bytes.length) {
-      const end = bytes.indexOf(0x0a, offset);
-      const stop = end === -1 ? bytes.length : end;
-      const entry = decodeEntry(bytes.toString('utf8', offset, stop));
-      if (entry === null) damaged += 1;
-      else yield { entry, location: { segment, offset, length: stop + 1 - offset } };
-      offset = stop + 1;
-    }
-    if (damaged > 0) this.#options.log.error({ segment, damaged }, 'damaged journal lines were left out');
-  }
-
-  /** What waits goes first, so that the order of lines never changes. */
-  #tryWrite(json: string): LineLocation | null {
+  /** What waits goes first, so that the order of lines never changes. Null where the disk refused, whatever `write` had written by then. */
+  #tryWrite<T>(write: () => T): T | null {
     if (this.#fd === CLOSED) return null;
     try {
       if (this.#closed.full) throw new Error('journal.maxBytes is reached by what the store has not taken yet');
       this.#unwritten.drain((line) => void this.#write(line), CAUGHT_UP_AT_ONCE);
       if (this.#unwritten.count > 0) return null;
-      const location = this.#write(json);
+      const written = write();
       if (!this.#ok) this.#options.log.info({}, 'the journal is written again, nothing waits for it');
       this.#ok = true;
-      return location;
+      return written;
     } catch (error) {
       this.#failWrite(error);
       return null;
@@ -274,35 +267,16 @@ export class Journal {
   #write(json: string): LineLocation {
     const line = this.#encoder.encode(json);
     const location = { segment: this.#segment, offset: this.#size, length: line.length };
-    let written = 0;
-    while (written < line.length) written += writeSync(this.#fd, line, written, line.length - written);
-    this.#size += line.length;
-    this.#markDirty();
+    this.#writeBytes(line, 1);
     return location;
   }
 
-  #markDirty(): void {
-    this.#appended += 1;
-    if (this.#options.fsync !== 'grouped' || this.#timer !== null) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = null;
-      void this.flush();
-    }, GROUP_MS);
-    this.#timer.unref();
-  }
-
-  #flushOnce(): Promise<void> {
-    const covered = this.#appended;
-    const fd = this.#fd;
-    return new Promise((resolve) => {
-      fdatasync(fd, (error) => {
-        this.#flushing = null;
-        this.#durable = Math.max(this.#durable, covered);
-        // A segment closed meanwhile was made durable first; its number may be another file's by now.
-        if (error !== null && fd === this.#fd) this.#failWrite(error);
-        resolve();
-      });
-    });
+  /** All of them or none: what a failure left of them is cut (`#failWrite`). */
+  #writeBytes(bytes: Buffer, lines: number): void {
+    let written = 0;
+    while (written < bytes.length) written += writeSync(this.#fd, bytes, written, bytes.length - written);
+    this.#size += bytes.length;
+    this.#sync.add(lines);
   }
 
   #failWrite(error: unknown): void {

@@ -5,6 +5,7 @@ import type { UsageRecord } from '#domain/usage-record.ts';
 import { AttemptFeatures } from './attempt-features.ts';
 import type { AttemptRegistry } from './attempt-registry.ts';
 import { expectCached } from './expect-cached.ts';
+import type { JournalEntry } from './journal-entry.ts';
 import type { Journal } from './journal.ts';
 import type { PrefixUse } from './prefix-memory.ts';
 import type { ProfileOf } from './profile-of.ts';
@@ -32,7 +33,13 @@ export function createMetering(options: MeteringOptions): Metering {
   return {
     begin(start) {
       const attempt = enterAttempt(start, options);
-      return new MeteredAttempt(attempt, options, usePrefix(start, attempt, options));
+      return new MeteredAttempt(attempt, options, {
+        prefix: usePrefix(start, attempt, options),
+        leavesByTurn: start.leavesByTurn === true,
+      });
+    },
+    commit() {
+      options.journal.commit();
     },
     recordUnsent(record) {
       options.journal.append({ t: 'unsent', record });
@@ -64,11 +71,20 @@ function enterAttempt(start: AttemptStart, options: MeteringOptions): TrackedAtt
     identity: start.identity,
     profileSource: options.profileOf(start.deployment).source,
   };
-  options.journal.append({ t: 'dispatch', start: identity });
+  write(options.journal, start, { t: 'dispatch', start: identity });
   const features = new AttemptFeatures(startMs, start.work === 'duration');
   const attempt = trackAttempt(identity, features, options.journal.segment);
   options.registry.add(attempt);
   return attempt;
+}
+
+function write(
+  journal: Journal,
+  { leavesByTurn = false }: Pick<AttemptStart, 'leavesByTurn'>,
+  entry: JournalEntry,
+): void {
+  if (leavesByTurn) journal.appendSoon(entry);
+  else journal.append(entry);
 }
 
 /** The cache that it uses is that of the engine that computes its prompt. Work without tokens has none; of a list of prompts none is expected. */
@@ -95,9 +111,15 @@ class MeteredAttempt implements AttemptMeter {
   readonly #options: MeteringOptions;
   readonly #features: AttemptFeatures | null;
   readonly #prefix: PrefixUse | null;
+  readonly #leavesByTurn: boolean;
 
-  constructor(attempt: TrackedAttempt, options: MeteringOptions, prefix: PrefixUse | null) {
+  constructor(
+    attempt: TrackedAttempt,
+    options: MeteringOptions,
+    { prefix, leavesByTurn }: { readonly prefix: PrefixUse | null; readonly leavesByTurn: boolean },
+  ) {
     this.#prefix = prefix;
+    this.#leavesByTurn = leavesByTurn;
     this.#attempt = attempt;
     this.#options = options;
     this.#features = attempt.features;
@@ -128,7 +150,8 @@ class MeteredAttempt implements AttemptMeter {
     attempt.record = record;
     const wire = this.#features?.read();
     if (wire !== undefined) {
-      journal.append({ t: 'end', recordId: record.recordId, ending: readEnding(record), final, wire });
+      const entry = { t: 'end', recordId: record.recordId, ending: readEnding(record), final, wire } as const;
+      write(journal, { leavesByTurn: this.#leavesByTurn }, entry);
     }
     return journal.whenReleasable();
   }

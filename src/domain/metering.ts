@@ -44,6 +44,8 @@ export interface AttemptStart {
   readonly promptCount?: number;
   /** Monotonic ms at which the request was handed to the engine's socket. */
   readonly atMs: number;
+  /** True: no byte of the request, nor the last one of its answer, leaves before `commit`; what the journal says of it is written by then. */
+  readonly leavesByTurn?: boolean;
 }
 
 /** How an attempt ended, with everything its record says. */
@@ -65,12 +67,14 @@ export interface AttemptMeter {
   upstreamBytes(atMs: number): void;
   /** An event with content passed: `steps` content-bearing events in this chunk (normally one token each). The first call marks the first token. */
   content(atMs: number, steps: number): void;
-  /** Exactly once. Writes the record to the journal before it returns; resolves when it may be released (`fsync: strict` awaits). */
+  /** Exactly once. Writes the record to the journal before it returns (see `leavesByTurn`); resolves when it may be released (`fsync: strict` awaits). */
   finish(end: AttemptEnd): void | Promise<void>;
 }
 
 export interface Metering {
   begin(start: AttemptStart): AttemptMeter;
+  /** Writes to the journal what `leavesByTurn` put off, before it returns. Never throws. */
+  commit(): void;
   /** A request that passed authentication and ended without reaching an engine: one record, no slices. */
   recordUnsent(record: UsageRecord): void;
 }

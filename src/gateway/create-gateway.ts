@@ -21,6 +21,7 @@ import { InjectionMemory } from './injection-memory.ts';
 import { createRequestIds } from './request-id.ts';
 import { ModelRouter } from './route-model.ts';
 import { createServer, type Readiness } from './server.ts';
+import { TurnSends } from './turn-sends.ts';
 import { UpstreamPool } from './upstream-pool.ts';
 
 /**
@@ -163,6 +164,7 @@ class DataPlaneGateway implements Gateway {
     await inFlight.whenEmpty(timeoutMs);
     const left = inFlight.count;
     inFlight.interruptAll();
+    this.#plane.sends.flush();
     return { left };
   }
 
@@ -189,10 +191,12 @@ function createDataPlane(options: GatewayOptions, isRefusing: () => boolean): Da
   const { config, engines, metering, listeners, clock, log, reportHealth } = options;
   const deadlines = new DeadlineSweep(clock);
   const { onEjection } = options;
+  const sends = new TurnSends(() => metering.commit());
   const pool = new UpstreamPool(config, {
     clock,
     deadlines,
     log,
+    sends,
     ...(onEjection === undefined ? {} : { onEjection }),
   });
   return {
@@ -203,6 +207,7 @@ function createDataPlane(options: GatewayOptions, isRefusing: () => boolean): Da
     clock,
     log,
     pool,
+    sends,
     health: new HealthChecks({ pool, engines, log, reportHealth }),
     admission: options.admission ?? openAdmission,
     answerCounter: new AnswerCounter(

@@ -13,6 +13,7 @@ import type { InFlight } from './in-flight.ts';
 import type { InjectionMemory } from './injection-memory.ts';
 import type { MeterServices } from './request-meter.ts';
 import type { ModelRouter } from './route-model.ts';
+import type { TurnSends } from './turn-sends.ts';
 import type { UpstreamPool } from './upstream-pool.ts';
 
 /** How a retry went: an answer began, it failed too, or the retry budget was spent and there was none. */
@@ -31,6 +32,7 @@ export interface DataPlane extends MeterServices {
   view: ConfigView;
   readonly engines: Readonly<Record<string, EngineTraits>>;
   readonly pool: UpstreamPool;
+  readonly sends: TurnSends;
   readonly health: HealthChecks;
   readonly admission: Admission;
   readonly answerCounter: AnswerCounter;

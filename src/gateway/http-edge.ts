@@ -1,6 +1,8 @@
 // Between the socket and the first handler: bytes that are no sound HTTP get their answer here, are counted, and leave no record.
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { Server as TlsServer } from 'node:tls';
 import { ERROR_KINDS } from '#domain/errors.ts';
 import { answerPreflight } from './cors.ts';
 import type { DataPlane } from './data-plane.ts';
@@ -11,6 +13,8 @@ import { noteWireRefusal } from './wire-refusals.ts';
 /** Puts the edge in front of a handler: what comes through is sound HTTP and no preflight. */
 export function attachHttpEdge(server: Server, plane: DataPlane, handle: RequestListener): void {
   const edge = new HttpEdge(plane, handle);
+  const connected = server instanceof TlsServer ? 'secureConnection' : 'connection';
+  server.on(connected, (socket: Socket) => plane.sends.attach(socket));
   server.on('request', (req, res) => edge.receive(req, res));
   server.on('checkContinue', (req, res) => {
     holdContinue(req, res);

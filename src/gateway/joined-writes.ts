@@ -5,21 +5,10 @@ import type { Socket } from 'node:net';
 /** Longer messages leave as they are: copying them costs more than it saves. */
 export const JOINED_BYTES_MAX = 16 * 1024;
 
-type Parts = Parameters<NonNullable<Socket['_writev']>>[0];
+export type Parts = Parameters<NonNullable<Socket['_writev']>>[0];
 
-/** Makes the socket write the parts that were collected while it was corked as one, where they are small. Bytes and order stay. */
-export function joinSmallWrites(socket: Socket): void {
-  const writeList = socket._writev?.bind(socket);
-  if (writeList === undefined) return;
-  socket._writev = (parts, callback) => {
-    const joined = joinParts(parts);
-    if (joined === null) writeList(parts, callback);
-    else socket._write(joined, 'buffer' as BufferEncoding, callback);
-  };
-}
-
-/** The parts as one, or null where they are long or in an encoding other than Latin-1. */
-function joinParts(parts: Parts): Buffer | null {
+/** The parts as one, order and bytes unchanged; null where they are long or in an encoding other than Latin-1. */
+export function joinParts(parts: Parts): Buffer | null {
   let length = 0;
   for (const { chunk, encoding } of parts) {
     if (typeof chunk === 'string' && encoding !== 'latin1') return null;

@@ -44,6 +44,8 @@ export interface AttemptTarget {
   readonly sequences: number;
   /** Absent: 1. */
   readonly promptCount?: number;
+  /** See AttemptStart; absent: false. */
+  readonly leavesByTurn?: boolean;
 }
 
 type RecordIdentity = AttemptStart['identity'];
@@ -151,6 +153,7 @@ export class RequestMeter {
       sequences: target.sequences,
       promptCount: target.promptCount ?? 1,
       atMs: this.services.clock.monotonicMs(),
+      leavesByTurn: target.leavesByTurn === true,
     });
     return new AttemptSpan(this, { identity, meter });
   }

@@ -4,8 +4,8 @@ import { Agent as HttpsAgent } from 'node:https';
 import { isIP, isIPv6, type LookupFunction } from 'node:net';
 import type { UpstreamConfig } from '#config/config.ts';
 import type { buildConnector, Dispatcher } from 'undici';
-import { joinSmallWrites } from './joined-writes.ts';
 import { Agent as HttpAgent } from './node-http.ts';
+import type { TurnSends } from './turn-sends.ts';
 import { createConnector, Pool, ProxyAgent } from './undici-parts.ts';
 
 /** Time limits are the exchange's own; only connecting is limited here. */
@@ -20,15 +20,16 @@ const CONNECTION_OPTIONS = {
 
 /**
  * What requests are dispatched through; no connection is made before the first. `connectMs` bounds connecting, a TLS handshake
- * included. The environment's proxies are never looked at.
+ * included. With `sends` what is written leaves by it, but for what goes through a proxy (`leavesByTurn`). The environment's proxies are
+ * never looked at.
  */
-export function createDispatcher(config: UpstreamConfig, connectMs: number): Dispatcher {
+export function createDispatcher(config: UpstreamConfig, connectMs: number, sends?: TurnSends): Dispatcher {
   const { origin } = new URL(config.url);
   if (config.proxy === undefined) {
     const connector = createConnector({ allowH2: false, timeout: connectMs, ...createConnectOptions(config) });
     const connect: buildConnector.connector = (options, callback) =>
       connector(options, (...result) => {
-        if (result[0] === null) joinSmallWrites(result[1]);
+        if (result[0] === null) sends?.attach(result[1]);
         callback(...result);
       });
     return new Pool(origin, { ...CONNECTION_OPTIONS, connect });
@@ -42,6 +43,11 @@ export function createDispatcher(config: UpstreamConfig, connectMs: number): Dis
   });
   // A proxy agent serves any origin; ours has one.
   return proxy.compose((dispatch) => (options, handler) => dispatch({ ...options, origin }, handler));
+}
+
+/** Whether what is sent there waits for the end of its turn: through a proxy's tunnel it leaves at once. */
+export function leavesByTurn(config: UpstreamConfig): boolean {
+  return config.proxy === undefined;
 }
 
 /** The same for node's own client. Idle sockets close before uvicorn's five seconds are over, so that a request seldom meets a closing one. */

@@ -58,7 +58,7 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline, S
     this.#dispatchedAtMs = this.#lastByteAtMs = this.#now();
     deadlines.add(this);
     try {
-      upstream.dispatcher.dispatch({ method: 'POST', path: upstream.basePath + route.path, headers, body }, this);
+      upstream.dispatch({ method: 'POST', path: upstream.basePath + route.path, headers, body }, this);
     } catch (error) {
       this.onResponseError(undefined, error as Error);
     }
@@ -132,6 +132,7 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline, S
       maxTokens: request.maxTokens,
       sequences: request.sequences,
       promptCount: request.promptCount,
+      leavesByTurn: upstream.leavesByTurn,
     });
   }
 

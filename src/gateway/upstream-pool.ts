@@ -6,6 +6,7 @@ import { GatewayError } from '#domain/errors.ts';
 import type { Log } from '#domain/log.ts';
 import type { DeadlineSweep } from './deadline-sweep.ts';
 import { type LeaseRequest, ReplicaSet, type Turn } from './replica-set.ts';
+import type { TurnSends } from './turn-sends.ts';
 import { type EjectionListener, type Lease, Upstream } from './upstream.ts';
 
 export type { Upstream } from './upstream.ts';
@@ -16,6 +17,8 @@ export interface PoolOptions {
   readonly log: Log;
   /** An engine gets no requests for a while, because several in a row failed. */
   readonly onEjection?: (target: { readonly deployment: string; readonly upstream: string }) => void;
+  /** By which requests leave; default: each at once. */
+  readonly sends?: TurnSends;
   /** Numbers in [0, 1); default Math.random. */
   readonly random?: () => number;
 }
@@ -127,7 +130,7 @@ export class UpstreamPool implements EjectionListener {
   #keepOrCreate(deployment: DeploymentConfig, config: UpstreamConfig, next: Map<string, Upstream>): Upstream {
     const key = renderConnectionKey(deployment, config);
     const kept = this.#upstreams.get(key);
-    const upstream = kept ?? new Upstream(deployment, config);
+    const upstream = kept ?? new Upstream(deployment, config, this.#options.sends);
     kept?.adopt(deployment, config);
     next.set(key, upstream);
     return upstream;

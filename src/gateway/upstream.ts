@@ -3,7 +3,8 @@ import type { DeploymentConfig, UpstreamConfig } from '#config/config.ts';
 import type { Dispatcher } from 'undici';
 import type { Replica } from './choose-replica.ts';
 import { Ejection, type EjectionState } from './ejection.ts';
-import { createDispatcher } from './upstream-dispatcher.ts';
+import type { TurnSends } from './turn-sends.ts';
+import { createDispatcher, leavesByTurn } from './upstream-dispatcher.ts';
 
 /** One request at an engine: says how it went, then ends. */
 export interface Lease {
@@ -43,11 +44,24 @@ export class Upstream implements Replica {
   #deployment: DeploymentConfig;
   #retired = false;
 
-  constructor(deployment: DeploymentConfig, config: UpstreamConfig) {
+  /** Whether what `dispatch` sends leaves by the gateway's `sends`. */
+  readonly leavesByTurn: boolean;
+  readonly #sends: TurnSends | undefined;
+
+  /** Without `sends` what is sent leaves at once. */
+  constructor(deployment: DeploymentConfig, config: UpstreamConfig, sends?: TurnSends) {
     this.#config = config;
     this.#deployment = deployment;
+    this.#sends = sends;
+    this.leavesByTurn = sends !== undefined && leavesByTurn(config);
     this.basePath = new URL(config.url).pathname.replace(/\/+$/, '');
-    this.dispatcher = createDispatcher(config, deployment.timeouts.connectMs);
+    this.dispatcher = createDispatcher(config, deployment.timeouts.connectMs, sends);
+  }
+
+  /** Sends one request. Throws what the dispatcher throws on bad arguments. */
+  dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
+    this.dispatcher.dispatch(options, handler);
+    if (this.leavesByTurn) this.#sends?.waitForChecks();
   }
 
   get config(): UpstreamConfig {

@@ -2,6 +2,7 @@
 import { appendFileSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { JournalEntry } from '#accounting/journal-entry.ts';
 import { type Journal, type JournalOptions, openJournal } from '#accounting/journal.ts';
@@ -178,6 +179,59 @@ describe('journal', () => {
     const again = open();
     expect(readSeqs(again).filter((seq) => seq > 3)).toEqual([4, 5, 6]);
     again.abandon();
+  });
+
+  it('lines of one turn stand in the file at its end, and before any line that is appended after them', async () => {
+    const { dir, open } = setUp();
+    const journal = open();
+    const file = segmentPath(dir, 1);
+    journal.appendSoon(ack(1));
+    journal.appendSoon(ack(2));
+    expect(readFileSync(file, 'utf8')).toBe('');
+    await nextTurn();
+    expect(readFileSync(file, 'utf8').match(/"seq":\d/g)).toEqual(['"seq":1', '"seq":2']);
+    journal.appendSoon(ack(3));
+    expect(journal.append(ack(4))).not.toBeNull();
+    journal.appendSoon(ack(5));
+    journal.commit();
+    expect(readSeqs(journal)).toEqual([1, 2, 3, 4, 5]);
+    journal.appendSoon(ack(6));
+    await journal.close();
+    const again = open();
+    expect(readSeqs(again)).toEqual([1, 2, 3, 4, 5, 6]);
+    again.abandon();
+  });
+
+  it('lines of one turn are as many as they like and as long as they like', () => {
+    const { open } = setUp();
+    const journal = open();
+    const lengths = [10, 20_000, 70_000, 3, 30_000, 30_000, 1];
+    for (const [seq, length] of lengths.entries()) {
+      journal.appendSoon({ t: 'facts', atMs: seq, epoch: 'ü'.repeat(length), book: { version: 1, pools: {} } });
+    }
+    const read = [...journal.entries()].map(({ entry }) => (entry.t === 'facts' ? entry.epoch.length : null));
+    expect(read).toEqual(lengths);
+    journal.abandon();
+  });
+
+  it('lines of one turn that a full disk does not take wait in their order with those before and after', () => {
+    const { open } = setUp();
+    const journal = open({ segmentBytes: 1, maxBytes: 300, retentionMs: 0 });
+    const head = { journal: journal.identity.journal, seq: 0, hash: '', sealedThrough: null, epoch: null };
+    for (const seq of [1, 2, 3]) journal.append(ack(seq));
+    journal.rotateWhenDue(() => head);
+    journal.releaseBefore(1);
+    expect(journal.append(ack(4))).toBe(null);
+    journal.appendSoon(ack(5));
+    journal.appendSoon(ack(6));
+    journal.commit();
+    expect(journal.append(ack(7))).toBe(null);
+    expect([journal.ok, journal.linesAtRisk]).toEqual([false, 4]);
+    journal.releaseBefore(2);
+    journal.appendSoon(ack(8));
+    expect(readSeqs(journal)).toEqual([4, 5, 6, 7, 8]);
+    expect([journal.ok, journal.linesAtRisk]).toEqual([true, 0]);
+    journal.abandon();
   });
 
   it('strict mode holds a record back until it is durable, grouped mode does not', async () => {

@@ -37,6 +37,8 @@ export class RecordingMetering implements Metering {
     };
   }
 
+  commit(): void {}
+
   recordUnsent(record: UsageRecord): void {
     this.unsent.push(record);
     for (const wake of this.#waiters.splice(0)) wake();

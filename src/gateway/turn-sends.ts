@@ -1,0 +1,116 @@
+// What one turn of the event loop writes to sockets leaves together at its end, after the journal lines that it depends on were written, those of all
+// requests at once. Each send of its own wakes who reads it: at saturation half of what sending costs (`npm run bench`, one machine).
+// Not here: small parts in one piece (joined-writes.ts), the journal (accounting).
+import type { Socket } from 'node:net';
+import { joinParts, type Parts } from './joined-writes.ts';
+
+/** So many sends do not wait for the end of the turn, which may be far away where many sockets have something to say. */
+const HELD_MAX = 16;
+
+type Done = Parameters<Socket['_write']>[2];
+
+/** Holds the sends of one gateway's sockets back. */
+export class TurnSends {
+  readonly #commit: () => void;
+  #held: SocketSends[] = [];
+  #atTurnEnd: NodeJS.Immediate | null = null;
+
+  /** `commit` writes what the bytes depend on, right before any of them leave. Must not throw. */
+  constructor(commit: () => void) {
+    this.#commit = commit;
+  }
+
+  /** From now on what is written to this socket waits for the end of its turn. Call once, when it is connected. */
+  attach(socket: Socket): void {
+    const sends = new SocketSends(socket);
+    const destroy = socket._destroy.bind(socket);
+    socket._write = (chunk: Buffer | string, encoding, done) => this.#hold(sends.take(chunk, encoding, done));
+    socket._writev = (parts, done) => this.#hold(sends.takeParts(parts, done));
+    socket._destroy = (error, done) => {
+      // As if it had left at once.
+      if (sends.isHeld) {
+        this.#commit();
+        sends.send();
+      }
+      destroy(error, done);
+    };
+  }
+
+  /**
+   * Something that was put off to the check phase of this turn is going to be sent (undici looks at an idle connection once more before it uses it):
+   * what is held leaves after it.
+   */
+  waitForChecks(): void {
+    if (this.#atTurnEnd !== null) clearImmediate(this.#atTurnEnd);
+    this.#atTurnEnd = setImmediate(this.#endTurn);
+  }
+
+  /** Sends what is held now. */
+  readonly flush = (): void => {
+    if (this.#held.length === 0) return;
+    const held = this.#held;
+    this.#held = [];
+    this.#commit();
+    for (const sends of held) if (sends.isHeld) sends.send();
+  };
+
+  #hold(sends: SocketSends): void {
+    this.#held.push(sends);
+    // Not from here: what a send sets off must not run in the middle of another request's work.
+    if (this.#held.length === HELD_MAX) process.nextTick(this.flush);
+    else this.#atTurnEnd ??= setImmediate(this.#endTurn);
+  }
+
+  readonly #endTurn = (): void => {
+    this.#atTurnEnd = null;
+    this.flush();
+  };
+}
+
+/** What one socket was given to send: a stream hands over one write at a time. */
+class SocketSends {
+  readonly #socket: Socket;
+  readonly #write: Socket['_write'];
+  readonly #writev: NonNullable<Socket['_writev']>;
+  #chunk: Buffer | string | null = null;
+  #encoding: BufferEncoding = 'latin1';
+  #parts: Parts | null = null;
+  #done: Done | null = null;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+    this.#write = socket._write;
+    // Every socket of node has it; the types leave it open.
+    this.#writev = socket._writev as NonNullable<Socket['_writev']>;
+  }
+
+  get isHeld(): boolean {
+    return this.#done !== null;
+  }
+
+  take(chunk: Buffer | string, encoding: BufferEncoding, done: Done): this {
+    this.#chunk = chunk;
+    this.#encoding = encoding;
+    this.#done = done;
+    return this;
+  }
+
+  takeParts(parts: Parts, done: Done): this {
+    this.#parts = parts;
+    this.#done = done;
+    return this;
+  }
+
+  send(): void {
+    const [chunk, parts, done] = [this.#chunk, this.#parts, this.#done];
+    if (done === null) return;
+    this.#chunk = this.#parts = this.#done = null;
+    if (parts === null) {
+      this.#write.call(this.#socket, chunk, this.#encoding, done);
+      return;
+    }
+    const joined = joinParts(parts);
+    if (joined === null) this.#writev.call(this.#socket, parts, done);
+    else this.#write.call(this.#socket, joined, 'buffer' as BufferEncoding, done);
+  }
+}
