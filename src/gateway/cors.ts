@@ -8,12 +8,14 @@ const METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE';
 /** Names of headers as a browser lists them. */
 const HEADER_LIST = /^[\w!#$%&'*+.^`|~-]+(?:\s*,\s*[\w!#$%&'*+.^`|~-]+)*$/;
 
+const NO_HEADERS = Object.freeze({});
+
 /** Headers that let a page of an allowed origin read the answer; none for others. Credentials of the browser (cookies) are never allowed. */
 export function createCorsHeaders(
   cors: CorsConfig | undefined,
   origin: string | undefined,
 ): Readonly<Record<string, string>> {
-  if (cors === undefined || origin === undefined) return {};
+  if (cors === undefined || origin === undefined) return NO_HEADERS;
   if (cors.origins.includes('*')) return { 'access-control-allow-origin': '*', 'access-control-expose-headers': '*' };
   // The answer depends on who asks even where the answer is no: caches must know.
   if (!cors.origins.includes(origin)) return { vary: 'Origin' };

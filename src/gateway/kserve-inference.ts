@@ -37,11 +37,11 @@ export async function serveKserveInference(plane: DataPlane, target: KserveTarge
   meter.route = renderKserveRoute(path.action);
   meter.requestedModel = path.model;
   meter.stream = path.action === 'generate_stream';
-  const chosen = chooseDeployment(router, exchange);
+  const ranking = chooseDeployment(router, exchange);
   const body = await receiveBody(plane, exchange);
   const prepared = path.action === 'infer' ? readInfer(body, path.model, req.headers) : readGenerate(body, path);
   await relayByRank(plane, exchange, {
-    ...chosen,
+    ranking,
     promptBytes: body.length,
     draft: (deployment) => ({
       request: prepared.request,

@@ -120,7 +120,7 @@ async function forwardUnread(plane: DataPlane, plan: PassPlan, exchange: Exchang
     };
     const forwarding = new PassThroughExchange({ plane, meter, req, res, lease, answerHeaders });
     const onClose = (): void => forwarding.clientGone();
-    exchange.inFlight.attempt = forwarding;
+    exchange.attempt = forwarding;
     res.once('close', onClose).on('error', onClose);
     try {
       await forwarding.run();
@@ -183,7 +183,7 @@ async function forwardByBody(plane: DataPlane, unread: UnreadPlan, exchange: Exc
   const rules = narrowByModel(plan);
   const route = createUnreadRoute(req.url ?? '');
   await relayByRank(plane, exchange, {
-    ...rankPassRules(rules, plan.request, plan.router),
+    ranking: rankPassRules(rules, plan.request, plan.router),
     promptBytes: body.length,
     draft(deployment) {
       nameRule(meter, findRule(rules, deployment));

@@ -6,22 +6,19 @@ import type { Exchange } from './serve-request.ts';
 
 /**
  * The whole body, decoded: from here on the request has no content-encoding. `maxBytes` bounds it as it comes and as it is; default
- * `server.maxBodyBytes`. Rejects like `readBody`, `readCoding` and `decodeBody`. The time since the request came counts as waited for, not as overhead.
+ * `server.maxBodyBytes`. Throws like `readCoding`, rejects like `readBody` and `decodeBody`. The time since the request came counts as waited for, not as overhead.
  */
-export async function receiveBody(
+export function receiveBody(
   plane: DataPlane,
   { req, meter }: Exchange,
   maxBytes: number = plane.view.config.server.maxBodyBytes,
 ): Promise<Buffer> {
   const coding = readCoding(req);
-  const body = await readBody(req, {
-    maxBytes,
-    graceMs: plane.bodyGraceMs,
-    deadlines: plane.deadlines,
-    nowMs: meter.receivedAtMs,
+  const limits = { maxBytes, graceMs: plane.bodyGraceMs, deadlines: plane.deadlines, nowMs: meter.receivedAtMs };
+  return readBody(req, limits).then((body) => {
+    meter.waitedMs = plane.clock.monotonicMs() - meter.receivedAtMs;
+    if (coding === null) return body;
+    delete req.headers['content-encoding'];
+    return decodeBody(body, coding, maxBytes);
   });
-  meter.waitedMs = plane.clock.monotonicMs() - meter.receivedAtMs;
-  if (coding === null) return body;
-  delete req.headers['content-encoding'];
-  return decodeBody(body, coding, maxBytes);
 }

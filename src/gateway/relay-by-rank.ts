@@ -27,7 +27,8 @@ export interface Ranking {
   findNext(tried: ReadonlySet<DeploymentConfig>): DeploymentConfig | null;
 }
 
-export interface RankedRequest extends Ranking {
+export interface RankedRequest {
+  readonly ranking: Ranking;
   /** Bytes of the body, for limits. */
   readonly promptBytes: number;
   /** The request for one deployment; called for each that is tried. */
@@ -53,24 +54,42 @@ export function chooseDeployment(router: ModelRouter, exchange: Exchange): Ranki
  */
 export async function relayByRank(plane: DataPlane, exchange: Exchange, ranked: RankedRequest): Promise<void> {
   const { req, res, meter, idHeaders } = exchange;
-  const { promptBytes } = ranked;
-  let { deployment } = ranked;
+  const { ranking, promptBytes } = ranked;
+  let { deployment } = ranking;
   let draft = ranked.draft(deployment);
   meter.stream = draft.request.stream;
   const admitted = admit(plane.admission, meter, { deployment, request: draft.request, promptBytes });
   const permit = admitted instanceof Promise ? await admitted : admitted;
   const tried = new Set<DeploymentConfig>();
+  let relay: Relay | undefined;
+  const onClose = (): void => relay?.clientGone();
+  res.on('close', onClose);
+  res.on('error', onClose);
   try {
     for (;;) {
       tried.add(deployment);
       const completed = draft.complete();
-      const parts = completed instanceof Promise ? await completed : completed;
+      const { route, bodies, prefix = null } = completed instanceof Promise ? await completed : completed;
       if (res.destroyed) throw new ClientGoneError();
       const answerHeaders = { ...permit.headers, ...idHeaders, 'x-inferometer-deployment': deployment.name };
       const { request } = draft;
-      const findFallback = (): DeploymentConfig | null => ranked.findNext(tried);
-      const options = { plane, meter, request, deployment, req, res, answerHeaders, findFallback, ...parts };
-      const fallback = await runRelay(exchange, new Relay(options));
+      const findFallback = (): DeploymentConfig | null => ranking.findNext(tried);
+      // Tied to its client and to draining for as long as it takes.
+      exchange.attempt = relay = new Relay({
+        plane,
+        meter,
+        route,
+        request,
+        deployment,
+        req,
+        res,
+        bodies,
+        answerHeaders,
+        prefix,
+        findFallback,
+      });
+      const fallback = await relay.run();
+      exchange.attempt = relay = undefined;
       if (fallback === null) return;
       deployment = fallback;
       nameDeployment(meter, deployment);
@@ -78,20 +97,8 @@ export async function relayByRank(plane: DataPlane, exchange: Exchange, ranked: 
       meter.stream = draft.request.stream;
     }
   } finally {
+    exchange.attempt = undefined;
+    res.off('close', onClose);
     permit.release();
-  }
-}
-
-/** Runs a relay, tied to its client and to draining for as long as it takes; returns the deployment to go on with, or null. */
-async function runRelay(exchange: Exchange, relay: Relay): Promise<DeploymentConfig | null> {
-  const onClose = (): void => relay.clientGone();
-  exchange.inFlight.attempt = relay;
-  exchange.res.once('close', onClose);
-  exchange.res.on('error', onClose);
-  try {
-    return await relay.run();
-  } finally {
-    exchange.inFlight.attempt = undefined;
-    exchange.res.off('close', onClose);
   }
 }

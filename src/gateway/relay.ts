@@ -10,8 +10,8 @@ import { acquireLease } from './acquire-lease.ts';
 import { createEstimate } from './estimate-answer.ts';
 import { estimateWork } from './estimate-work.ts';
 import { createRequestHeaders } from './request-headers.ts';
-import type { AttemptSpan, RequestMeter } from './request-meter.ts';
-import type { SentBodies, SentBody } from './sent-body.ts';
+import type { RequestMeter } from './request-meter.ts';
+import type { SentBodies } from './sent-body.ts';
 import type { ExchangeResult } from './exchange-options.ts';
 import { UpstreamExchange } from './upstream-exchange.ts';
 import type { Lease, Upstream } from './upstream.ts';
@@ -97,19 +97,34 @@ export class Relay {
       }
       tried.add(lease.upstream);
       this.#onward = null;
-      const result = await this.#attempt(lease, tried);
+      let result: ExchangeResult;
+      try {
+        this.#noteOverhead();
+        result = await this.#send(lease, tried);
+        // Validation costs an engine no GPU time: the second sending belongs to the same attempt.
+        if (result.kind === 'refused') result = await this.#send(lease, tried, result);
+        if (result.kind === 'refused') throw new Error('an engine refused a body to which nothing was added');
+        if (result.kind === 'failed' && result.declinedStatus === null && ENGINE_FAULTS.has(result.outcome))
+          lease.failed();
+      } finally {
+        lease.release();
+      }
       if (isRetry) plane.onRetry(deployment.name, result.kind);
       if (result.kind === 'answered') return null;
-      if (result.declinedStatus === null) this.#onward = this.#findOnward(tried, { ...result, isDeclined: false });
-      const onward = this.#onward;
-      const status = result.outcome === 'client_aborted' ? 499 : (result.declinedStatus ?? result.error.status);
-      await this.#exchange?.settleFailure({ outcome: result.outcome, status, lastAttempt: onward === null });
-      if (onward === 'replica') continue;
-      if (onward !== null) return onward;
-      if (result.outcome === 'client_aborted') return null;
-      this.#logFailure(lease.upstream, result);
-      throw result.error;
+      const onward = await this.#settle(result, lease.upstream, tried);
+      if (onward !== 'replica') return onward;
     }
+  }
+
+  /** Records an attempt of which nothing reached the client, and says where the request goes on: null where its client is gone. */
+  async #settle(result: Failure, upstream: Upstream, tried: ReadonlySet<Upstream>): Promise<Onward | null> {
+    if (result.declinedStatus === null) this.#onward = this.#findOnward(tried, { ...result, isDeclined: false });
+    const onward = this.#onward;
+    const status = result.outcome === 'client_aborted' ? 499 : (result.declinedStatus ?? result.error.status);
+    await this.#exchange?.settleFailure({ outcome: result.outcome, status, lastAttempt: onward === null });
+    if (onward !== null || result.outcome === 'client_aborted') return onward;
+    this.#logFailure(upstream, result);
+    throw result.error;
   }
 
   #acquire(urgency: Urgency, tried: ReadonlySet<Upstream>): Lease | Promise<Lease> {
@@ -135,45 +150,20 @@ export class Relay {
     }
   }
 
-  async #attempt(lease: Lease, tried: ReadonlySet<Upstream>): Promise<Exclude<ExchangeResult, Refusal>> {
-    const { plane, meter, route, bodies } = this.#options;
-    const { injections } = plane.view;
-    if (meter.attempts === 0) {
-      const { model, deployment: name } = meter;
-      plane.onOverhead({ model, deployment: name }, plane.clock.monotonicMs() - meter.receivedAtMs - meter.waitedMs);
-    }
-    try {
-      const refuses = injections.refuses(lease.upstream, route.path);
-      let result = await this.#send(lease, { tried, body: refuses ? bodies.plain : bodies.asking });
-      // Validation costs an engine no GPU time: the second sending belongs to the same attempt.
-      if (result.kind === 'refused')
-        result = await this.#send(lease, {
-          tried,
-          body: bodies.plain,
-          refused: { status: result.status, span: result.span },
-        });
-      if (result.kind === 'refused') throw new Error('an engine refused a body to which nothing was added');
-      if (result.kind === 'failed' && result.declinedStatus === null && ENGINE_FAULTS.has(result.outcome))
-        lease.failed();
-      return result;
-    } finally {
-      lease.release();
-    }
+  #noteOverhead(): void {
+    const { plane, meter } = this.#options;
+    if (meter.attempts > 0) return;
+    const { model, deployment } = meter;
+    plane.onOverhead({ model, deployment }, plane.clock.monotonicMs() - meter.receivedAtMs - meter.waitedMs);
   }
 
   /** Sends the request once; `refused` is what became of it with the gateway's own fields. */
-  #send(
-    lease: Lease,
-    options: {
-      readonly tried: ReadonlySet<Upstream>;
-      readonly body: SentBody;
-      readonly refused?: { readonly status: number; readonly span: AttemptSpan };
-    },
-  ): Promise<ExchangeResult> {
+  #send(lease: Lease, tried: ReadonlySet<Upstream>, refused?: Refusal): Promise<ExchangeResult> {
     const { upstream } = lease;
-    const { tried, body, refused } = options;
-    const { plane, meter, route, request, res, req, answerHeaders } = this.#options;
+    const { plane, meter, route, request, res, req, bodies, answerHeaders } = this.#options;
     const { config, injections } = plane.view;
+    const isPlain = refused !== undefined || injections.refuses(upstream, route.path);
+    const body = isPlain ? bodies.plain : bodies.asking;
     const { deployment } = upstream;
     const exchange = new UpstreamExchange({
       meter,

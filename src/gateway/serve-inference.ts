@@ -31,7 +31,7 @@ async function serveInference(plane: DataPlane, route: MeteredRoute, exchange: E
   meter.stream = asked.stream;
   meter.user = readUser(asked, config.privacy);
   await relayByRank(plane, exchange, {
-    ...chooseDeployment(router, exchange),
+    ranking: chooseDeployment(router, exchange),
     promptBytes: body.length,
     draft(deployment) {
       const adapted = hasFieldRules(deployment) ? adaptFields(sentFields, deployment, route.shape) : null;

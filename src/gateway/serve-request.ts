@@ -24,7 +24,7 @@ export interface Exchange {
   /** The headers that every answer carries: ids, and what lets a browser's page read it. */
   readonly idHeaders: Readonly<Record<string, string>>;
   /** What to cut when the gateway cannot wait for the request; set as soon as there is an attempt at an engine. */
-  readonly inFlight: { attempt: Interruptible | undefined };
+  attempt: Interruptible | undefined;
 }
 
 export interface RouteHandler {
@@ -38,16 +38,15 @@ export interface RouteHandler {
 export async function serveRequest(
   plane: DataPlane,
   handler: RouteHandler,
-  request: { readonly req: IncomingMessage; readonly res: ServerResponse; readonly path: string },
+  { req, res, path }: Pick<Exchange, 'req' | 'res' | 'path'>,
 ): Promise<void> {
-  const { req, res, path } = request;
   const receivedAtMs = plane.clock.monotonicMs();
   const requestId = plane.createRequestId();
   const clientRequestId = readClientRequestId(req.headers['x-request-id']);
-  const idHeaders = {
-    ...createIdHeaders(requestId, clientRequestId),
-    ...createCorsHeaders(plane.view.config.server.cors, req.headers.origin),
-  };
+  const idHeaders = Object.assign(
+    createIdHeaders(requestId, clientRequestId),
+    createCorsHeaders(plane.view.config.server.cors, req.headers.origin),
+  );
   let meter: RequestMeter | undefined;
   try {
     const { route } = handler;
@@ -57,42 +56,50 @@ export async function serveRequest(
     if (plane.isRefusing())
       throw new GatewayError('draining', { headers: { connection: 'close', 'retry-after': '1' } });
     meter.tags = parseTags(req.headers['x-inferometer-tags']);
-    await serveTracked(plane, handler, { req, res, path, meter, idHeaders });
+    const exchange = new OpenExchange({ req, res, path, meter, idHeaders });
+    plane.inFlight.add(exchange);
+    try {
+      await handler.serve(exchange);
+    } finally {
+      plane.inFlight.delete(exchange);
+    }
   } catch (error) {
     refuse(plane, error, { req, res, path, meter, idHeaders });
   }
 }
 
-/** Counts the request as in flight from its identity to its end, so that draining waits for uploads too. */
-async function serveTracked(
-  plane: DataPlane,
-  handler: RouteHandler,
-  request: Omit<Exchange, 'inFlight'>,
-): Promise<void> {
-  const exchange: Exchange = { ...request, inFlight: { attempt: undefined } };
-  const cuttable: OpenRequest = {
-    seat: UNSEATED,
-    interrupt() {
-      if (exchange.inFlight.attempt !== undefined) {
-        exchange.inFlight.attempt.interrupt();
-        return;
-      }
-      exchange.meter.endUnsent({ outcome: 'interrupted', status: 503 });
-      exchange.res.destroy();
-    },
-  };
-  plane.inFlight.add(cuttable);
-  try {
-    await handler.serve(exchange);
-  } finally {
-    plane.inFlight.delete(cuttable);
+/** Counted as in flight from its identity to its end, so that draining waits for uploads too. */
+class OpenExchange implements Exchange, OpenRequest {
+  seat = UNSEATED;
+  attempt: Interruptible | undefined;
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  readonly path: string;
+  readonly meter: RequestMeter;
+  readonly idHeaders: Readonly<Record<string, string>>;
+
+  constructor({ req, res, path, meter, idHeaders }: Omit<Exchange, 'attempt'>) {
+    this.req = req;
+    this.res = res;
+    this.path = path;
+    this.meter = meter;
+    this.idHeaders = idHeaders;
+  }
+
+  interrupt(): void {
+    if (this.attempt !== undefined) {
+      this.attempt.interrupt();
+      return;
+    }
+    this.meter.endUnsent({ outcome: 'interrupted', status: 503 });
+    this.res.destroy();
   }
 }
 
 function refuse(
   plane: DataPlane,
   error: unknown,
-  request: Omit<Exchange, 'meter' | 'inFlight'> & { readonly meter: RequestMeter | undefined },
+  request: Omit<Exchange, 'meter' | 'attempt'> & { readonly meter: RequestMeter | undefined },
 ): void {
   const { req, res, path, meter, idHeaders } = request;
   if (error instanceof ClientGoneError || res.destroyed) {
