@@ -8,8 +8,7 @@ export const FRAMED_BYTES_MAX = 4096;
 
 const CR = 0x0d;
 const LF = 0x0a;
-const DIGITS = Array.from({ length: FRAMED_BYTES_MAX + 1 }, (_, length) => Buffer.from(length.toString(16), 'latin1'));
-const NO_DIGITS = Buffer.alloc(0);
+const HEX_DIGITS = Buffer.from('0123456789abcdef', 'latin1');
 
 /**
  * Writes `bytes` (1 … FRAMED_BYTES_MAX of them) as a chunk where that can be done beside node, and says whether the socket has room for
@@ -20,12 +19,14 @@ export function writeFramed(res: ServerResponse, bytes: Buffer): boolean | null 
   const { socket } = res;
   if (socket === null || !socket.writable) return null;
   if (!res.chunkedEncoding || res.writableCorked > 0 || res.req.method === 'HEAD') return null;
-  if (socket.writableCorked === 0) {
-    // What else comes in this turn leaves in the same system call.
-    socket.cork();
-    process.nextTick(uncork, socket);
-  }
   return socket.write(frameChunk(bytes));
+}
+
+/** Has node write each chunk of this turn by itself, as it came: those that it collects while nothing holds its socket become one. */
+export function keepChunksApart({ socket }: ServerResponse): void {
+  if (socket === null || socket.writableCorked > 0) return;
+  socket.cork();
+  process.nextTick(uncork, socket);
 }
 
 function uncork(socket: Socket): void {
@@ -35,16 +36,15 @@ function uncork(socket: Socket): void {
 /** `bytes` (1 … FRAMED_BYTES_MAX of them) as a chunk: size in hexadecimal, CRLF, bytes, CRLF. Source: RFC 9112 §7.1. */
 export function frameChunk(bytes: Buffer): Buffer {
   const { length } = bytes;
-  const digits = DIGITS[length] ?? NO_DIGITS;
-  if (length === 0 || digits.length === 0) throw new RangeError(`a chunk of ${length} bytes is not framed here`);
-  const frame = Buffer.allocUnsafe(digits.length + length + 4);
-  let at = 0;
-  for (; at < digits.length; at += 1) frame[at] = digits[at] as number;
-  frame[at] = CR;
-  frame[at + 1] = LF;
-  bytes.copy(frame, at + 2);
-  at += 2 + length;
-  frame[at] = CR;
-  frame[at + 1] = LF;
+  if (length === 0 || length > FRAMED_BYTES_MAX) throw new RangeError(`a chunk of ${length} bytes is not framed here`);
+  // Four bits each.
+  const digits = (35 - Math.clz32(length)) >> 2;
+  const frame = Buffer.allocUnsafe(digits + length + 4);
+  for (let at = digits - 1, rest = length; at >= 0; at -= 1, rest >>>= 4) frame[at] = HEX_DIGITS[rest & 15] as number;
+  frame[digits] = CR;
+  frame[digits + 1] = LF;
+  bytes.copy(frame, digits + 2);
+  frame[digits + 2 + length] = CR;
+  frame[digits + 3 + length] = LF;
   return frame;
 }

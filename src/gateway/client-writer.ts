@@ -1,7 +1,7 @@
 // Writes an answer to the client with backpressure, and holds its last bytes until their record is safe.
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { FRAMED_BYTES_MAX, writeFramed } from './chunk-frame.ts';
+import { FRAMED_BYTES_MAX, keepChunksApart, writeFramed } from './chunk-frame.ts';
 import { JOINED_BYTES_MAX } from './joined-writes.ts';
 
 /** How the source is slowed down. */
@@ -116,6 +116,7 @@ class ResponseWriter implements ClientWriter {
     if (res.destroyed || bytes.length === 0) return;
     const isSmall = bytes.length <= FRAMED_BYTES_MAX;
     const framed = isSmall && this.#areHeadersOut ? writeFramed(res, bytes) : null;
+    if (!isSmall && this.#areHeadersOut) keepChunksApart(res);
     this.#areHeadersOut = true;
     const hasRoom = framed ?? res.write(bytes);
     if (!hasRoom && !this.#isDraining) this.#waitForRoom((framed === null ? null : res.socket) ?? res);

@@ -13,6 +13,7 @@ type Done = Parameters<Socket['_write']>[2];
 export class TurnSends {
   readonly #commit: () => void;
   #held: SocketSends[] = [];
+  #isFlushing = false;
   #atTurnEnd: NodeJS.Immediate | null = null;
 
   /** `commit` writes what the bytes depend on, right before any of them leave. Must not throw. */
@@ -51,10 +52,21 @@ export class TurnSends {
     const held = this.#held;
     this.#held = [];
     this.#commit();
-    for (const sends of held) if (sends.isHeld) sends.send();
+    this.#isFlushing = true;
+    try {
+      for (const sends of held) if (sends.isHeld) sends.send();
+    } finally {
+      this.#isFlushing = false;
+    }
   };
 
   #hold(sends: SocketSends): void {
+    // What a send of this flush set off, such as the next of several writes to its socket.
+    if (this.#isFlushing) {
+      this.#commit();
+      sends.send();
+      return;
+    }
     this.#held.push(sends);
     // Not from here: what a send sets off must not run in the middle of another request's work.
     if (this.#held.length === HELD_MAX) process.nextTick(this.flush);

@@ -38,6 +38,11 @@ async function open(): Promise<Socket> {
     events.push(chunk.toString());
     write(chunk, encoding, done);
   };
+  const writeList = socket._writev?.bind(socket);
+  socket._writev = (parts, done) => {
+    events.push(...parts.map(({ chunk }) => String(chunk)));
+    writeList?.(parts, done);
+  };
   sends.attach(socket);
   sockets.push(socket);
   return socket;
@@ -89,6 +94,13 @@ test('a socket that is destroyed in the turn sends what it was given first, behi
   expect((await receive(port, 10)).toString()).toBe('last words');
   await nextTurn();
   expect(events.filter((event) => event === 'last words')).toHaveLength(1);
+});
+
+test('several writes to a socket leave in the turn in which they were made', async () => {
+  const socket = await open();
+  for (const text of ['a', 'b', 'c']) socket.write(text);
+  await nextTurn();
+  expect(events.filter((event) => event !== 'commit').join('')).toBe('abc');
 });
 
 test('flush sends at once, and nothing is sent twice', async () => {
