@@ -102,16 +102,19 @@ export class PrefixUse {
     const bytes = this.#start.print?.bytes ?? 0;
     const allocated = this.#allocatedAtFirst;
     if (allocated === null) return null;
-    for (const match of this.#sharer.matches.toReversed()) {
-      for (const { sharer, bytes: own } of isReady(match.sharer, beganMs)
-        ? [match]
-        : match.sharer.matches.toReversed()) {
-        if (!isReady(sharer, beganMs)) continue;
-        const distanceTokens = sharer.releasedBefore === null ? 0 : Math.max(0, allocated - sharer.releasedBefore);
-        const seenBytes = Math.min(match.bytes, own);
-        if (distanceTokens < capacityTokens)
-          return { part: seenBytes / bytes, newBytes: bytes - seenBytes, distanceTokens };
-      }
+    const cache = { allocated, capacityTokens, beganMs };
+    const { matches } = this.#sharer;
+    for (let index = matches.length - 1; index >= 0; index -= 1) {
+      const match = matches[index] as Match;
+      // One that was not computed yet may itself have begun like others that were.
+      const found = isSeen(match.sharer, cache) ? match : findLastSeen(match.sharer.matches, cache);
+      if (found === undefined) continue;
+      const seenBytes = Math.min(match.bytes, found.bytes);
+      return {
+        part: seenBytes / bytes,
+        newBytes: bytes - seenBytes,
+        distanceTokens: distanceTo(found.sharer, allocated),
+      };
     }
     return null;
   }
@@ -187,6 +190,31 @@ function forget(marks: Map<number, Sharer>, print: PromptPrint, sharer: Sharer):
     if (before === undefined) marks.delete(mark);
     else marks.set(mark, before.sharer);
   }
+}
+
+/** An engine's cache when a prefill began. */
+interface CacheThen {
+  readonly allocated: number;
+  readonly capacityTokens: number;
+  readonly beganMs: number;
+}
+
+/** A loop: once per request, and a function for it would be made each time. */
+function findLastSeen(matches: readonly Match[], cache: CacheThen): Match | undefined {
+  for (let index = matches.length - 1; index >= 0; index -= 1) {
+    const match = matches[index] as Match;
+    if (isSeen(match.sharer, cache)) return match;
+  }
+  return undefined;
+}
+
+function isSeen(sharer: Sharer, { allocated, capacityTokens, beganMs }: CacheThen): boolean {
+  return isReady(sharer, beganMs) && distanceTo(sharer, allocated) < capacityTokens;
+}
+
+/** Tokens that the engine took in since the last use, when it has taken in `allocated`. */
+function distanceTo({ releasedBefore }: Sharer, allocated: number): number {
+  return releasedBefore === null ? 0 : Math.max(0, allocated - releasedBefore);
 }
 
 function isReady(sharer: Sharer, beganMs: number): boolean {

@@ -17,29 +17,17 @@ export interface AttemptSight {
   readonly outcome: Outcome;
 }
 
+type TokenOptions = Pick<ExchangeOptions, 'counting' | 'route' | 'request' | 'upstream' | 'pace'>;
+
 /** At once where nothing long is to be counted, else when the thread has counted it (bounded by its wait limit). Never rejects. */
 export function resolveAttemptTokens(
-  options: Pick<ExchangeOptions, 'counting' | 'route' | 'request' | 'upstream' | 'pace'>,
+  options: TokenOptions,
   sight: AttemptSight,
 ): AttemptTokens | Promise<AttemptTokens> {
-  const { counting, route, request, upstream, pace } = options;
+  const { counting, upstream, pace } = options;
   const { observer, engineStatus, isStream, outcome } = sight;
   const { usage, count } = observer;
   if (count !== undefined && outcome === 'completed') pace.learn(upstream, usage?.completion ?? 0, count.events);
-  const resolve = (counted: CountedTokens | null): AttemptTokens => {
-    const { tokens, source } = resolveTokens({
-      usage: observer.usage,
-      promptTextBytes: request.promptTextBytes,
-      isStream,
-      prefillOnly: route.prefillOnly,
-      engineStatus,
-      contentEvents: count?.tokens(pace.read(upstream)) ?? observer.contentEvents,
-      contentBytes: observer.contentBytes,
-      work: route.work ?? upstream.deployment.work,
-      counted,
-    });
-    return { tokens, tokenSource: source };
-  };
   const counted =
     counting?.finish({
       isReported: usage !== null && (usage.completion !== null || !isStream),
@@ -47,5 +35,26 @@ export function resolveAttemptTokens(
       isWhole: outcome === 'completed',
       texts: observer.texts ?? null,
     }) ?? null;
-  return counted instanceof Promise ? counted.then(resolve) : resolve(counted);
+  return counted instanceof Promise
+    ? counted.then((found) => weighEvidence(options, sight, found))
+    : weighEvidence(options, sight, counted);
+}
+
+function weighEvidence(
+  { route, request, upstream, pace }: TokenOptions,
+  { observer, engineStatus, isStream }: AttemptSight,
+  counted: CountedTokens | null,
+): AttemptTokens {
+  const { tokens, source } = resolveTokens({
+    usage: observer.usage,
+    promptTextBytes: request.promptTextBytes,
+    isStream,
+    prefillOnly: route.prefillOnly,
+    engineStatus,
+    contentEvents: observer.count?.tokens(pace.read(upstream)) ?? observer.contentEvents,
+    contentBytes: observer.contentBytes,
+    work: route.work ?? upstream.deployment.work,
+    counted,
+  });
+  return { tokens, tokenSource: source };
 }

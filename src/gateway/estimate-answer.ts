@@ -21,11 +21,10 @@ export function createEstimate(
   const { work, upstream, sequences } = target;
   if (estimateCost === null) return null;
   const deployment = upstream.deployment.name;
-  const readConcurrency = (): number => upstream.inFlight / upstream.config.replicas;
   if ((work ?? upstream.deployment.work) === 'duration') {
     const sentAtMs = clock.monotonicMs();
     return () =>
-      estimateCost({ deployment, durationMs: clock.monotonicMs() - sentAtMs, concurrency: readConcurrency() });
+      estimateCost({ deployment, durationMs: clock.monotonicMs() - sentAtMs, concurrency: readConcurrency(upstream) });
   }
   return (usage) => {
     if (usage === null || usage.prompt === null) return null;
@@ -36,7 +35,11 @@ export function createEstimate(
       cached: cached ?? 0,
       completion: completion ?? 0,
       sequences,
-      concurrency: readConcurrency(),
+      concurrency: readConcurrency(upstream),
     });
   };
+}
+
+function readConcurrency({ inFlight, config }: Upstream): number {
+  return inFlight / config.replicas;
 }

@@ -22,6 +22,9 @@ import { UNSEATED } from './seats.ts';
 /** A body in which no text was found: pictures, sounds, fields of another protocol. */
 const UNREAD_BYTES_MAX = 16_384;
 
+/** Before an answer there is nothing to observe, of any request. */
+const NO_ANSWER: AnswerObserver = new OpaqueObserver();
+
 /** Streams one engine's answer to one client. */
 export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline, Source {
   seat = UNSEATED;
@@ -32,7 +35,7 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline, S
   readonly #done = Promise.withResolvers<ExchangeResult>();
   #controller: Dispatcher.DispatchController | undefined;
   #span: AttemptSpan | undefined;
-  #observer: AnswerObserver = new OpaqueObserver();
+  #observer: AnswerObserver = NO_ANSWER;
   #engineStatus: number | null = null;
   #isStream = false;
   /** Body bytes still to come by content-length; null where the end shows itself otherwise, as that of a stream does. */
@@ -288,7 +291,10 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline, S
     if (span === undefined || this.#isFinished) return this.#recording;
     const sight = { observer: this.#observer, engineStatus: this.#engineStatus, isStream: this.#isStream, outcome };
     const resolved = resolveAttemptTokens(this.#options, sight);
-    if (!(resolved instanceof Promise)) return span.finish({ outcome, status, lastAttempt, ...resolved });
+    if (!(resolved instanceof Promise)) {
+      const { tokens, tokenSource } = resolved;
+      return span.finish({ outcome, status, lastAttempt, tokens, tokenSource });
+    }
     const engineEndedAtMs = this.#now();
     this.#recording = resolved.then((tokens) =>
       span.finish({ outcome, status, lastAttempt, engineEndedAtMs, ...tokens }),
