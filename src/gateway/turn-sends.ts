@@ -23,18 +23,31 @@ export class TurnSends {
 
   /** From now on what is written to this socket waits for the end of its turn. Call once, when it is connected. */
   attach(socket: Socket): void {
-    const sends = new SocketSends(socket);
-    const destroy = socket._destroy.bind(socket);
-    socket._write = (chunk: Buffer | string, encoding, done) => this.#hold(sends.take(chunk, encoding, done));
-    socket._writev = (parts, done) => this.#hold(sends.takeParts(parts, done));
-    socket._destroy = (error, done) => {
-      // As if it had left at once.
-      if (sends.isHeld) {
-        this.#commit();
-        sends.send();
-      }
-      destroy(error, done);
-    };
+    const held: HeldSocket = socket;
+    held[SENDS] = new SocketSends(held, this);
+    // Of all sockets the same functions: there may be thousands of them.
+    held._write = holdWrite;
+    held._writev = holdWrites;
+    held._destroy = sendThenDestroy;
+  }
+
+  /** Keeps what the socket was given until the turn ends. */
+  hold(sends: SocketSends): void {
+    // What a send of this flush set off, such as the next of several writes to its socket.
+    if (this.#isFlushing) {
+      this.sendNow(sends);
+      return;
+    }
+    this.#held.push(sends);
+    // Not from here: what a send sets off must not run in the middle of another request's work.
+    if (this.#held.length === HELD_MAX) process.nextTick(this.flush);
+    else this.#atTurnEnd ??= setImmediate(this.#endTurn);
+  }
+
+  /** Sends what one socket was given, before the others' turn. */
+  sendNow(sends: SocketSends): void {
+    this.#commit();
+    sends.send();
   }
 
   /**
@@ -60,57 +73,74 @@ export class TurnSends {
     }
   };
 
-  #hold(sends: SocketSends): void {
-    // What a send of this flush set off, such as the next of several writes to its socket.
-    if (this.#isFlushing) {
-      this.#commit();
-      sends.send();
-      return;
-    }
-    this.#held.push(sends);
-    // Not from here: what a send sets off must not run in the middle of another request's work.
-    if (this.#held.length === HELD_MAX) process.nextTick(this.flush);
-    else this.#atTurnEnd ??= setImmediate(this.#endTurn);
-  }
-
   readonly #endTurn = (): void => {
     this.#atTurnEnd = null;
     this.flush();
   };
 }
 
+const SENDS = Symbol('sends');
+type HeldSocket = Socket & { [SENDS]?: SocketSends };
+
+function holdWrite(this: HeldSocket, chunk: Buffer | string, encoding: BufferEncoding, done: Done): void {
+  this[SENDS]?.hold(chunk, encoding, done);
+}
+
+function holdWrites(this: HeldSocket, parts: Parts, done: Done): void {
+  this[SENDS]?.holdParts(parts, done);
+}
+
+/** What it was given leaves first, as if it had left at once. */
+function sendThenDestroy(this: HeldSocket, error: Error | null, done: (error?: Error | null) => void): void {
+  this[SENDS]?.leave();
+  this[SENDS]?.destroy(error, done);
+}
+
 /** What one socket was given to send: a stream hands over one write at a time. */
 class SocketSends {
   readonly #socket: Socket;
+  readonly #turn: TurnSends;
   readonly #write: Socket['_write'];
   readonly #writev: NonNullable<Socket['_writev']>;
+  readonly #destroy: Socket['_destroy'];
   #chunk: Buffer | string | null = null;
   #encoding: BufferEncoding = 'latin1';
   #parts: Parts | null = null;
   #done: Done | null = null;
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, turn: TurnSends) {
     this.#socket = socket;
+    this.#turn = turn;
     this.#write = socket._write;
     // Every socket of node has it; the types leave it open.
     this.#writev = socket._writev as NonNullable<Socket['_writev']>;
+    this.#destroy = socket._destroy;
   }
 
   get isHeld(): boolean {
     return this.#done !== null;
   }
 
-  take(chunk: Buffer | string, encoding: BufferEncoding, done: Done): this {
+  hold(chunk: Buffer | string, encoding: BufferEncoding, done: Done): void {
     this.#chunk = chunk;
     this.#encoding = encoding;
     this.#done = done;
-    return this;
+    this.#turn.hold(this);
   }
 
-  takeParts(parts: Parts, done: Done): this {
+  holdParts(parts: Parts, done: Done): void {
     this.#parts = parts;
     this.#done = done;
-    return this;
+    this.#turn.hold(this);
+  }
+
+  /** Sends now what is held, if anything is. */
+  leave(): void {
+    if (this.isHeld) this.#turn.sendNow(this);
+  }
+
+  destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.#destroy.call(this.#socket, error, done);
   }
 
   send(): void {
