@@ -100,7 +100,7 @@ export class SseScanner {
       const next = endsWithCr && chunk[at + 1] === LF ? at + 2 : at + 1;
       if (endsWithCr && next === chunk.length && chunk[at + 1] !== LF) this.#afterCr = true;
       if (at === lineStart && this.#lineEmpty) {
-        const verdict = this.#endEvent(chunk, { start: eventStart, end: at });
+        const verdict = this.#endEvent(chunk, eventStart, at);
         if (verdict === true) {
           if (eventStart > keptFrom) output.push(chunk.subarray(keptFrom, eventStart));
           keptFrom = next;
@@ -119,6 +119,8 @@ export class SseScanner {
       if (cr !== -1 && cr < next) cr = chunk.indexOf(CR, next);
     }
     if (lineStart < chunk.length) this.#lineEmpty = false;
+    // Nearly always: whole events, and nothing to take out of them.
+    if (eventStart === chunk.length && keptFrom === 0 && output.length === 0) return chunk;
     return this.#passOn(chunk, { output, keptFrom, eventStart });
   }
 
@@ -146,8 +148,7 @@ export class SseScanner {
   }
 
   /** Reads a whole event of which `chunk[start, end)` is the last part; returns what the reader says, false without filter. */
-  #endEvent(chunk: Buffer, range: { readonly start: number; readonly end: number }): boolean | EventCut {
-    const { start, end } = range;
+  #endEvent(chunk: Buffer, start: number, end: number): boolean | EventCut {
     const length = this.#partsLength + end - start;
     if (length === 0 && !this.#oversize) return false;
     if (this.#oversize || length > MAX_EVENT_BYTES) {
