@@ -256,6 +256,27 @@ describe('one engine', () => {
     expect(await drained).toEqual({ left: 0 });
   });
 
+  it('draining that begins in the turn in which a stream ends cuts nothing off it', async () => {
+    const events = chatEvents(['Hel', 'lo'], { usage: false });
+    harness.engine.answerWith((res) => {
+      res.writeHead(200, { 'content-type': 'text/event-stream' });
+      res.write(events[0]);
+      // The rest in a turn of its own, its end with it.
+      setTimeout(() => {
+        res.write(events.slice(1).join(''));
+        res.end();
+      }, 20);
+    });
+    let drained: Promise<unknown> | undefined;
+    harness.metering.finishWith = () => {
+      // Behind everything that this turn writes, before its end.
+      process.nextTick(() => process.nextTick(() => (drained = harness.gateway.drain(5000))));
+    };
+    const answer = await send(harness.port, { body: chatBody({ stream: true }) });
+    expect([answer.text, answer.complete]).toEqual([events.join(''), true]);
+    expect(await drained).toEqual({ left: 0 });
+  });
+
   it('what is still in flight when the gateway ends is recorded as interrupted', async () => {
     const asked = createGate();
     harness.engine.answerWith(() => asked.open());
