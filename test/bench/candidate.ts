@@ -14,6 +14,8 @@ export interface Candidate {
   readonly pid: number;
   /** Sent as bearer token; only the gateway looks at it. */
   readonly key: string;
+  /** Seconds by which its books are behind; absent: it has none. What is still to be settled is missing in the CPU time measured so far. */
+  readSettlementLagSeconds?(): Promise<number>;
   stop(): Promise<void>;
 }
 

@@ -6,6 +6,7 @@ import { answers, CANDIDATE_CPU, findFreePort, startProgram } from '#test/bench/
 
 const START_TIMEOUT_MS = 30_000;
 const KEY = 'benchmark-key-0123456789abcdef';
+const ADMIN_TOKEN = 'benchmark-admin-token';
 const ROOT = join(import.meta.dirname, '..', '..');
 
 /** Compiled beside the sources, whose node_modules it needs; a folder of its own, since `dist` would be run in their place. */
@@ -34,14 +35,23 @@ export async function startGatewayUnderTest(options: { folder: string; enginePor
     isReady: () => answers(`http://127.0.0.1:${adminPort}/readyz`),
     startTimeoutMs: START_TIMEOUT_MS,
   });
-  return { ...program, port, key: KEY };
+  const metrics = { url: `http://127.0.0.1:${adminPort}/metrics`, token: ADMIN_TOKEN };
+  return { ...program, port, key: KEY, readSettlementLagSeconds: () => readSettlementLag(metrics) };
+}
+
+/** Throws where the gateway does not tell it. */
+async function readSettlementLag({ url, token }: { url: string; token: string }): Promise<number> {
+  const response = await fetch(url, { headers: { authorization: `Bearer ${token}` } });
+  const lag = /^inferometer_settlement_lag_seconds(?:{.*})? (\S+)$/m.exec(await response.text())?.[1];
+  if (lag === undefined) throw new Error('the gateway does not tell how far its books are behind');
+  return Number(lag);
 }
 
 function renderConfig(options: { folder: string; port: number; adminPort: number; enginePort: number }): object {
   const { folder, port, adminPort, enginePort } = options;
   return {
     server: { host: '127.0.0.1', port, drainDelay: '0s', drainTimeout: '2s' },
-    admin: { host: '127.0.0.1', port: adminPort, token: 'benchmark-admin-token' },
+    admin: { host: '127.0.0.1', port: adminPort, token: ADMIN_TOKEN },
     store: { url: `sqlite:${join(folder, 'inferometer.db')}` },
     journal: { dir: join(folder, 'journal') },
     retention: { archive: join(folder, 'archive') },
