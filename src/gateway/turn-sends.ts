@@ -6,6 +6,8 @@ import { joinParts, type Parts } from './joined-writes.ts';
 
 /** So many sends do not wait for the end of the turn, which may be far away where many sockets have something to say. */
 const HELD_MAX = 16;
+/** After this nothing is put off any more: longer than a turn that is full of requests. */
+const HELD_MS_MAX = 10;
 
 type Done = Parameters<Socket['_write']>[2];
 
@@ -14,6 +16,7 @@ export class TurnSends {
   readonly #commit: () => void;
   #held: SocketSends[] = [];
   #isFlushing = false;
+  #heldSinceMs = 0;
   #atTurnEnd: NodeJS.Immediate | null = null;
 
   /** `commit` writes what the bytes depend on, right before any of them leave. Must not throw. */
@@ -28,7 +31,7 @@ export class TurnSends {
     // Of all sockets the same functions: there may be thousands of them.
     held._write = holdWrite;
     held._writev = holdWrites;
-    held._destroy = sendThenDestroy;
+    held.destroy = sendThenDestroy;
   }
 
   /** Keeps what the socket was given until the turn ends. */
@@ -38,7 +41,7 @@ export class TurnSends {
       this.sendNow(sends);
       return;
     }
-    this.#held.push(sends);
+    if (this.#held.push(sends) === 1) this.#heldSinceMs = performance.now();
     // Not from here: what a send sets off must not run in the middle of another request's work.
     if (this.#held.length === HELD_MAX) process.nextTick(this.flush);
     else this.#atTurnEnd ??= setImmediate(this.#endTurn);
@@ -55,7 +58,11 @@ export class TurnSends {
    * what is held leaves after it.
    */
   waitForChecks(): void {
-    if (this.#atTurnEnd !== null) clearImmediate(this.#atTurnEnd);
+    if (this.#atTurnEnd !== null) {
+      // Where one check phase after another has something to send, what is held does not wait for all of them.
+      if (this.#held.length > 0 && performance.now() - this.#heldSinceMs > HELD_MS_MAX) return;
+      clearImmediate(this.#atTurnEnd);
+    }
     this.#atTurnEnd = setImmediate(this.#endTurn);
   }
 
@@ -91,9 +98,10 @@ function holdWrites(this: HeldSocket, parts: Parts, done: Done): void {
 }
 
 /** What it was given leaves first, as if it had left at once. */
-function sendThenDestroy(this: HeldSocket, error: Error | null, done: (error?: Error | null) => void): void {
+function sendThenDestroy(this: HeldSocket, error?: Error): HeldSocket {
   this[SENDS]?.leave();
-  this[SENDS]?.destroy(error, done);
+  this[SENDS]?.destroy(error);
+  return this;
 }
 
 /** What one socket was given to send: a stream hands over one write at a time. */
@@ -102,7 +110,7 @@ class SocketSends {
   readonly #turn: TurnSends;
   readonly #write: Socket['_write'];
   readonly #writev: NonNullable<Socket['_writev']>;
-  readonly #destroy: Socket['_destroy'];
+  readonly #destroy: Socket['destroy'];
   #chunk: Buffer | string | null = null;
   #encoding: BufferEncoding = 'latin1';
   #parts: Parts | null = null;
@@ -114,7 +122,7 @@ class SocketSends {
     this.#write = socket._write;
     // Every socket of node has it; the types leave it open.
     this.#writev = socket._writev as NonNullable<Socket['_writev']>;
-    this.#destroy = socket._destroy;
+    this.#destroy = socket.destroy;
   }
 
   get isHeld(): boolean {
@@ -134,13 +142,13 @@ class SocketSends {
     this.#turn.hold(this);
   }
 
-  /** Sends now what is held, if anything is. */
+  /** Sends now what is held and what the socket keeps behind it, which comes as soon as the system has taken that. */
   leave(): void {
-    if (this.isHeld) this.#turn.sendNow(this);
+    while (this.isHeld) this.#turn.sendNow(this);
   }
 
-  destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    this.#destroy.call(this.#socket, error, done);
+  destroy(error?: Error): void {
+    this.#destroy.call(this.#socket, error);
   }
 
   send(): void {

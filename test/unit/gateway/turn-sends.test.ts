@@ -96,6 +96,33 @@ test('a socket that is destroyed in the turn sends what it was given first, behi
   expect(events.filter((event) => event === 'last words')).toHaveLength(1);
 });
 
+test('everything that a socket was given before it is destroyed leaves, in order', async () => {
+  const socket = await open();
+  const port = socket.localPort ?? 0;
+  for (const text of ['a', 'b', 'c']) socket.write(text);
+  socket.destroy();
+  expect((await receive(port, 3)).toString()).toBe('abc');
+});
+
+test('sends are not put off for ever by check phases that each have more to send', async () => {
+  const socket = await open();
+  socket.write('held');
+  const untilMs = performance.now() + 2000;
+  await new Promise<void>((resolve) => {
+    const sendMore = (): void => {
+      if (events.includes('held') || performance.now() > untilMs) {
+        resolve();
+        return;
+      }
+      // In front of what ends the turn, again and again.
+      setImmediate(sendMore);
+      sends.waitForChecks();
+    };
+    sendMore();
+  });
+  expect(events).toEqual(['commit', 'held']);
+});
+
 test('several writes to a socket leave in the turn in which they were made', async () => {
   const socket = await open();
   for (const text of ['a', 'b', 'c']) socket.write(text);
