@@ -1,6 +1,7 @@
-// The two programs in C that must not be what limits: compiled at the start of a run, the engine started, the load run.
+// The programs in C that must not be what limits: compiled at the start of a run, the engine started, the load run, files held in memory.
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { ensureDebianProgram } from '#test/support/install-debian.ts';
@@ -13,6 +14,7 @@ const START_TIMEOUT_MS = 5000;
 export interface NativePrograms {
   readonly mockEngine: string;
   readonly loadGenerator: string;
+  readonly holdFiles: string;
 }
 
 /** Microseconds at shares of the values; absent shares mean that nothing was measured. */
@@ -52,7 +54,7 @@ export interface LoadOptions {
   readonly body: string;
 }
 
-/** Compiles both programs into `folder` with the machine's C compiler, installing gcc where that is possible. */
+/** Compiles the programs into `folder` with the machine's C compiler, installing gcc where that is possible. */
 export function compileNative(folder: string): NativePrograms {
   // Not the package gcc alone: it leaves out the headers of the C library.
   const compiler = ensureDebianProgram({ command: 'cc', debianPackage: 'build-essential' });
@@ -63,7 +65,24 @@ export function compileNative(folder: string): NativePrograms {
     });
     return program;
   };
-  return { mockEngine: compile('mock-engine'), loadGenerator: compile('load-generator') };
+  return {
+    mockEngine: compile('mock-engine'),
+    loadGenerator: compile('load-generator'),
+    holdFiles: compile('hold-files'),
+  };
+}
+
+/** Keeps the files in memory until it is stopped; rejects where the system does not allow that. */
+export function holdFiles(options: { program: string; files: readonly string[]; logFile: string }): Promise<Program> {
+  const { program, files, logFile } = options;
+  return startProgram({
+    command: program,
+    args: files,
+    cpu: CLIENT_CPU,
+    logFile,
+    isReady: async () => readFileSync(logFile, 'utf8').includes('held'),
+    startTimeoutMs: START_TIMEOUT_MS,
+  });
 }
 
 /** Starts the engine that does no work on `port`. */

@@ -12,7 +12,7 @@ import { CANDIDATE_NAMES, startCandidate, type Candidate, type CandidateName } f
 import { CLIENT_CPU, findFreePort } from '#test/bench/child.ts';
 import { FIGURE_NAMES, MEASUREMENTS, type Figures, type Measured } from '#test/bench/measure.ts';
 import { compileGateway } from '#test/bench/gateway-under-test.ts';
-import { compileNative, startMockEngine } from '#test/bench/native.ts';
+import { compileNative, holdFiles, startMockEngine } from '#test/bench/native.ts';
 import { renderResult, type BenchResult } from '#test/bench/render-result.ts';
 import { judge, median, type Medians } from '#test/bench/targets.ts';
 import { ensureDebianProgram, findExecutable } from '#test/support/install-debian.ts';
@@ -81,7 +81,7 @@ async function repeatOnce(
         const measured = await measurement.measure({ candidate, loadGenerator, enginePid, warmupSeconds, seconds });
         results.set(candidate.name, { ...results.get(candidate.name), ...measured.figures });
         notes.push(...criticise(measurement.name, candidate.name, measured));
-        notes.push(...(await criticiseBooks(measurement.name, candidate)));
+        if (!measurement.leavesStreamsOpen) notes.push(...(await criticiseBooks(measurement.name, candidate)));
       }
     }
   } finally {
@@ -152,6 +152,13 @@ function readVersion(command: string, args: readonly string[]): string | null {
   );
 }
 
+/** What every candidate runs: see native/hold-files.c. */
+function holdPrograms(program: string, folder: string) {
+  const nginx = findExecutable('nginx');
+  const files = [process.execPath, ...(nginx === undefined ? [] : [nginx])];
+  return holdFiles({ program, files, logFile: join(folder, 'hold-files.log') });
+}
+
 async function runBench(options: Options): Promise<BenchResult> {
   if (cpus().length < 2)
     throw new Error('the benchmark needs two CPUs: one for the candidate, one for client and engine');
@@ -170,9 +177,15 @@ async function runBench(options: Options): Promise<BenchResult> {
     port: enginePort,
     logFile: join(folder, 'engine.log'),
   });
+  const notes = new Set<string>();
+  const held = await holdPrograms(programs.holdFiles, folder).catch((error: Error) => {
+    notes.add(
+      `the programs could not be held in memory (${error.message.trim()}): a host that pages them out slows them down`,
+    );
+    return null;
+  });
   try {
     const runs: ReadonlyMap<CandidateName, Figures>[] = [];
-    const notes = new Set<string>();
     for (let repetition = 1; repetition <= options.repetitions; repetition += 1) {
       progress(`repetition ${repetition} of ${options.repetitions}`);
       const own = join(folder, String(repetition));
@@ -208,6 +221,7 @@ async function runBench(options: Options): Promise<BenchResult> {
       notes: [...notes],
     };
   } finally {
+    await held?.stop();
     await engine.stop();
     rmSync(folder, { recursive: true, force: true });
   }
