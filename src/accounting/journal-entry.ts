@@ -4,6 +4,7 @@ import { crc32 } from 'node:zlib';
 import type { FactBook } from '#domain/pool-facts.ts';
 import type { FreezeCommit, SyncMessage } from '#domain/settlement.ts';
 import type { UsageRecord } from '#domain/usage-record.ts';
+import { writeHex } from '#domain/write-hex.ts';
 import type { ProgressFacts, WireFacts } from './attempt-features.ts';
 import type { SliceLine } from './sealed-slices.ts';
 import type { AttemptIdentity, RecordEnding } from './tracked-attempt.ts';
@@ -67,7 +68,6 @@ export type JournalEntry =
   | { readonly t: 'frozen'; readonly atMs: number; readonly k: number; readonly hash: string };
 
 const CRC_DIGITS = 8;
-const HEX_DIGITS = '0123456789abcdef';
 const BLANK = 0x20;
 const NEWLINE = 0x0a;
 /** Longer lines, those of large messages, get a buffer of their own. */
@@ -114,19 +114,10 @@ export class LineEncoder {
 function encodeInto(into: Buffer, from: number, json: string): number {
   const start = from + CRC_DIGITS + 1;
   const end = start + into.write(json, start, 'utf8');
-  writeHex(into, from, crc32(into.subarray(start, end)));
+  writeHex(into, from, CRC_DIGITS, crc32(into.subarray(start, end)));
   into[start - 1] = BLANK;
   into[end] = NEWLINE;
   return end + 1;
-}
-
-/** Writes the eight digits of a checksum. */
-function writeHex(into: Buffer, from: number, value: number): void {
-  let rest = value;
-  for (let at = from + CRC_DIGITS - 1; at >= from; at -= 1) {
-    into[at] = HEX_DIGITS.charCodeAt(rest & 15);
-    rest >>>= 4;
-  }
 }
 
 /** The entry of one line without its newline, or null when the line is torn or damaged. */

@@ -3,7 +3,8 @@
 import type { SyncMessage } from '#domain/settlement.ts';
 import { AttemptFeatures } from './attempt-features.ts';
 import type { AttemptRegistry } from './attempt-registry.ts';
-import type { Journal, LineLocation } from './journal.ts';
+import type { Journal } from './journal.ts';
+import type { LineLocation } from './journal-lines.ts';
 import type { JournalEntry, JournalHead } from './journal-entry.ts';
 import { addSealed } from './late-facts.ts';
 import { markLateWork } from './late-work.ts';

@@ -12,8 +12,6 @@ import { settleLastSegment, JournalSegments, openSegment, segmentPath } from './
 import { TurnLines } from './turn-lines.ts';
 import { UnwrittenLines } from './unwritten-lines.ts';
 
-export type { FsyncMode, LineLocation };
-
 export interface JournalOptions {
   readonly dir: string;
   readonly fsync: FsyncMode;

@@ -71,18 +71,14 @@ function enterAttempt(start: AttemptStart, options: MeteringOptions): TrackedAtt
     identity: start.identity,
     profileSource: options.profileOf(start.deployment).source,
   };
-  write(options.journal, start, { t: 'dispatch', start: identity });
+  write(options.journal, { t: 'dispatch', start: identity }, start.leavesByTurn === true);
   const features = new AttemptFeatures(startMs, start.work === 'duration');
   const attempt = trackAttempt(identity, features, options.journal.segment);
   options.registry.add(attempt);
   return attempt;
 }
 
-function write(
-  journal: Journal,
-  { leavesByTurn = false }: Pick<AttemptStart, 'leavesByTurn'>,
-  entry: JournalEntry,
-): void {
+function write(journal: Journal, entry: JournalEntry, leavesByTurn: boolean): void {
   if (leavesByTurn) journal.appendSoon(entry);
   else journal.append(entry);
 }
@@ -150,8 +146,8 @@ class MeteredAttempt implements AttemptMeter {
     attempt.record = record;
     const wire = this.#features?.read();
     if (wire !== undefined) {
-      const entry = { t: 'end', recordId: record.recordId, ending: readEnding(record), final, wire } as const;
-      write(journal, { leavesByTurn: this.#leavesByTurn }, entry);
+      const ending = readEnding(record);
+      write(journal, { t: 'end', recordId: record.recordId, ending, final, wire }, this.#leavesByTurn);
     }
     return journal.whenReleasable();
   }

@@ -152,11 +152,7 @@ export class SealedSlices {
 
   #forget(batch: SealedBatch): void {
     if (this.#reloaded?.batch === batch) this.#reloaded = null;
-    this.#uncount(batch);
-  }
-
-  #uncount({ counts }: SealedBatch): void {
-    for (const [window, count] of counts) {
+    for (const [window, count] of batch.counts) {
       const left = this.count(window) - count;
       if (left > 0) this.#counts.set(window, left);
       else this.#counts.delete(window);

@@ -2,6 +2,7 @@
 
 /** More than this does not wait for the end of the turn. */
 const CHARACTERS_MAX = 16 * 1024;
+const NO_LINES: readonly string[] = [];
 
 /** Collects lines; `write` is called when there are many and at the end of the turn at the latest. */
 export class TurnLines {
@@ -23,7 +24,7 @@ export class TurnLines {
 
   /** All of them, oldest first; they are no longer here. */
   take(): readonly string[] {
-    if (this.#atTurnEnd === null && this.#lines.length === 0) return NO_LINES;
+    if (this.#lines.length === 0) return NO_LINES;
     if (this.#atTurnEnd !== null) clearImmediate(this.#atTurnEnd);
     this.#atTurnEnd = null;
     const lines = this.#lines;
@@ -32,5 +33,3 @@ export class TurnLines {
     return lines;
   }
 }
-
-const NO_LINES: readonly string[] = [];

@@ -20,7 +20,7 @@ const CONNECTION_OPTIONS = {
 
 /**
  * What requests are dispatched through; no connection is made before the first. `connectMs` bounds connecting, a TLS handshake
- * included. With `sends` what is written leaves by it, but for what goes through a proxy (`leavesByTurn`). The environment's proxies are
+ * included. With `sends` what is written leaves by it; what goes through a proxy cannot. The environment's proxies are
  * never looked at.
  */
 export function createDispatcher(config: UpstreamConfig, connectMs: number, sends?: TurnSends): Dispatcher {
@@ -43,11 +43,6 @@ export function createDispatcher(config: UpstreamConfig, connectMs: number, send
   });
   // A proxy agent serves any origin; ours has one.
   return proxy.compose((dispatch) => (options, handler) => dispatch({ ...options, origin }, handler));
-}
-
-/** Whether what is sent there waits for the end of its turn: through a proxy's tunnel it leaves at once. */
-export function leavesByTurn(config: UpstreamConfig): boolean {
-  return config.proxy === undefined;
 }
 
 /** The same for node's own client. Idle sockets close before uvicorn's five seconds are over, so that a request seldom meets a closing one. */

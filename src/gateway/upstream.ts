@@ -4,7 +4,7 @@ import type { Dispatcher } from 'undici';
 import type { Replica } from './choose-replica.ts';
 import { Ejection, type EjectionState } from './ejection.ts';
 import type { TurnSends } from './turn-sends.ts';
-import { createDispatcher, leavesByTurn } from './upstream-dispatcher.ts';
+import { createDispatcher } from './upstream-dispatcher.ts';
 
 /** One request at an engine: says how it went, then ends. */
 export interface Lease {
@@ -44,24 +44,27 @@ export class Upstream implements Replica {
   #deployment: DeploymentConfig;
   #retired = false;
 
-  /** Whether what `dispatch` sends leaves by the gateway's `sends`. */
-  readonly leavesByTurn: boolean;
   readonly #sends: TurnSends | undefined;
 
   /** Without `sends` what is sent leaves at once. */
   constructor(deployment: DeploymentConfig, config: UpstreamConfig, sends?: TurnSends) {
     this.#config = config;
     this.#deployment = deployment;
-    this.#sends = sends;
-    this.leavesByTurn = sends !== undefined && leavesByTurn(config);
+    // Through a proxy's tunnel it leaves at once too.
+    this.#sends = config.proxy === undefined ? sends : undefined;
     this.basePath = new URL(config.url).pathname.replace(/\/+$/, '');
-    this.dispatcher = createDispatcher(config, deployment.timeouts.connectMs, sends);
+    this.dispatcher = createDispatcher(config, deployment.timeouts.connectMs, this.#sends);
+  }
+
+  /** Whether what `dispatch` sends waits for the end of its turn. */
+  get leavesByTurn(): boolean {
+    return this.#sends !== undefined;
   }
 
   /** Sends one request. Throws what the dispatcher throws on bad arguments. */
   dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
     this.dispatcher.dispatch(options, handler);
-    if (this.leavesByTurn) this.#sends?.waitForChecks();
+    this.#sends?.waitForChecks();
   }
 
   get config(): UpstreamConfig {

@@ -6,10 +6,15 @@ import { answers, CANDIDATE_CPU, findFreePort, startProgram } from '#test/bench/
 
 const START_TIMEOUT_MS = 5000;
 
+/** Path of Debian's nginx, installed where it is not there. */
+export function installNginx(): string {
+  return ensureDebianProgram({ command: 'nginx', debianPackage: 'nginx' });
+}
+
 /** Starts Debian's nginx with a configuration of its own in `folder`; the machine's own nginx is not touched. */
 export async function startNginxUnderTest(options: { folder: string; enginePort: number }) {
   const { folder, enginePort } = options;
-  const command = ensureDebianProgram({ command: 'nginx', debianPackage: 'nginx' });
+  const command = installNginx();
   mkdirSync(folder, { recursive: true });
   const port = await findFreePort();
   const configFile = join(folder, 'nginx.conf');

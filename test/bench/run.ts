@@ -13,6 +13,7 @@ import { CLIENT_CPU, findFreePort } from '#test/bench/child.ts';
 import { FIGURE_NAMES, MEASUREMENTS, type Figures, type Measured } from '#test/bench/measure.ts';
 import { compileGateway } from '#test/bench/gateway-under-test.ts';
 import { compileNative, holdFiles, startMockEngine } from '#test/bench/native.ts';
+import { installNginx } from '#test/bench/nginx-under-test.ts';
 import { renderResult, type BenchResult } from '#test/bench/render-result.ts';
 import { judge, median, type Medians } from '#test/bench/targets.ts';
 import { ensureDebianProgram, findExecutable } from '#test/support/install-debian.ts';
@@ -153,9 +154,8 @@ function readVersion(command: string, args: readonly string[]): string | null {
 }
 
 /** What every candidate runs: see native/hold-files.c. */
-function holdPrograms(program: string, folder: string) {
-  const nginx = findExecutable('nginx');
-  const files = [process.execPath, ...(nginx === undefined ? [] : [nginx])];
+function holdPrograms({ candidates }: Options, program: string, folder: string) {
+  const files = [process.execPath, ...(candidates.includes('nginx') ? [installNginx()] : [])];
   return holdFiles({ program, files, logFile: join(folder, 'hold-files.log') });
 }
 
@@ -178,7 +178,7 @@ async function runBench(options: Options): Promise<BenchResult> {
     logFile: join(folder, 'engine.log'),
   });
   const notes = new Set<string>();
-  const held = await holdPrograms(programs.holdFiles, folder).catch((error: Error) => {
+  const held = await holdPrograms(options, programs.holdFiles, folder).catch((error: Error) => {
     notes.add(
       `the programs could not be held in memory (${error.message.trim()}): a host that pages them out slows them down`,
     );

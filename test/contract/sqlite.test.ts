@@ -36,6 +36,17 @@ const create = (file: string) =>
     now: () => nowMs,
   });
 
+/** Waits no longer than this for an answer. */
+const createHasty = (file: string, timeoutMs: number): SqliteStore =>
+  new SqliteStore({
+    path: file,
+    prefix: '',
+    timeoutMs,
+    readTimeoutMs: timeoutMs,
+    retention: { recordsMs: DAY_MS, rollupsMs: DAY_MS },
+    log: silentLog,
+  });
+
 const suite: StoreSuite = {
   name: 'sqlite',
   createStore: async () => {
@@ -105,14 +116,7 @@ describe('sqlite only', () => {
 
   test('a call that waits for a locked file is refused within the limit, and the store recovers', async () => {
     const file = newPath();
-    const store = new SqliteStore({
-      path: file,
-      prefix: '',
-      timeoutMs: 200,
-      readTimeoutMs: 200,
-      retention: { recordsMs: DAY_MS, rollupsMs: DAY_MS },
-      log: silentLog,
-    });
+    const store = createHasty(file, 200);
     const author = new JournalAuthor((await store.open()).epoch);
     const lock = new DatabaseSync(file);
     lock.exec('BEGIN IMMEDIATE');
@@ -125,14 +129,7 @@ describe('sqlite only', () => {
 
   test('a message that is still being applied when its caller asks again is applied once, and that answer is given', async () => {
     const file = newPath();
-    const store = new SqliteStore({
-      path: file,
-      prefix: '',
-      timeoutMs: 500,
-      readTimeoutMs: 500,
-      retention: { recordsMs: DAY_MS, rollupsMs: DAY_MS },
-      log: silentLog,
-    });
+    const store = createHasty(file, 500);
     const author = new JournalAuthor((await store.open()).epoch);
     const joined = await store.join(author);
     const message = author.next({ sealedThrough: joined.frontier ?? 0 });

@@ -16,11 +16,10 @@ import { LATE_EXPORT_DAYS, leavesAfterExport } from '../store-options.ts';
 import { readRecordPage, type BatchHead } from '../read-record-page.ts';
 import { cellStart, parseDims, toBookMetrics, toCellMetrics } from '../rollup-cells.ts';
 import { toFields, toList, toMembers, toStrings } from './read-replies.ts';
+import { readState } from './read-state.ts';
 import type { RedisConnection } from './redis-connection.ts';
 
 const DAY_SECONDS = 86_400;
-/** Reports need no publications. */
-const NO_BOARD = ['0'];
 /** Commands sent together: enough to hide the round trip, few enough to keep each of the server's turns short. */
 const COMMANDS_AT_ONCE = 128;
 
@@ -36,10 +35,7 @@ export class RedisBooksReader implements BooksReader {
   }
 
   async readStatus(): Promise<BooksStatus> {
-    const { keys } = this.#connection;
-    const [nowMs, metaFlat, journals, live] = toList(
-      await this.#connection.runScript('readFreezeInput', keys.freezeInput, NO_BOARD),
-    );
+    const [nowMs, metaFlat, journals, live] = await readState(this.#connection);
     const meta = toFields(metaFlat);
     const frontier = meta.get('frontier');
     const members = toFields(journals);
@@ -57,8 +53,7 @@ export class RedisBooksReader implements BooksReader {
   }
 
   async readFacts(): Promise<FactBook> {
-    const { keys } = this.#connection;
-    const reply = toList(await this.#connection.runScript('readFreezeInput', keys.freezeInput, NO_BOARD));
+    const reply = await readState(this.#connection);
     const facts = String(reply[7]);
     return {
       version: Number(toFields(reply[1]).get('factsVersion') ?? 0),

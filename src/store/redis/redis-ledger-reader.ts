@@ -4,12 +4,11 @@ import type { EntryName, FreezeHour, LedgerEntry, LedgerHeads, LedgerReader } fr
 import type { ShareEntry } from '#domain/settlement.ts';
 import { parseLink, readEntryBody, restoreEntry } from '../claim-entries.ts';
 import { SHARES_PER_REPLY } from '../store-options.ts';
-import { toFields, toList } from './read-replies.ts';
+import { toFields } from './read-replies.ts';
+import { readState } from './read-state.ts';
 import type { RedisConnection } from './redis-connection.ts';
 
 const NEWLINE = 0x0a;
-/** The heads need no publications. */
-const NO_BOARD = ['0'];
 
 /** Reads the hashes and lists the scripts write; an entry never changes once it is there. */
 export class RedisLedgerReader implements LedgerReader {
@@ -20,10 +19,7 @@ export class RedisLedgerReader implements LedgerReader {
   }
 
   async readHeads(): Promise<LedgerHeads> {
-    const { keys } = this.#connection;
-    const [nowMs, metaFlat, journalsFlat] = toList(
-      await this.#connection.runScript('readFreezeInput', keys.freezeInput, NO_BOARD),
-    );
+    const [nowMs, metaFlat, journalsFlat] = await readState(this.#connection);
     const meta = toFields(metaFlat);
     const fields = [...toFields(journalsFlat)];
     const links = new Map(fields.filter(([field]) => field.endsWith('|entry')));

@@ -1,7 +1,7 @@
 // The order of fsync: what a power cut at any moment leaves on the disk is enough. The disk is power-loss-disk.ts in the place of node:fs.
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
-import type { FsyncMode } from '#accounting/journal.ts';
+import type { FsyncMode } from '#accounting/group-sync.ts';
 import type { Log } from '#domain/log.ts';
 import type { AttemptMeter, AttemptStart } from '#domain/metering.ts';
 import type { SyncMessage } from '#domain/settlement.ts';
