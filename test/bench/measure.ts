@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Candidate } from '#test/bench/candidate.ts';
 import { CANDIDATE_CPU, CLIENT_CPU } from '#test/bench/child.ts';
 import { runLoad, type LoadOptions, type LoadResult } from '#test/bench/native.ts';
-import { readCpuBusySeconds, readProcessUse } from '#test/bench/process-account.ts';
+import { type CpuTime, readCpuTime, readProcessUse } from '#test/bench/process-account.ts';
 
 /** Every figure a candidate can have; the suffix is the unit. */
 export const FIGURE_NAMES = [
@@ -17,6 +17,8 @@ export const FIGURE_NAMES = [
   'cpuMicrosPerChunk25k',
   'cpuPercent25k',
   'chunksPerSecond25k',
+  'cpuPercentChatUsers',
+  'chunksPerSecond',
   'residentBytesPerStream',
   'residentBytesTotal',
 ] as const;
@@ -44,17 +46,23 @@ export interface MeasureContext {
 
 /**
  * Figures, and shares (0 … 1) of the two CPUs: what limited is seen from them. `foreignCpuShare` is what programs that
- * are no part of the run took from either.
+ * are no part of the run took from either, `stolenCpuShare` what the host gave to other machines.
  */
 export interface Measured {
   readonly figures: Figures;
   readonly candidateCpuShare: number;
   readonly clientCpuShare: number;
   readonly foreignCpuShare: number;
+  readonly stolenCpuShare: number;
   readonly errors: number;
 }
 
 const EVENT_INTERVAL_MICROS = 20_000;
+const CHAT_USERS = 1000;
+/** 20 tokens per second each: faster than people read. */
+const CHAT_INTERVAL_MICROS = 50_000;
+/** Offered 60,000 chunks per second: as many as client and engine manage on their core. */
+const SATURATING_STREAMS = 1200;
 const OPEN_STREAMS = 2000;
 const WARMUP_STREAMS = 20;
 const SETTLE_MS = 500;
@@ -99,6 +107,20 @@ export const MEASUREMENTS: readonly Measurement[] = [
     leavesStreamsOpen: true,
     measure: (context) => measureStreams(context, 500),
   },
+  {
+    name: '1,000 chat users',
+    warmupSeconds: 4,
+    seconds: 10,
+    leavesStreamsOpen: true,
+    measure: measureChatUsers,
+  },
+  {
+    name: 'saturation with chunks',
+    warmupSeconds: 5,
+    seconds: 8,
+    leavesStreamsOpen: true,
+    measure: measureChunkSaturation,
+  },
 ];
 
 /** A chat request of 1,000 bytes; `intervalMicros` makes it a stream that outlasts every measurement. */
@@ -115,6 +137,7 @@ interface Observed {
   readonly residentBytesAtEnd: number;
   readonly clientCpuShare: number;
   readonly foreignCpuShare: number;
+  readonly stolenCpuShare: number;
 }
 
 /** Runs a load and reads the CPU time of candidate and engine at its two edges. */
@@ -126,7 +149,7 @@ async function observe(
   const read = () => ({
     candidate: readProcessUse(candidate.pid),
     engine: readProcessUse(enginePid),
-    busySeconds: readCpuBusySeconds(CANDIDATE_CPU) + readCpuBusySeconds(CLIENT_CPU),
+    cpus: [readCpuTime(CANDIDATE_CPU), readCpuTime(CLIENT_CPU)],
   });
   let before = read();
   let after = before;
@@ -138,23 +161,26 @@ async function observe(
   const cpuSeconds = after.candidate.cpuSeconds - before.candidate.cpuSeconds;
   const engineCpuSeconds = after.engine.cpuSeconds - before.engine.cpuSeconds;
   const ownBusySeconds = result.cpuSeconds + engineCpuSeconds + (candidate.pid === enginePid ? 0 : cpuSeconds);
+  const spent = (what: keyof CpuTime) =>
+    sumOf(after.cpus.map((cpu) => cpu[what])) - sumOf(before.cpus.map((cpu) => cpu[what]));
   return {
     load: result,
     cpuSeconds,
     residentBytesAtEnd: after.candidate.residentBytes,
     clientCpuShare: (result.cpuSeconds + engineCpuSeconds) / result.seconds,
-    foreignCpuShare: Math.max(0, after.busySeconds - before.busySeconds - ownBusySeconds) / result.seconds,
+    foreignCpuShare: Math.max(0, spent('busySeconds') - ownBusySeconds) / result.seconds,
+    stolenCpuShare: spent('stolenSeconds') / result.seconds,
   };
 }
 
-function toMeasured({ load, cpuSeconds, clientCpuShare, foreignCpuShare }: Observed, figures: Figures): Measured {
-  return {
-    figures,
-    candidateCpuShare: cpuSeconds / load.seconds,
-    clientCpuShare,
-    foreignCpuShare,
-    errors: load.errors,
-  };
+function sumOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0);
+}
+
+function toMeasured(seen: Observed, figures: Figures): Measured {
+  const { load, cpuSeconds, clientCpuShare, foreignCpuShare, stolenCpuShare } = seen;
+  const candidateCpuShare = cpuSeconds / load.seconds;
+  return { figures, candidateCpuShare, clientCpuShare, foreignCpuShare, stolenCpuShare, errors: load.errors };
 }
 
 /** Quotient, or undefined where nothing was counted: unknown is not zero. */
@@ -181,8 +207,7 @@ async function measurePaced(context: MeasureContext): Promise<Measured> {
 }
 
 async function measureStreams(context: MeasureContext, streams: 200 | 500): Promise<Measured> {
-  const body = renderBody(EVENT_INTERVAL_MICROS);
-  const seen = await observe(context, { mode: 'open', connections: streams, rate: 2 * streams, body });
+  const seen = await observeStreams(context, streams, EVENT_INTERVAL_MICROS);
   const { load, cpuSeconds } = seen;
   const perChunk = divide(cpuSeconds * 1e6, load.chunks)?.value;
   if (streams === 200) {
@@ -197,6 +222,22 @@ async function measureStreams(context: MeasureContext, streams: 200 | 500): Prom
     cpuPercent25k: (100 * cpuSeconds) / load.seconds,
     chunksPerSecond25k: load.chunks / load.seconds,
   });
+}
+
+async function measureChatUsers(context: MeasureContext): Promise<Measured> {
+  const seen = await observeStreams(context, CHAT_USERS, CHAT_INTERVAL_MICROS);
+  return toMeasured(seen, { cpuPercentChatUsers: (100 * seen.cpuSeconds) / seen.load.seconds });
+}
+
+async function measureChunkSaturation(context: MeasureContext): Promise<Measured> {
+  const seen = await observeStreams(context, SATURATING_STREAMS, EVENT_INTERVAL_MICROS);
+  return toMeasured(seen, { chunksPerSecond: seen.load.chunks / seen.load.seconds });
+}
+
+/** Streams that outlast the measurement, opened within half a second. */
+function observeStreams(context: MeasureContext, streams: number, intervalMicros: number): Promise<Observed> {
+  const load = { mode: 'open', connections: streams, rate: 2 * streams, body: renderBody(intervalMicros) } as const;
+  return observe(context, load);
 }
 
 async function measureMemory(context: MeasureContext): Promise<Measured> {

@@ -58,13 +58,21 @@ function readResidentBytes(pid: number): number {
   }
 }
 
-/** CPU seconds that programs (not interrupts) have had on one CPU since the machine started. */
-export function readCpuBusySeconds(cpu: number): number {
+/** Seconds that one CPU has spent since the machine started. */
+export interface CpuTime {
+  /** On programs, not on interrupts. */
+  readonly busySeconds: number;
+  /** On other machines of the same host, while something here wanted to run. */
+  readonly stolenSeconds: number;
+}
+
+/** Throws where the machine has no such CPU. */
+export function readCpuTime(cpu: number): CpuTime {
   const line = readFileSync('/proc/stat', 'utf8')
     .split('\n')
     .find((text) => text.startsWith(`cpu${cpu} `));
   if (line === undefined) throw new Error(`/proc/stat knows no CPU ${cpu}`);
-  // proc(5): user, nice, system.
-  const [user = 0, nice = 0, system = 0] = line.split(' ').slice(1).map(Number);
-  return (user + nice + system) / TICKS_PER_SECOND;
+  // proc(5): user, nice, system, idle, iowait, irq, softirq, steal.
+  const [user = 0, nice = 0, system = 0, , , , , steal = 0] = line.split(' ').slice(1).map(Number);
+  return { busySeconds: (user + nice + system) / TICKS_PER_SECOND, stolenSeconds: steal / TICKS_PER_SECOND };
 }

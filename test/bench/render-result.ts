@@ -35,6 +35,8 @@ const SHOWN: Readonly<Record<FigureName, readonly [string, number, number]>> = {
   cpuMicrosPerChunk25k: ['CPU µs per chunk at 25k/s', 1, 1],
   cpuPercent25k: ['CPU % at 25k/s', 1, 0],
   chunksPerSecond25k: ['chunks/s delivered of 25k', 1, 0],
+  cpuPercentChatUsers: ['CPU % with 1,000 chat users, 20 tokens/s each', 1, 0],
+  chunksPerSecond: ['chunks/s delivered of 60k, one core', 1, 0],
   residentBytesPerStream: ['RSS per open stream, kB', 1024, 1],
   residentBytesTotal: ['RSS with 2,000 open streams, MB', 1024 ** 2, 1],
 };
@@ -78,13 +80,13 @@ function format(value: number | undefined, divisor: number, decimals: number): s
 }
 
 function renderTargets(verdicts: readonly Verdict[]): string {
-  const table = new Table({ head: ['target for the gateway', 'measured', 'at most', 'we want', ''], style: STYLE });
-  for (const { title, value, limit, goal, unit, verdict } of verdicts) {
+  const table = new Table({ head: ['target for the gateway', 'measured', 'limit', 'we want', ''], style: STYLE });
+  for (const { title, value, bound, limit, goal, unit, verdict } of verdicts) {
     table.push([
       title,
       value === undefined ? '–' : `${value.toFixed(2)} ${unit}`,
-      `${limit} ${unit}`,
-      `${goal} ${unit}`,
+      `${bound} ${limit} ${unit}`,
+      `${bound} ${goal} ${unit}`,
       verdict,
     ]);
   }

@@ -30,6 +30,8 @@ const CLIENT_LIMIT_SHARE = 0.95;
 const CANDIDATE_FREE_SHARE = 0.9;
 /** More than this much of one CPU gone to strangers, and the run says so. */
 const FOREIGN_LIMIT_SHARE = 0.05;
+/** The same for what the host took. */
+const STOLEN_LIMIT_SHARE = 0.05;
 /** Seconds that sealing, freezing and claiming take by design, with room. */
 const LAG_LIMIT_SECONDS = 10;
 const QUICK = { seconds: 1.6, warmupSeconds: 1.2 };
@@ -100,6 +102,11 @@ function criticise(measurement: string, candidate: CandidateName, measured: Meas
   if (measured.foreignCpuShare > FOREIGN_LIMIT_SHARE) {
     notes.push(
       `${candidate}, ${measurement}: other programs took ${percent(measured.foreignCpuShare)} of a CPU: repeat it on a quiet machine`,
+    );
+  }
+  if (measured.stolenCpuShare > STOLEN_LIMIT_SHARE) {
+    notes.push(
+      `${candidate}, ${measurement}: the host took ${percent(measured.stolenCpuShare)} of a CPU for others: delays and throughput are theirs too`,
     );
   }
   const clientIsFull = measured.clientCpuShare > CLIENT_LIMIT_SHARE;

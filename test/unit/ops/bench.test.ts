@@ -35,6 +35,15 @@ describe('the judge', () => {
     expect(verdict).toMatchObject({ value: 1.2, unit: 'ms', verdict: 'pass' });
   });
 
+  test('a throughput on the limit passes, one a thousandth below it is missed', () => {
+    const verdictOf = (chunksPerSecond: number) =>
+      judge({ nginx: { chunksPerSecond: 1000 }, gateway: { chunksPerSecond } }).find((one) =>
+        one.title.startsWith('chunks per second'),
+      );
+    expect(verdictOf(650)).toMatchObject({ value: 0.65, verdict: 'pass' });
+    expect(verdictOf(649.9)).toMatchObject({ value: 0.649, verdict: 'miss' });
+  });
+
   test('what was not measured is neither passed nor missed', () => {
     expect(judge({ direct, nginx }).map((one) => one.verdict)).toEqual(TARGETS.map(() => 'not measured'));
   });
@@ -59,7 +68,9 @@ describe('the judge', () => {
       notes: ['rough'],
     });
     expect(text).toMatch(/CPU µs per request, saturated\s+│ 20\.0\s+│ 50\.0\s+│ 2\.50/);
-    expect(text).toMatch(/CPU per request, saturated\s+│ 2\.50 × nginx\s+│ 4\.5 × nginx\s+│ 3 × nginx\s+│ pass/);
+    expect(text).toMatch(
+      /CPU per request, saturated\s+│ 2\.50 × nginx\s+│ at most 4\.5 × nginx\s+│ at most 3 × nginx\s+│ pass/,
+    );
     expect(text).toContain('note: rough');
   });
 });
