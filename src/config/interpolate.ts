@@ -12,7 +12,7 @@ const REFERENCE = /\$\$\{|\$\{(?:([A-Za-z_]\w*)(?::-([^}]*))?\})?/g;
 
 /**
  * Replaces each reference once: values are not searched again. As in a shell, `:-` also covers a variable that is set
- * but empty. `$${` becomes a literal `${`.
+ * but empty. `$${` becomes a literal `${`. A default cannot hold a variable: the first `}` ends it.
  */
 export function interpolate(text: string, env: Environment): Interpolation {
   const messages: string[] = [];
@@ -21,6 +21,10 @@ export function interpolate(text: string, env: Environment): Interpolation {
     if (reference === '$${') return '${';
     if (name === undefined) {
       messages.push('"${" opens no variable: expected ${NAME} or ${NAME:-default}, and $${ for a literal "${"');
+      return '';
+    }
+    if (fallback?.includes('${') === true) {
+      messages.push(`the default of \${${name}:-…} holds a variable: expected plain text without \${`);
       return '';
     }
     usedVariable = true;

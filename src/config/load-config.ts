@@ -1,5 +1,6 @@
 // Reads one config file into a frozen Config, or says everything that is wrong with it. The steps: read-yaml.ts
 // (syntax, variables), secret-files.ts, tokenizer-paths.ts, schema.ts, resolve-config.ts (dry run).
+import { isUtf8 } from 'node:buffer';
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Config } from './config.ts';
@@ -57,7 +58,8 @@ export function loadConfig(options: LoadOptions): LoadResult {
 function readText(path: string): { readonly content: string } | { readonly message: string } {
   try {
     if (statSync(path).size > FILE_BYTES_MAX) return { message: `is larger than ${FILE_BYTES_MAX} bytes` };
-    return { content: readFileSync(path, 'utf8') };
+    const content = readFileSync(path);
+    return isUtf8(content) ? { content: content.toString('utf8') } : { message: 'is not UTF-8 text' };
   } catch (err) {
     const code = (err as NodeJS.ErrnoException).code;
     if (code === 'ENOENT')

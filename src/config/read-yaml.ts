@@ -30,6 +30,7 @@ export function readYaml(text: string, options: { readonly file: string; readonl
     findings.problems.push({ file: options.file, line, path: '', message: describeError(error, text, line) });
   }
   if (document.errors.length > 0) return { tree: undefined, findings };
+  reportLoneKeys(document, findings);
   replaceScalars(document, options.env, findings);
   try {
     return { tree: dropEmptyKeys(document.toJS({ maxAliasCount: MAX_ALIAS_COUNT })), findings };
@@ -46,9 +47,25 @@ function withoutConsequences(errors: readonly YAMLError[]): readonly YAMLError[]
 }
 
 function describeError(error: YAMLError, text: string, line: number): string {
+  if (error.code === 'MULTIPLE_DOCS') return 'not valid YAML: a second document begins here: expected one';
   const written = text.split('\n')[line - 1] ?? '';
   const hint = /[{[,].*[^"'\w]\$\{/.test(written) ? ' (inside { } and [ ] a variable needs quotes: "${NAME}")' : '';
   return `not valid YAML: ${firstLine(error.message)}${hint}`;
+}
+
+/** `{ usdPerGpuHour: 2,50 }` is 2 and a key 50 that has no value: as an empty key it would be dropped, and the price be wrong. */
+function reportLoneKeys(document: Document, findings: ProblemList): void {
+  visit(document, {
+    Pair(_, pair, ancestors) {
+      if (pair.value !== null) return;
+      const path = pathOfNode(ancestors.slice(0, -1), ancestors.at(-1) as Node);
+      // The key is not quoted back: it may be the second half of a secret.
+      findings.add(
+        path,
+        'a comma cuts a value in two: write numbers with a point, and text that holds a comma in quotes',
+      );
+    },
+  });
 }
 
 function replaceScalars(document: Document, env: Environment, findings: ProblemList): void {

@@ -105,9 +105,11 @@ function parseJson(text: string): unknown {
 function describeFailure(err: unknown, timeoutMs: number): string {
   if (!(err instanceof Error)) return String(err);
   if (err.name === 'TimeoutError') return `no answer within ${timeoutMs} ms`;
-  const { cause } = err;
-  const code = cause instanceof Error ? (cause as NodeJS.ErrnoException).code : undefined;
-  return code ?? err.message;
+  const cause = err.cause instanceof Error ? (err.cause as NodeJS.ErrnoException) : undefined;
+  const { code } = cause ?? {};
+  if (code !== undefined && /CERT|SIGNATURE/.test(code))
+    return `${code} (an authority of your own goes into NODE_EXTRA_CA_CERTS, later into tls.ca of the upstream)`;
+  return code ?? cause?.message ?? err.message;
 }
 
 function fieldOf(json: unknown, key: string): unknown {
@@ -157,7 +159,9 @@ async function findLanguageModels(
 function recognise(options: ProbeOptions, answers: Answers): ProbeResult {
   const rows = fieldOf(jsonOf(answers, '/v1/models'), 'data');
   if (!Array.isArray(rows)) {
-    return { ok: false, reason: `${options.url} answers, but neither /v1/models nor /v2 as an inference engine does` };
+    const status = answers.get('/v1/models')?.status ?? 'no answer';
+    const reason = `${options.url} answers, but neither /v1/models (${status}) nor /v2 as an inference engine does`;
+    return { ok: false, reason };
   }
   const models = rows.map((row) => fieldOf(row, 'id'));
   const owner = rows.map((row) => fieldOf(row, 'owned_by')).find((value) => typeof value === 'string');

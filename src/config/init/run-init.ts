@@ -58,6 +58,9 @@ export async function runInit(options: InitOptions): Promise<InitExitCode> {
   const imported = readImport(options.fromLitellm);
   if ('exitCode' in imported) return fail(imported);
   const apiKey = options.env?.['UPSTREAM_API_KEY'] ?? '';
+  // What HTTP itself says to such a value quotes it.
+  if (!/^[\x21-\x7e]*$/.test(apiKey))
+    return fail({ exitCode: 2, message: 'UPSTREAM_API_KEY: expected a key without spaces or control characters.' });
   const probe = await probeEngine({ url, apiKey, timeoutMs: options.probeTimeoutMs ?? PROBE_TIMEOUT_MS });
   if (!probe.ok) return fail({ exitCode: 1, message: `${probe.reason}.` });
   const written = writeFiles(options, { url, probe, apiKey, imported });
@@ -70,11 +73,12 @@ export async function runInit(options: InitOptions): Promise<InitExitCode> {
   return 0;
 }
 
+/** What may hold a password is not quoted back. */
 function badUrl(upstream: string): Failure {
-  return {
-    exitCode: 2,
-    message: `--upstream must be a URL such as http://127.0.0.1:8000, not ${JSON.stringify(upstream)}.`,
-  };
+  const message = '--upstream must be a URL such as http://127.0.0.1:8000';
+  return /[@?#]/.test(upstream)
+    ? { exitCode: 2, message: `${message}, without user, query and fragment; a key goes into UPSTREAM_API_KEY.` }
+    : { exitCode: 2, message: `${message}, not ${JSON.stringify(upstream)}.` };
 }
 
 function checkOptions(options: InitOptions): Failure | undefined {
@@ -115,10 +119,9 @@ function readImport(path: string | undefined): LitellmImport | Failure {
 function checkTarget(options: InitOptions): Failure | undefined {
   const taken = [options.path, keyPath(options.path)].find((path) => existsSync(path));
   if (taken === undefined || options.force === true) return undefined;
-  return {
-    exitCode: 1,
-    message: `${taken} exists already: write elsewhere with --config FILE, or overwrite it with --force.`,
-  };
+  const elsewhere =
+    taken === options.path ? 'elsewhere with --config FILE' : 'into another folder with --config FOLDER/FILE';
+  return { exitCode: 1, message: `${taken} exists already: write ${elsewhere}, or overwrite it with --force.` };
 }
 
 /** The key lies beside the config, so that the config itself may be committed. */

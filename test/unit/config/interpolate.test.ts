@@ -35,6 +35,16 @@ describe('interpolate', () => {
     expect(interpolate(text, { A: 'one' })).toMatchObject({ ok: false, messages: [expect.stringContaining('$${')] });
   });
 
+  test.each(['${A:-${B}}', '${MISSING:-x${B:-y}}', '${MISSING:-$${B}'])(
+    '%s is refused, since a default ends at the first brace and would leave the rest as text',
+    (text) => {
+      expect(interpolate(text, { A: 'one', B: 'two' })).toMatchObject({
+        ok: false,
+        messages: [expect.stringContaining('holds a variable')],
+      });
+    },
+  );
+
   test('a variable gives its value back unchanged, whatever stands in it', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (value) => {

@@ -244,10 +244,37 @@ teams:
     expect(problemsOf('a: 1\na: 2\n')[0]).toMatch(/^2 : not valid YAML: Map keys must be unique/);
   });
 
+  test('a second document in the file is named as such', () => {
+    expect(problemsOf(`${MINIMAL}---\nteams: []\n`)).toEqual([
+      expect.stringMatching(/^13 : not valid YAML: a second document begins here/),
+    ]);
+  });
+
   test('a variable without quotes inside braces is named as the cause', () => {
     const problems = problemsOf(`server: { port: \${PORT:-8080}, host: x }\n${MINIMAL}`);
     expect(problems).toHaveLength(1);
     expect(problems[0]).toContain('a variable needs quotes');
+  });
+
+  test('a comma that cuts a price or a secret in two is a problem, not a cheaper price', () => {
+    expect(problemsOf(MINIMAL.replace('2.50', '2,50'))).toEqual([
+      '3 prices[0]: a comma cuts a value in two: write numbers with a point, and text that holds a comma in quotes',
+    ]);
+    const [problem, ...rest] = problemsOf(MINIMAL.replace('0123456789abcdef', '0123456789abcdef,secret-half'));
+    expect(problem).toMatch(/^5 teams\[0\]\.keys\[0\]: a comma cuts a value in two/);
+    expect(problem).not.toContain('secret-half');
+    expect(rest).toEqual([]);
+  });
+
+  test('a file in another encoding is refused instead of read with wrong letters', () => {
+    const path = join(createFolder(), 'inferometer.yaml');
+    for (const encoding of ['latin1', 'utf16le'] as const) {
+      writeFileSync(path, Buffer.from(`${MINIMAL}# Zürich`, encoding));
+      expect(loadConfig({ path, env: {}, nowMs: NOW_MS })).toMatchObject({
+        ok: false,
+        problems: [{ line: 1, path: '', message: 'is not UTF-8 text' }],
+      });
+    }
   });
 
   test('a file of aliases that multiply each other is refused', () => {

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from '
 import { createServer } from 'node:http';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { runInit } from '#config/init/run-init.ts';
 import type { InitOptions } from '#config/init/run-init.ts';
@@ -201,6 +201,41 @@ describe('what init writes', () => {
 });
 
 describe('failures', () => {
+  test('a second config in one folder is told that the key beside the first is in its way', async () => {
+    const { url } = await startEngine(models('vllm', 'm'));
+    const { path } = await init({ upstream: url });
+    const second = await init({ upstream: url, path: join(dirname(path), 'second.yaml') });
+    expect(second.code).toBe(1);
+    expect(second.err).toContain('first-team.key exists already: write into another folder');
+  });
+
+  test.each(['a-secret\nkey', 'a-secret-käse', 'a-secret key'])(
+    'a key that no header can hold (%j) is bad usage and never quoted',
+    async (key) => {
+      const { url, asked } = await startEngine(models('vllm', 'm'));
+      const { code, err } = await init({ upstream: url, env: { UPSTREAM_API_KEY: key } });
+      expect(code).toBe(2);
+      expect(err).toBe('inferometer init: UPSTREAM_API_KEY: expected a key without spaces or control characters.\n');
+      expect(asked).toEqual([]);
+    },
+  );
+
+  test.each(['http://user:a-secret@127.0.0.1', 'http://127.0.0.1/?key=a-secret'])(
+    'the password in %s is not quoted back',
+    async (upstream) => {
+      const { code, err } = await init({ upstream });
+      expect(code).toBe(2);
+      expect(err).toContain('without user, query and fragment');
+      expect(err).not.toContain('a-secret');
+    },
+  );
+
+  test('an engine that is still loading is told apart by its status, a port that fetch refuses by its reason', async () => {
+    const loading = await startEngine({ 'GET /v1/models': 503 });
+    expect((await init({ upstream: loading.url })).err).toContain('neither /v1/models (503)');
+    expect((await init({ upstream: 'http://127.0.0.1:1' })).err).toContain(': bad port.');
+  });
+
   test('an engine that does not answer is exit code 1, one clear line, and nothing written', async () => {
     const server = createServer();
     server.listen(0, '127.0.0.1');
@@ -231,7 +266,7 @@ describe('failures', () => {
 
   test('a server that is no engine, and an engine without models, say so', async () => {
     const web = await startEngine({ 'GET /health': 'fine' });
-    expect((await init({ upstream: web.url })).err).toContain('neither /v1/models nor /v2');
+    expect((await init({ upstream: web.url })).err).toContain('neither /v1/models (404) nor /v2');
     const empty = await startEngine(models('vllm'));
     expect((await init({ upstream: empty.url })).err).toContain('serves no model yet');
   });
