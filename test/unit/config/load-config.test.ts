@@ -246,7 +246,7 @@ teams:
 
   test('a second document in the file is named as such', () => {
     expect(problemsOf(`${MINIMAL}---\nteams: []\n`)).toEqual([
-      expect.stringMatching(/^13 : not valid YAML: a second document begins here/),
+      expect.stringMatching(/^12 : not valid YAML: a second document begins here/),
     ]);
   });
 
