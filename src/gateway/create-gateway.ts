@@ -1,6 +1,7 @@
 // Builds the data plane: the services its stages share, its life from listening over draining to the end. The stages are in their own files.
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { EstimateCost } from '#accounting/estimate-cost.ts';
 import type { Config, EngineName } from '#config/config.ts';
 import type { Clock } from '#domain/clock.ts';
@@ -18,6 +19,7 @@ import { DeadlineSweep } from './deadline-sweep.ts';
 import { HealthChecks } from './health-checks.ts';
 import { InFlight } from './in-flight.ts';
 import { InjectionMemory } from './injection-memory.ts';
+import { LatestAnswers } from './latest-answers.ts';
 import { createRequestIds } from './request-id.ts';
 import { ModelRouter } from './route-model.ts';
 import { createServer, type Readiness } from './server.ts';
@@ -157,12 +159,16 @@ class DataPlaneGateway implements Gateway {
 
   async drain(timeoutMs: number): Promise<{ readonly left: number }> {
     this.startDraining();
-    const { inFlight } = this.#plane;
+    const { inFlight, answers } = this.#plane;
     const waitMs = this.#drainDelayLeftMs();
     if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
+    const untilMs = this.#clock.monotonicMs() + timeoutMs;
+    // node takes a connection for idle as soon as its answer has ended, whatever its client has not taken yet.
+    await answers.whenLeft(timeoutMs);
     this.#server.closeIdleConnections();
-    await inFlight.whenEmpty(timeoutMs);
-    const left = inFlight.count;
+    await inFlight.whenEmpty(Math.max(0, untilMs - this.#clock.monotonicMs()));
+    await answers.whenLeft(untilMs - this.#clock.monotonicMs());
+    const left = inFlight.count + answers.leaving;
     inFlight.interruptAll();
     return { left };
   }
@@ -170,6 +176,8 @@ class DataPlaneGateway implements Gateway {
   async close(): Promise<void> {
     const { inFlight, health, deadlines, pool, answerCounter } = this.#plane;
     inFlight.interruptAll();
+    // What their clients are told of it leaves with this turn.
+    await nextTurn();
     const counted = answerCounter.close();
     health.close();
     deadlines.close();
@@ -215,6 +223,7 @@ function createDataPlane(options: GatewayOptions, isRefusing: () => boolean): Da
     pace: new StreamPace(),
     deadlines,
     inFlight: new InFlight(),
+    answers: new LatestAnswers(),
     estimateCost: options.estimateCost ?? null,
     callerBooks: options.callerBooks ?? null,
     bodyGraceMs: options.bodyGraceMs ?? 30_000,

@@ -11,6 +11,7 @@ import type { DeadlineSweep } from './deadline-sweep.ts';
 import type { HealthChecks } from './health-checks.ts';
 import type { InFlight } from './in-flight.ts';
 import type { InjectionMemory } from './injection-memory.ts';
+import type { LatestAnswers } from './latest-answers.ts';
 import type { MeterServices } from './request-meter.ts';
 import type { ModelRouter } from './route-model.ts';
 import type { TurnSends } from './turn-sends.ts';
@@ -39,6 +40,8 @@ export interface DataPlane extends MeterServices {
   readonly pace: StreamPace;
   readonly deadlines: DeadlineSweep;
   readonly inFlight: InFlight;
+  /** Of HTTP's connections. */
+  readonly answers: LatestAnswers;
   /** Null where answers carry no estimate of their cost. */
   readonly estimateCost: EstimateCost | null;
   /** Null where callers cannot read their own books. */

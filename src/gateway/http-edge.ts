@@ -30,8 +30,6 @@ export function attachHttpEdge(server: Server, plane: DataPlane, handle: Request
 class HttpEdge {
   readonly #plane: DataPlane;
   readonly #handle: RequestListener;
-  /** The last answer begun on each connection: raw bytes must not fall into the middle of one. */
-  readonly #lastAnswers = new WeakMap<Duplex, ServerResponse>();
   /** Connections that end with a refusal: whatever else came with it is not read as a request. */
   readonly #condemned = new WeakSet<Duplex>();
 
@@ -42,7 +40,7 @@ class HttpEdge {
 
   receive(req: IncomingMessage, res: ServerResponse): void {
     if (this.#condemned.has(req.socket)) return;
-    this.#lastAnswers.set(req.socket, res);
+    this.#plane.answers.begin(req.socket, res);
     const fault = findHttpFault(req);
     if (fault !== null) this.refuse(req, res, { status: 400, text: fault });
     else if (!answerPreflight(this.#plane.view.config.server.cors, req, res)) this.#handle(req, res);
@@ -82,7 +80,8 @@ class HttpEdge {
   #answerRaw(socket: Duplex, error: RawError): void {
     this.#condemned.add(socket);
     this.#plane.onRejection(null, 'malformed_http');
-    const answer = this.#lastAnswers.get(socket);
+    // Raw bytes must not fall into the middle of one.
+    const answer = this.#plane.answers.find(socket);
     const isAnswering = answer !== undefined && !answer.writableFinished;
     if (isAnswering && (answer.headersSent || answer.socket === null)) {
       socket.destroy();
