@@ -37,6 +37,8 @@ export class PassThroughExchange implements ProxyListener, Deadline {
   #proxyReq: ClientRequest | undefined;
   #answer: IncomingMessage | undefined;
   #span: AttemptSpan | undefined;
+  /** Body bytes still to come by content-length; NaN where the end shows itself otherwise. */
+  #bytesLeft = Number.NaN;
   #lastByteAtMs: number;
   #isOver = false;
   readonly #estimate: EstimateAnswer | null;
@@ -131,11 +133,13 @@ export class PassThroughExchange implements ProxyListener, Deadline {
     });
     const flushes = isEventStream(answer.headers);
     if (!flushes) this.#holdForEstimate(answer);
+    this.#bytesLeft = Number(answer.headers['content-length'] ?? Number.NaN);
     this.#writer.begin(answer.statusCode ?? 502, { headers, statusText: answer.statusMessage, flushes });
     answer.on('data', (chunk: Buffer) => {
       this.#lastByteAtMs = this.#now();
       this.#span?.observe(this.#lastByteAtMs, 0);
-      this.#writer.write(chunk);
+      this.#bytesLeft -= chunk.length;
+      this.#writer.write(chunk, this.#bytesLeft === 0 && !this.#isOver ? this.#finishAnswered() : undefined);
     });
     answer.once('end', () => this.#answered());
     answer.once('aborted', () => this.failed(new Error('the engine broke off its answer')));
@@ -181,12 +185,18 @@ export class PassThroughExchange implements ProxyListener, Deadline {
 
   #answered(): void {
     if (this.#isOver) return;
-    const status = this.#writer.status ?? 502;
-    const written = this.#finish(status < 400 ? 'completed' : 'upstream_error', status);
+    const written = this.#finishAnswered();
     const trailers = selectTrailers(this.#answer?.trailers);
     if (trailers !== null) this.#writer.trail(trailers);
     this.#writer.end(null, written);
     this.#settle();
+  }
+
+  /** The last bytes wait for it. */
+  #finishAnswered(): Promise<void> | undefined {
+    if (this.#span?.isFinished === true) return undefined;
+    const status = this.#writer.status ?? 502;
+    return this.#finish(status < 400 ? 'completed' : 'upstream_error', status);
   }
 
   #fail(outcome: Outcome, error: GatewayError): void {
