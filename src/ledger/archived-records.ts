@@ -1,12 +1,12 @@
 // Records of an archived day read back from its NDJSON file. Not here: writing it (record-sink.ts).
 import { createReadStream, existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { createGunzip } from 'node:zlib';
 import { splitExactly } from '#attribution/split-exactly.ts';
 import { parseNanoUsd } from '#domain/nano-usd.ts';
 import type { SettledRecordJson } from '#domain/settlement.ts';
 import { formatDay } from './ledger-period.ts';
+import { readLines } from './read-lines.ts';
 
 const RECORDS_AT_ONCE = 1000;
 
@@ -39,11 +39,13 @@ export async function* readArchivedRecords(folder: string, day: number): AsyncGe
   const file = createReadStream(join(folder, name));
   const input = name.endsWith('.gz') ? file.pipe(createGunzip()) : file;
   let records: SettledRecordJson[] = [];
-  for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
-    if (line !== '') records.push(toRecord(JSON.parse(line) as RecordLine));
-    if (records.length < RECORDS_AT_ONCE) continue;
-    yield records;
-    records = [];
+  for await (const lines of readLines(input)) {
+    for (const line of lines) {
+      if (line !== '') records.push(toRecord(JSON.parse(line) as RecordLine));
+      if (records.length < RECORDS_AT_ONCE) continue;
+      yield records;
+      records = [];
+    }
   }
   if (records.length > 0) yield records;
 }

@@ -3,9 +3,9 @@ import { createReadStream, existsSync } from 'node:fs';
 import { appendFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { CELL_METRICS, type Claim } from '#domain/settlement.ts';
 import { addToCell, type CellSums, nameCell, parseMetrics } from './cell-sums.ts';
+import { readLines } from './read-lines.ts';
 
 /** Rows in memory before they go to the files. */
 const ROWS_MAX = 20_000;
@@ -47,12 +47,14 @@ export class IncrementSpool {
     const claimed = new Map<string, bigint>();
     const path = this.#folder === null ? null : join(this.#folder, String(hour));
     if (path === null || !existsSync(path)) return { cells, claimed };
-    for await (const line of createInterface({ input: createReadStream(path), crlfDelay: Number.POSITIVE_INFINITY })) {
-      const [kind, name, ...values] = JSON.parse(line) as Row;
-      if (kind === 'pool') claimed.set(name, (claimed.get(name) ?? 0n) + BigInt(values[0] ?? '0'));
-      else {
-        const pairs = CELL_METRICS.map((metric, i) => [metric, BigInt(values[i] ?? '0')] as const);
-        addToCell(cells, name, Object.fromEntries(pairs));
+    for await (const lines of readLines(createReadStream(path))) {
+      for (const line of lines) {
+        const [kind, name, ...values] = JSON.parse(line) as Row;
+        if (kind === 'pool') claimed.set(name, (claimed.get(name) ?? 0n) + BigInt(values[0] ?? '0'));
+        else {
+          const pairs = CELL_METRICS.map((metric, i) => [metric, BigInt(values[i] ?? '0')] as const);
+          addToCell(cells, name, Object.fromEntries(pairs));
+        }
       }
     }
     return { cells, claimed };

@@ -32,7 +32,8 @@ export function renderCsv(report: ChargebackReport): string {
   ];
   return stringify(
     lines.map((line) => line.map(defuse)),
-    { record_delimiter: 'windows' },
+    // The library quotes its own line ends only; readers end a row at a bare CR or LF too.
+    { record_delimiter: 'windows', quoted_match: /[\r\n]/ },
   );
 }
 
@@ -92,6 +93,6 @@ function toRestLine(
 
 /** A spreadsheet runs a cell that begins like a formula: an apostrophe makes it text (OWASP, "CSV injection"). */
 function defuse(cell: string): string {
-  const isFormula = /^[=+\-@\t\r]/.test(cell) && !/^[+-]?\d+(\.\d+)?$/.test(cell);
+  const isFormula = /^[=+\-@\t\r\n]/.test(cell) && !/^[+-]?\d+(\.\d+)?$/.test(cell);
   return isFormula ? `'${cell}` : cell;
 }

@@ -257,7 +257,7 @@ function formatCount(count: bigint): string {
   return String(count).replace(/\B(?=(\d{3})+$)/g, ' ');
 }
 
-/** Names come from requests and files: control characters must not reach a terminal. */
+/** Names come from requests and files: control characters, and what ends lines or turns their direction, must not reach a terminal. */
 function clean(text: string): string {
-  return text.replace(/\p{Cc}/gu, '�');
+  return text.replace(/[\p{Cc}\p{Zl}\p{Zp}\u202A-\u202E\u2066-\u2069]/gu, '�');
 }

@@ -34,3 +34,9 @@ it('a record charged on two deployments comes back with each phase where it was,
   ];
   expect((await readBack({ ...RECORD, charges }))?.charges).toEqual(charges);
 });
+
+it('what callers chose to call themselves ends no line, whatever line separators it holds', async () => {
+  const user = 'a\u2028b\u2029c\u0085d\r\ne';
+  const read = await readBack({ ...RECORD, user, tags: { feature: user }, charges: [] });
+  expect(read).toMatchObject({ user, tags: { feature: user } });
+});

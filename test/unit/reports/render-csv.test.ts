@@ -47,6 +47,12 @@ describe('CSV', () => {
     expect(text).toContain('usage,"a,""b""\nc",');
   });
 
+  test('a line break in a name ends no row, whatever else the name holds', () => {
+    const cells = ['x\ny', 'x\ry', '\n=1+1'].map((team) => createCell({ team }, { costNanoUsd: 1n }));
+    const text = renderCsv(compute({ cells }, { groupBy: ['team'] }));
+    for (const cell of ['"x\ny"', '"x\ry"', `"'\n=1+1"`]) expect(text).toContain(`\r\nusage,${cell},`);
+  });
+
   test('a team that is filtered gets its own lines and not the bill', () => {
     const lines = renderCsv(compute({}, { team: 'search' }))
       .trimEnd()
@@ -57,8 +63,9 @@ describe('CSV', () => {
 
 describe('the table', () => {
   test('names from requests cannot steer a terminal', () => {
-    const cells = [createCell({ team: 'evil\u001B[2J\u0007' }, { costNanoUsd: 1n })];
-    expect(renderTable(compute({ cells }), { color: false })).not.toContain('\u001B');
+    const cells = [createCell({ team: 'evil\u001B[2J\u0007\u202Edaolyap\u2028' }, { costNanoUsd: 1n })];
+    const text = renderTable(compute({ cells }), { color: false });
+    for (const steering of ['\u001B', '\u0007', '\u202E', '\u2028']) expect(text).not.toContain(steering);
   });
 
   test('shows the sum of several rows, and shared idle as a column', () => {
