@@ -57,6 +57,10 @@ class StreamRelay implements LaneListener, Deadline {
   readonly #cuttable = { seat: UNSEATED, interrupt: () => this.#interrupt() };
   #hasBegun = false;
   #isDraining = false;
+  /** The latest that waits for a durable record. */
+  #waiting: Promise<void> | undefined;
+  /** The error with which the stream ends as soon as everything is written. */
+  #status: Error | undefined;
   #isHalfClosed = false;
   #isOver = false;
 
@@ -93,8 +97,7 @@ class StreamRelay implements LaneListener, Deadline {
   }
 
   replied(_lane: StreamLane, message: Buffer, written: Promise<void> | undefined): void {
-    if (written === undefined) this.#write(message);
-    else void written.then(() => this.#write(message));
+    this.#order(written, () => this.#write(message));
   }
 
   ended(lane: StreamLane, status: StatusObject): void {
@@ -104,10 +107,16 @@ class StreamRelay implements LaneListener, Deadline {
       this.#endWhenDone();
       return;
     }
+    this.#order(undefined, () => this.#passOn(status));
+  }
+
+  /** The status with which an engine broke off its stream. */
+  #passOn(status: StatusObject): void {
+    if (this.#isOver) return;
     const { code, details } = status;
     const metadata = createAnswerMetadata(status.metadata, {});
     this.#close('upstream_error', 502);
-    this.#call.emit('error', Object.assign(new Error(details), { code, details, metadata }));
+    this.#endWith(Object.assign(new Error(details), { code, details, metadata }));
   }
 
   isDue(nowMs: number): boolean {
@@ -174,11 +183,11 @@ class StreamRelay implements LaneListener, Deadline {
     // Triton's own switch: errors as the status of the stream instead of a reply in it.
     if (String(this.#opened.headers['triton_grpc_error']) === 'true') {
       this.#close('interrupted', 503);
-      this.#call.emit('error', status);
+      this.#endWith(status);
       return;
     }
     this.#begin(null);
-    this.#write(encodeStreamError(error.message, id));
+    this.#order(undefined, () => this.#write(encodeStreamError(error.message, id)));
   }
 
   #begin(metadata: Metadata | null): void {
@@ -187,20 +196,56 @@ class StreamRelay implements LaneListener, Deadline {
     if (metadata !== null) this.#call.sendMetadata(createAnswerMetadata(metadata, {}));
   }
 
+  /** An error ends the iterator of the client's messages, which destroys the call, and with it what is still being written. */
+  #endWith(status: Error): void {
+    this.#status = status;
+    this.#sendStatus();
+  }
+
+  readonly #sendStatus = (): void => {
+    if (this.#status === undefined || this.#call.writableLength > 0) return;
+    const status = this.#status;
+    this.#status = undefined;
+    this.#call.emit('error', status);
+  };
+
   #write(message: Buffer): void {
-    if (this.#isOver || this.#call.write(message) || this.#isDraining) return;
+    if (this.#isOver || this.#call.write(message, this.#sendStatus) || this.#isDraining) return;
     this.#isDraining = true;
     for (const lane of this.#lanes) lane.pause();
     this.#call.once('drain', () => {
       this.#isDraining = false;
-      for (const lane of this.#lanes) lane.resume();
+      this.#resume();
     });
   }
 
+  /** Runs now where nothing is waited for, else after what came before; the engines wait meanwhile. */
+  #order(after: Promise<void> | undefined, action: () => void): void {
+    if (after === undefined && this.#waiting === undefined) {
+      action();
+      return;
+    }
+    for (const lane of this.#lanes) lane.pause();
+    const waiting = Promise.all([this.#waiting, after]).then(() => {
+      if (this.#waiting === waiting) this.#waiting = undefined;
+      action();
+      this.#resume();
+    });
+    this.#waiting = waiting;
+  }
+
+  #resume(): void {
+    if (this.#isDraining || this.#waiting !== undefined) return;
+    for (const lane of this.#lanes) lane.resume();
+  }
+
   #endWhenDone(): void {
-    if (!this.#isHalfClosed || !this.#lanes.isEmpty || this.#isOver) return;
-    this.#settle();
-    this.#call.end();
+    if (!this.#isHalfClosed || !this.#lanes.isEmpty) return;
+    this.#order(undefined, () => {
+      if (this.#isOver) return;
+      this.#settle();
+      this.#call.end();
+    });
   }
 
   #interrupt(): void {
@@ -210,7 +255,7 @@ class StreamRelay implements LaneListener, Deadline {
   #fail(outcome: 'timed_out' | 'interrupted', error: GatewayError): void {
     if (this.#isOver) return;
     this.#close(outcome, error.status);
-    this.#call.emit('error', refuseCall(this.#grpc.plane, error, { team: this.#opened.caller.team, ids: {} }));
+    this.#endWith(refuseCall(this.#grpc.plane, error, { team: this.#opened.caller.team, ids: {} }));
   }
 
   #close(outcome: 'client_aborted' | 'timed_out' | 'interrupted' | 'upstream_error', httpStatus: number): void {

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { type ServerDuplexStream, status as Status } from '@grpc/grpc-js';
 import { afterEach, expect, test } from 'vitest';
 import type { UpstreamConfig } from '#config/config.ts';
@@ -71,6 +72,41 @@ test('each request of a stream leaves its own record, by the id of its replies, 
     });
   }
   expect(new Set(harness.metering.records.map(({ requestId }) => requestId)).size).toBe(2);
+});
+
+test('replies that wait for a durable record arrive in their order, before the end of the stream', async () => {
+  const harness = await start((call) => {
+    call.on('data', ({ id }: Message) => {
+      for (const parameters of [MORE, FINAL])
+        call.write({ infer_response: answerWithTokens(5, 1, { id, parameters }) });
+    });
+    call.on('end', () => call.end());
+  });
+  // The first record takes longest.
+  let waitMs = 60;
+  harness.metering.finishWith = () => delay((waitMs -= 20));
+  const stream = harness.client.stream();
+  const done = collectStream(stream);
+  for (const id of ['a', 'b', 'c']) stream.write(inferRequest({ id }));
+  stream.end();
+  const { replies, status } = await done;
+  expect(status.code).toBe(Status.OK);
+  expect(replies.map((reply) => (reply['infer_response'] as Message)['id'])).toEqual(['a', 'a', 'b', 'b', 'c', 'c']);
+});
+
+test('a reply that waits for a durable record arrives before the error with which its engine ends the stream', async () => {
+  const harness = await start((call) => {
+    call.on('data', ({ id }: Message) => {
+      call.write({ infer_response: answerWithTokens(5, 1, { id, parameters: FINAL }) });
+      setImmediate(() => call.emit('error', { code: Status.INTERNAL, details: 'the engine is tired' }));
+    });
+  });
+  harness.metering.finishWith = () => delay(40);
+  const stream = harness.client.stream();
+  const done = collectStream(stream);
+  stream.write(inferRequest({ id: 'a' }));
+  const { replies, status } = await done;
+  expect([replies.length, status.code]).toEqual([1, Status.INTERNAL]);
 });
 
 test('a client that asks for the empty reply at the end gets it', async () => {
