@@ -21,7 +21,7 @@ export function parseCursor(text: string | undefined): RequestCursor | null {
   if (kind === 'u' && parts.length === 3 && typeof first === 'number' && typeof second === 'string') {
     return { kind: 'unsettled', endedAtMs: first, recordId: second };
   }
-  throw invalid();
+  throw unknownCursor();
 }
 
 function readParts(text: string): readonly unknown[] {
@@ -31,9 +31,10 @@ function readParts(text: string): readonly unknown[] {
   } catch {
     // Falls through: whatever is wrong with it, the answer is the same.
   }
-  throw invalid();
+  throw unknownCursor();
 }
 
-function invalid(): ReportParameterError {
+/** For text that formatCursor never wrote. */
+export function unknownCursor(): ReportParameterError {
   return new ReportParameterError('cursor', 'must be the "next" of an earlier answer');
 }

@@ -1,10 +1,11 @@
 // GET /api/requests: single records, those settled from the books and those of this gateway that still wait for their money.
+import { isRealDate } from '#config/calendar.ts';
 import type { BooksReader, RecordQuery } from '#domain/books.ts';
 import type { Outcome, UsageRecord } from '#domain/usage-record.ts';
 import { toSettledRecordJson, toUnsettledRecordJson } from '#reports/record-json.ts';
 import { ReportParameterError } from '#reports/report-error.ts';
 import type { RequestHandler } from 'express';
-import { formatCursor, parseCursor } from './request-cursor.ts';
+import { formatCursor, parseCursor, unknownCursor } from './request-cursor.ts';
 import type { RequestCursor } from './request-cursor.ts';
 import { readQuery } from './read-query.ts';
 
@@ -91,7 +92,12 @@ async function readSettled(
   // A page full of waiting records: the books begin on the next one.
   if (room === 0) return { records: [], next: formatCursor({ kind: 'settled', store: '' }) };
   const store = cursor?.kind === 'settled' ? cursor.store : '';
-  const page = await books.readRecords({ ...filter, limit: room, ...(store === '' ? {} : { cursor: store }) });
+  const page = await books
+    .readRecords({ ...filter, limit: room, ...(store === '' ? {} : { cursor: store }) })
+    .catch((error: unknown) => {
+      // The store's own part of a cursor that was changed on its way.
+      throw error instanceof RangeError ? unknownCursor() : error;
+    });
   return {
     records: page.records,
     next: page.next === null ? null : formatCursor({ kind: 'settled', store: page.next }),
@@ -120,11 +126,15 @@ function isMeant(record: UsageRecord, filter: RecordQuery): boolean {
 }
 
 function parseFilter({ outcome, from, to, limit, cursor: _cursor, ...names }: Query): RecordQuery {
+  const fromMs = from === undefined ? undefined : parseInstant('from', from);
+  const toMs = to === undefined ? undefined : parseInstant('to', to);
+  if (fromMs !== undefined && toMs !== undefined && fromMs >= toMs)
+    throw new ReportParameterError('to', 'must be later than from');
   return {
     ...names,
     ...(outcome === undefined ? {} : { outcome: parseOutcome(outcome) }),
-    ...(from === undefined ? {} : { fromMs: parseInstant('from', from) }),
-    ...(to === undefined ? {} : { toMs: parseInstant('to', to) }),
+    ...(fromMs === undefined ? {} : { fromMs }),
+    ...(toMs === undefined ? {} : { toMs }),
     limit: parseLimit(limit),
   };
 }
@@ -144,7 +154,7 @@ function parseLimit(text: string | undefined): number {
 
 function parseInstant(parameter: string, text: string): number {
   const isInstant = /^\d{4}-\d{2}-\d{2}([Tt]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?([Zz]|[+-]\d{2}:\d{2}))?$/.test(text);
-  const epochMs = isInstant ? Date.parse(text) : Number.NaN;
+  const epochMs = isInstant && isRealDate(text.slice(0, 10)) ? Date.parse(text) : Number.NaN;
   if (Number.isNaN(epochMs)) {
     throw new ReportParameterError(
       parameter,

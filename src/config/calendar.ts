@@ -12,8 +12,8 @@ export function parseInstant(text: string): number | undefined {
   return Number.isNaN(epochMs) ? undefined : epochMs;
 }
 
-/** `Date.parse` turns 30 February into 2 March; a price must not. */
-function isRealDate(date: string): boolean {
+/** Whether `YYYY-MM-DD` is a day of the calendar: `Date.parse` turns 30 February into 2 March; a price must not. */
+export function isRealDate(date: string): boolean {
   const epochMs = Date.parse(`${date}T00:00:00Z`);
   return !Number.isNaN(epochMs) && new Date(epochMs).toISOString().startsWith(date);
 }

@@ -23,7 +23,7 @@ interface Position {
 }
 
 const HEADS_AT_ONCE = 64;
-/** An attempt cannot outlast this (contract: requestTimeout), so a UUIDv7 says within which time its record ended. */
+/** An attempt cannot outlast this (contract: requestTimeout), so a UUIDv7 of the gateway says within which time its record ended. */
 const ATTEMPT_SPAN_MS = 2 * 3_600_000;
 
 /** See BooksReader.readRecords. Throws a RangeError for a cursor or limit that no earlier answer gave. */
@@ -35,7 +35,35 @@ export async function readRecordPage(
     throw new RangeError('limit must be an integer from 1 to 1000');
   }
   const after = query.cursor === undefined ? null : parseCursor(query.cursor);
-  const { fromMs, toMs } = readRange(query, after);
+  const range = readRange(query, after);
+  const madeMs = query.requestId === undefined ? null : readUuidTime(query.requestId);
+  if (madeMs === null) return collectPage({ query, after, range }, source);
+  // A second of slack for the slewed clock of the gateway that made the id.
+  const later = { ...range, fromMs: Math.max(range.fromMs, madeMs - 1000) };
+  const soon = { ...later, toMs: Math.min(range.toMs, madeMs + ATTEMPT_SPAN_MS) };
+  const page = await collectPage({ query, after, range: soon }, source);
+  // An id that a caller made may be older than its request by any time: that of a job which waited.
+  return page.records.length > 0 || soon.toMs === later.toMs
+    ? page
+    : collectPage({ query, after, range: later }, source);
+}
+
+interface Range {
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+interface Sought {
+  readonly query: RecordQuery;
+  /** Last record of the page before. */
+  readonly after: Position | null;
+  readonly range: Range;
+}
+
+async function collectPage(
+  { query, after, range: { fromMs, toMs } }: Sought,
+  source: BatchSource,
+): Promise<{ records: readonly SettledRecordJson[]; next: string | null }> {
   const matches = (record: SettledRecordJson) =>
     record.endedAtMs >= fromMs &&
     record.endedAtMs < toMs &&
@@ -72,17 +100,9 @@ function compare(left: Position, right: Position): number {
   return left.recordId > right.recordId ? -1 : 1;
 }
 
-function readRange(query: RecordQuery, after: Position | null): { fromMs: number; toMs: number } {
-  let fromMs = query.fromMs ?? 0;
-  let toMs = query.toMs ?? Number.MAX_SAFE_INTEGER - BATCH_SPAN_MS;
-  const startedMs = query.requestId === undefined ? null : readUuidTime(query.requestId);
-  if (startedMs !== null) {
-    // A second of slack for the slewed clock of the gateway that made the id.
-    fromMs = Math.max(fromMs, startedMs - 1000);
-    toMs = Math.min(toMs, startedMs + ATTEMPT_SPAN_MS);
-  }
-  if (after !== null) toMs = Math.min(toMs, after.endedAtMs + 1);
-  return { fromMs, toMs };
+function readRange(query: RecordQuery, after: Position | null): Range {
+  const toMs = query.toMs ?? Number.MAX_SAFE_INTEGER - BATCH_SPAN_MS;
+  return { fromMs: query.fromMs ?? 0, toMs: after === null ? toMs : Math.min(toMs, after.endedAtMs + 1) };
 }
 
 /** Milliseconds in the first 48 bits of a UUIDv7 (RFC 9562 §5.7); null for any other id. */

@@ -153,6 +153,14 @@ describe('requests', () => {
     });
   });
 
+  test('a cursor whose part for the store was changed on its way is answered with 400', async () => {
+    const refuse = () => Promise.reject(new RangeError('unknown cursor'));
+    const get = await start({ books: { ...createFixedBooks(), readRecords: refuse } });
+    const cursor = Buffer.from('["s","changed"]').toString('base64url');
+    const { status, body } = await get(`/api/requests?cursor=${cursor}`);
+    expect([status, body.error.code]).toEqual([400, 'invalid_parameter']);
+  });
+
   test.each([
     'limit=0',
     'limit=1001',
@@ -161,6 +169,8 @@ describe('requests', () => {
     'from=now',
     'cursor=garbage',
     'cursor=W10',
+    'from=2026-02-30',
+    'from=2026-11-24&to=2026-11-23',
     'colour=red',
   ])('?%s is answered with 400', async (query) => {
     const get = await start();

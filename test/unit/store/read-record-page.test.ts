@@ -76,6 +76,14 @@ describe('readRecordPage', () => {
     expect(source.bodiesRead).toBeLessThan(20);
   });
 
+  test('a record is found by the id its caller gave it, also where that is a UUIDv7 made days before', async () => {
+    const clientRequestId = recordAt(BASE_MS - 3 * 86_400_000).requestId;
+    const wanted = recordAt(BASE_MS, { clientRequestId });
+    const source = sourceOf([[recordAt(BASE_MS - 1)], [wanted], [recordAt(BASE_MS + 1)]]);
+    const query = { limit: 5, requestId: clientRequestId };
+    expect(await readRecordPage(query, source)).toEqual({ records: [wanted], next: null });
+  });
+
   test('the first page opens only the newest batches', async () => {
     const source = sourceOf(Array.from({ length: 1000 }, (_, i) => [recordAt(BASE_MS + i * BATCH_SPAN_MS)]));
     await readRecordPage({ limit: 10 }, source);
