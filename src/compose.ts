@@ -145,8 +145,12 @@ class Composition {
     this.#takeOver.stop();
     await this.#telemetry.stop();
     this.#accounting.stop();
-    this.#grpc?.close();
-    await Promise.allSettled([this.#gateway.close(), this.#admin?.close(), this.#store.settlement.close()]);
+    await Promise.allSettled([
+      this.#grpc?.close(),
+      this.#gateway.close(),
+      this.#admin?.close(),
+      this.#store.settlement.close(),
+    ]);
   }
 
   #use(config: Config): void {
@@ -160,7 +164,7 @@ class Composition {
     this.#takeOver.stop();
     this.#gateway.startDraining();
     const { left } = await this.#gateway.drain(this.#config.server.drainTimeoutMs);
-    this.#grpc?.close();
+    await this.#grpc?.close();
     await this.#gateway.close();
     await this.#telemetry.stop();
     const { unsettledRecords, unsentMessages } = await this.#accounting.drain();

@@ -13,13 +13,15 @@ import { createStreamHandler } from './serve-stream.ts';
 /** Dead clients are noticed by pings, so that their engines are let go. */
 const KEEPALIVE_MS = 60_000;
 const KEEPALIVE_TIMEOUT_MS = 20_000;
+/** How long clients may take to read the last of their answers before their connections go anyway. */
+const CLOSE_MS = 5_000;
 
 /** The listener; requests in flight are the data plane's to wait for. */
 export interface GrpcListener {
   /** Listens where the config says; resolves with the real port. Rejects with the system's error. */
   listen(): Promise<{ readonly host: string; readonly port: number }>;
-  /** Takes no new connection or call, ends those that are left, and lets the engines go. */
-  close(): void;
+  /** Takes no new connection or call, lets what is answered leave, ends what is left, and lets the engines go. Safe to repeat. */
+  close(): Promise<void>;
 }
 
 /** Creates the listener of a data plane. `tls` of the server section applies to gRPC too. */
@@ -49,7 +51,14 @@ export function createGrpcServer(plane: DataPlane, config: GrpcConfig): GrpcList
           else reject(error);
         });
       }),
-    close() {
+    async close() {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, CLOSE_MS);
+        server.tryShutdown(() => {
+          clearTimeout(timer);
+          resolve();
+        });
+      });
       server.forceShutdown();
       upstreams.close();
     },

@@ -70,7 +70,7 @@ export async function startGrpcHarness(script: EngineScript, options: GrpcHarnes
     client,
     async close() {
       client.close();
-      listener.close();
+      await listener.close();
       for (const engine of engines) engine.close();
       await harness.close();
     },
