@@ -86,7 +86,8 @@ export function runLedgerAdjust(command: LedgerCommand<AdjustArguments>): Promis
 
 function runOnStore(name: string, { path, env }: LedgerCommand<unknown>, work: Work): Promise<number> {
   const isUsageError = (error: unknown) => error instanceof LedgerFlagError;
-  return withStore({ name: `ledger ${name}`, path, env, isUsageError }, async (store, config) => {
+  const mayBegin = name === 'rebuild';
+  return withStore({ name: `ledger ${name}`, path, env, isUsageError, mayBegin }, async (store, config) => {
     // Without a terminal there is no progress to see: nightly jobs read what the command prints.
     const bar = process.stderr.isTTY ? drawProgress(name, true) : null;
     const onProgress = (share: number, text: string) => bar?.update(share, text);

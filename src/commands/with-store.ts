@@ -16,6 +16,8 @@ export interface StoreCommand {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Errors that bad flags caused: exit 2 instead of 1. */
   readonly isUsageError?: (error: unknown) => boolean;
+  /** True: a store that is not there is begun. Others would report on, or prove, books that nobody keeps. */
+  readonly mayBegin?: boolean;
 }
 
 /** Exit code of `work`; 2 for a bad configuration or bad flags, 1 for any other failure, each with one line on stderr. Never rejects. */
@@ -38,6 +40,10 @@ export async function withStore(
     log: silentLog,
   });
   try {
+    if (command.mayBegin !== true && !store.exists())
+      throw new StoreUnavailableError(
+        'there is no such store: start a gateway first, or run this in the folder of one',
+      );
     await store.settlement.open();
     return await work(store, config);
   } catch (error) {

@@ -1,4 +1,5 @@
 // Chooses the store by the URL of the config. The only file outside the adapters that knows there are two.
+import { existsSync } from 'node:fs';
 import { StoreSchemaError, type SettlementStore } from '#domain/settlement-store.ts';
 import type { BooksReader } from '#domain/books.ts';
 import type { LedgerReader } from '#domain/ledger.ts';
@@ -48,6 +49,8 @@ export interface OpenedStore {
   /** For one rebuild. */
   restorer(): StoreRestorer;
   readonly learner: LearnerStore;
+  /** False only where opening would begin an empty store in a file that is not there. */
+  exists(): boolean;
   /** Kind and address without user and password, for logs. */
   describe(): string;
 }
@@ -70,6 +73,7 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
       vouchers: store,
       archiveMarks: store.archiveMarks(),
       restorer: () => store.restorer(),
+      exists: () => existsSync(path),
       describe: () => `sqlite:${path}`,
     };
   }
@@ -89,6 +93,7 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
     archiveMarks: new RedisArchiveMarks(connection),
     restorer: () => new RedisRestorer(connection),
     learner: new RedisLearnerStore(connection),
+    exists: () => true,
     describe: () => describeRedisUrl(address),
   };
 }
