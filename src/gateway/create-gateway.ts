@@ -167,8 +167,9 @@ class DataPlaneGateway implements Gateway {
     await answers.whenLeft(timeoutMs);
     this.#server.closeIdleConnections();
     await inFlight.whenEmpty(Math.max(0, untilMs - this.#clock.monotonicMs()));
-    await answers.whenLeft(untilMs - this.#clock.monotonicMs());
-    const left = inFlight.count + answers.leaving;
+    // An attempt is over before its answer has left where that waits for its record, or for the client.
+    await answers.whenFinished(untilMs - this.#clock.monotonicMs());
+    const left = Math.max(inFlight.count, answers.unfinished);
     inFlight.interruptAll();
     return { left };
   }

@@ -23,15 +23,33 @@ export class LatestAnswers {
 
   /** Answers that have ended and of which this process still holds something. */
   get leaving(): number {
-    let leaving = 0;
-    for (const answer of this.#answers.values()) {
-      if (answer.writableEnded && !answer.writableFinished && !answer.destroyed) leaving += 1;
-    }
-    return leaving;
+    return this.#count((answer) => answer.writableEnded);
+  }
+
+  /** Answers that have begun and of which this process still holds something, or that have not ended: some wait for their record. */
+  get unfinished(): number {
+    return this.#count((answer) => answer.headersSent);
   }
 
   /** Resolves when nothing is leaving, or after `timeoutMs`, whichever comes first. */
-  async whenLeft(timeoutMs: number): Promise<void> {
-    for (let waitedMs = 0; this.leaving > 0 && waitedMs < timeoutMs; waitedMs += STEP_MS) await delay(STEP_MS);
+  whenLeft(timeoutMs: number): Promise<void> {
+    return whenZero(() => this.leaving, timeoutMs);
   }
+
+  /** The same for what is unfinished. */
+  whenFinished(timeoutMs: number): Promise<void> {
+    return whenZero(() => this.unfinished, timeoutMs);
+  }
+
+  #count(isMeant: (answer: ServerResponse) => boolean): number {
+    let count = 0;
+    for (const answer of this.#answers.values()) {
+      if (isMeant(answer) && !answer.writableFinished && !answer.destroyed) count += 1;
+    }
+    return count;
+  }
+}
+
+async function whenZero(count: () => number, timeoutMs: number): Promise<void> {
+  for (let waitedMs = 0; count() > 0 && waitedMs < timeoutMs; waitedMs += STEP_MS) await delay(STEP_MS);
 }

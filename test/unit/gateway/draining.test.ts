@@ -3,7 +3,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { chatEvents, createGate } from '#test/support/fake-engine.ts';
+import { answerJson, answerStream, chatEvents, createGate, type Script } from '#test/support/fake-engine.ts';
 import { chatBody, type Harness, SEARCH_KEY, send, startHarness } from './harness.ts';
 
 let harness: Harness;
@@ -67,6 +67,30 @@ it('an answer that its client never takes is left when the time is up', async ()
   await delay(20);
   expect(await harness.gateway.drain(100)).toEqual({ left: 1 });
   client.destroy();
+});
+
+/** Without a length. */
+const answerInPieces: Script = (res) => {
+  res.writeHead(200, { 'content-type': 'application/json' }).write('{"id":');
+  res.end('"x"}');
+};
+
+it.each([
+  ['a stream', '/v1/chat/completions', answerStream(chatEvents(['Hel', 'lo'], { usage: false })), 'data: [DONE]\n\n'],
+  ['an answer in one piece', '/v1/chat/completions', answerJson({ id: 'x' }), '{"id":"x"}'],
+  ['an answer in pieces', '/v1/chat/completions', answerInPieces, '{"id":"x"}'],
+  ['a forwarded answer in pieces', '/v1/moderations', answerInPieces, '{"id":"x"}'],
+])('%s whose record is not durable yet is waited for', async (_name, path, script, end) => {
+  harness.engine.answerWith(script);
+  harness.metering.finishWith = () => delay(50);
+  const answer = send(harness.port, { path, body: chatBody({ stream: end.startsWith('data') }) });
+  await harness.metering.whenRecorded(1);
+  // The engine is done, the attempt over.
+  await delay(20);
+  expect(await harness.gateway.drain(5000)).toEqual({ left: 0 });
+  await harness.gateway.close();
+  const { text, complete } = await answer;
+  expect([text.endsWith(end), complete]).toEqual([true, true]);
 });
 
 it('a stream that the end of the gateway cuts is told so', async () => {
