@@ -45,13 +45,15 @@ function weighEvidence(
   { observer, engineStatus, isStream }: AttemptSight,
   counted: CountedTokens | null,
 ): AttemptTokens {
+  // Before an answer there is nothing to read yet, and nothing was generated that anybody knows of.
+  const isUnread = observer.isOpaque === true && engineStatus !== null;
   const { tokens, source } = resolveTokens({
     usage: observer.usage,
     promptTextBytes: request.promptTextBytes,
     isStream,
     prefillOnly: route.prefillOnly,
     engineStatus,
-    contentEvents: observer.count?.tokens(pace.read(upstream)) ?? observer.contentEvents,
+    contentEvents: isUnread ? null : (observer.count?.tokens(pace.read(upstream)) ?? observer.contentEvents),
     contentBytes: observer.contentBytes,
     work: route.work ?? upstream.deployment.work,
     counted,

@@ -32,6 +32,8 @@ export interface AnswerObserver {
   readonly isFailed: boolean;
   /** Null where the answer said none. */
   readonly usage: ReportedUsage | null;
+  /** Nothing above can be known of the answer; absent where it can. */
+  readonly isOpaque?: boolean;
   /** Bytes of generated text in an answer that does not stream; null where unknown. */
   readonly contentBytes: number | null;
   /** Generated texts, where they are kept because they may be counted; null or absent otherwise. */

@@ -75,6 +75,7 @@ export class JsonObserver extends WholeObserver {
 
 /** Observes what cannot be read: encoded, binary or foreign bodies. */
 export class OpaqueObserver extends WholeObserver {
+  readonly isOpaque = true;
   override isFinished = true;
 
   observe(chunk: Buffer): Buffer {

@@ -131,7 +131,21 @@ describe('resolve-tokens', () => {
       6,
     ],
     ['a stream without any content is counted as none', { isStream: true, contentEvents: 0 }, 'counted', 11, 0],
+    [
+      'a stream that cannot be read (compressed unasked) has no known output, not none',
+      { isStream: true, contentEvents: null, contentBytes: null },
+      'estimated',
+      11,
+      null,
+    ],
     ['an answer without usage is estimated from its bytes', {}, 'estimated', 11, 3],
+    [
+      'usage without any sound number reports nothing',
+      { usage: { prompt: null, cached: 5, completion: null, reasoning: null } },
+      'estimated',
+      11,
+      3,
+    ],
     [
       'an answer that never came has no known output',
       { contentBytes: null, engineStatus: null },

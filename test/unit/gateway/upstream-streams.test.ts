@@ -1,5 +1,6 @@
 // What each engine really streams, one row per trap (upstreams.md; the section stands in the row): the client gets the engine's bytes, less the
 // usage chunk that the gateway asked for, and one record says what was worked.
+import { gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { EngineName } from '#config/config.ts';
 import { answerStream } from '#test/support/fake-engine.ts';
@@ -275,5 +276,21 @@ describe('a stream', () => {
     const sent = harness.engine.requests.findLast(({ method }) => method === 'POST');
     expect(String(sent?.body).includes('"include_usage":true')).toBe(asks);
     expect(harness.metering.records).toMatchObject([{ outcome: 'completed', status: 200, ...record }]);
+  });
+
+  it('that comes compressed although nobody asked passes as it is, and its record knows no output instead of none', async () => {
+    harness = await startBefore('vllm');
+    const bytes = gzipSync([word('Hel'), word('lo'), finish(), DONE].join(''));
+    harness.engine.answerWith(
+      post((res) => {
+        res.writeHead(200, { 'content-type': 'text/event-stream', 'content-encoding': 'gzip' });
+        res.end(bytes);
+      }),
+    );
+    const body = { model: 'm', messages: [{ role: 'user', content: 'Hi' }], stream: true };
+    const answer = await send(harness.port, { path: '/v1/chat/completions', body });
+    expect(answer.body).toEqual(bytes);
+    const tokens = { input: 1, cachedInput: null, output: null, reasoning: null };
+    expect(harness.metering.records).toMatchObject([{ outcome: 'completed', tokenSource: 'estimated', tokens }]);
   });
 });
