@@ -182,8 +182,11 @@ class StreamRelay implements LaneListener, Deadline {
     const status = refuseCall(plane, error, { team: meter.caller.team, ids: {} });
     // Triton's own switch: errors as the status of the stream instead of a reply in it.
     if (String(this.#opened.headers['triton_grpc_error']) === 'true') {
-      this.#close('interrupted', 503);
-      this.#endWith(status);
+      this.#order(undefined, () => {
+        if (this.#isOver) return;
+        this.#close('interrupted', 503);
+        this.#endWith(status);
+      });
       return;
     }
     this.#begin(null);

@@ -216,6 +216,18 @@ test("with Triton's own switch a refusal is the status of the stream", async () 
   expect(harness.metering.records).toMatchObject([{ outcome: 'rejected' }]);
 });
 
+test("with Triton's own switch replies that wait for a durable record arrive before the status of the stream", async () => {
+  const harness = await start(answerDecoupled);
+  harness.metering.finishWith = () => delay(60);
+  const stream = harness.client.stream({ metadata: { triton_grpc_error: 'true' } });
+  const done = collectStream(stream);
+  stream.write(inferRequest({ parameters: { triton_enable_empty_final_response: { bool_param: true } } }));
+  await harness.metering.whenRecorded(1);
+  stream.write(inferRequest({ model_name: 'nobody' }));
+  const { replies, status } = await done;
+  expect([replies.length, status.code]).toEqual([3, Status.NOT_FOUND]);
+});
+
 test('a stream without a key is UNAUTHENTICATED before anything is read', async () => {
   const harness = await start(answerDecoupled);
   const stream = harness.client.stream({ key: 'sk-nobody-0123456789' });
