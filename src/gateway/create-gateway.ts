@@ -165,11 +165,12 @@ class DataPlaneGateway implements Gateway {
     const untilMs = this.#clock.monotonicMs() + timeoutMs;
     // node takes a connection for idle as soon as its answer has ended, whatever its client has not taken yet.
     await answers.whenLeft(timeoutMs);
+    const stalled = answers.leaving;
     this.#server.closeIdleConnections();
     await inFlight.whenEmpty(Math.max(0, untilMs - this.#clock.monotonicMs()));
     // An attempt is over before its answer has left where that waits for its record, or for the client.
     await answers.whenFinished(untilMs - this.#clock.monotonicMs());
-    const left = Math.max(inFlight.count, answers.unfinished);
+    const left = stalled + Math.max(inFlight.count, answers.unfinished);
     inFlight.interruptAll();
     return { left };
   }

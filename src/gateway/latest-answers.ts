@@ -5,10 +5,20 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 /** How often it is looked whether clients have taken the rest of their answers. */
 const STEP_MS = 20;
+/** A client that has taken nothing for so long is not waited for: connections may be left behind by clients that will never read again. */
+const STALLED_MS = 30_000;
+
+type IsMeant = (answer: ServerResponse) => boolean;
 
 /** Knows no more of an answer than whether it began, ended and left. */
 export class LatestAnswers {
   readonly #answers = new Map<Duplex, ServerResponse>();
+  readonly #stalledMs: number;
+
+  /** `stalledMs`: how long one is waited for of which nothing leaves; default 30 000. */
+  constructor(stalledMs: number = STALLED_MS) {
+    this.#stalledMs = stalledMs;
+  }
 
   /** From now on this is the connection's latest answer, until the connection closes. */
   begin(socket: Duplex, answer: ServerResponse): void {
@@ -23,33 +33,51 @@ export class LatestAnswers {
 
   /** Answers that have ended and of which this process still holds something. */
   get leaving(): number {
-    return this.#count((answer) => answer.writableEnded);
+    return this.#look(hasEnded).count;
   }
 
   /** Answers that have begun and of which this process still holds something, or that have not ended: some wait for their record. */
   get unfinished(): number {
-    return this.#count((answer) => answer.headersSent);
+    return this.#look(hasBegun).count;
   }
 
-  /** Resolves when nothing is leaving, or after `timeoutMs`, whichever comes first. */
+  /** Resolves when nothing is leaving, or nothing more leaves, or after `timeoutMs`, whichever comes first. */
   whenLeft(timeoutMs: number): Promise<void> {
-    return whenZero(() => this.leaving, timeoutMs);
+    return this.#whenNone(hasEnded, timeoutMs);
   }
 
   /** The same for what is unfinished. */
   whenFinished(timeoutMs: number): Promise<void> {
-    return whenZero(() => this.unfinished, timeoutMs);
+    return this.#whenNone(hasBegun, timeoutMs);
   }
 
-  #count(isMeant: (answer: ServerResponse) => boolean): number {
-    let count = 0;
-    for (const answer of this.#answers.values()) {
-      if (isMeant(answer) && !answer.writableFinished && !answer.destroyed) count += 1;
+  async #whenNone(isMeant: IsMeant, timeoutMs: number): Promise<void> {
+    let before = this.#look(isMeant);
+    let stillMs = 0;
+    for (let waitedMs = 0; before.count > 0 && waitedMs < timeoutMs && stillMs < this.#stalledMs; waitedMs += STEP_MS) {
+      await delay(STEP_MS);
+      const now = this.#look(isMeant);
+      stillMs = now.count === before.count && now.heldBytes === before.heldBytes ? stillMs + STEP_MS : 0;
+      before = now;
     }
-    return count;
+  }
+
+  #look(isMeant: IsMeant): { readonly count: number; readonly heldBytes: number } {
+    let count = 0;
+    let heldBytes = 0;
+    for (const [socket, answer] of this.#answers) {
+      if (!isMeant(answer) || answer.writableFinished || answer.destroyed || socket.destroyed) continue;
+      count += 1;
+      heldBytes += socket.writableLength;
+    }
+    return { count, heldBytes };
   }
 }
 
-async function whenZero(count: () => number, timeoutMs: number): Promise<void> {
-  for (let waitedMs = 0; count() > 0 && waitedMs < timeoutMs; waitedMs += STEP_MS) await delay(STEP_MS);
+function hasEnded(answer: ServerResponse): boolean {
+  return answer.writableEnded;
+}
+
+function hasBegun(answer: ServerResponse): boolean {
+  return answer.headersSent;
 }
