@@ -1,5 +1,5 @@
 // The command line as a user types it: exit codes, one-line errors, what `init` writes works, what `report` prints adds up.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -106,6 +106,20 @@ describe('inferometer', () => {
     expect(readFileSync(path, 'utf8')).toContain('tensorrt-llm');
     expect((await runCli(['config', 'check', '--config', path])).code).toBe(0);
     expect((await runCli(args)).code, 'an existing file is not overwritten').not.toBe(0);
+  });
+
+  it('the README’s way from a fresh clone to a config for an engine works as it is written', async () => {
+    const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+    const line = /^npx inferometer (init .*)$/m.exec(readme)?.[1] ?? '';
+    expect(line).toContain('http://trt-1:8000');
+    const clone = join(dir, 'clone');
+    cpSync(new URL('../../config', import.meta.url), join(clone, 'config'), { recursive: true });
+    const args = line.replace('http://trt-1:8000', stack.simulators[0]?.url ?? '').split(' ');
+    const { code, err } = await runCli(args, { cwd: clone });
+    expect(err).toBe('');
+    expect(code).toBe(0);
+    const checked = await runCli(['config', 'check', '--config', 'config/inferometer.yaml'], { cwd: clone });
+    expect(checked.out).toContain('is valid: 1 deployment');
   });
 
   it('init against nothing exits 1 and says so', async () => {
