@@ -51,17 +51,18 @@ export class HealthChecks {
   }
 
   async #check(upstream: Upstream): Promise<void> {
-    const passed = await this.#ask(upstream);
+    const reason = await this.#ask(upstream);
     if (this.#isClosed || !this.#timers.has(upstream)) return;
-    this.#judge(upstream, passed);
+    this.#judge(upstream, reason);
     const { intervalMs } = upstream.deployment.health;
     this.#schedule(upstream, intervalMs * (1 + JITTER * (Math.random() - 0.5)));
   }
 
-  /** True for status 200 within the time limit; the body is read and dropped. */
-  async #ask(upstream: Upstream): Promise<boolean> {
+  /** Null for status 200 within the time limit, else what came instead; the body is read and dropped. */
+  async #ask(upstream: Upstream): Promise<string | null> {
     const { config, deployment, dispatcher, basePath } = upstream;
     const path = deployment.health.path || (this.#options.engines[deployment.engine]?.healthPath ?? '/health');
+    const route = `GET ${basePath}${path.split('?', 1)[0]}`;
     try {
       const { statusCode, body } = await dispatcher.request({
         method: 'GET',
@@ -74,14 +75,14 @@ export class HealthChecks {
       });
       body.on('error', () => {});
       await body.dump({ limit: 64 * 1024 });
-      return statusCode === 200;
-    } catch {
-      // Every way not to answer means the same: not healthy.
-      return false;
+      return statusCode === 200 ? null : `${route} answers ${statusCode}`;
+    } catch (error) {
+      return `${route}: ${nameFailure(error)}`;
     }
   }
 
-  #judge(upstream: Upstream, passed: boolean): void {
+  #judge(upstream: Upstream, reason: string | null): void {
+    const passed = reason === null;
     upstream.failures = passed ? 0 : upstream.failures + 1;
     const before = upstream.healthy;
     if (passed) upstream.healthy = true;
@@ -92,7 +93,7 @@ export class HealthChecks {
     if (upstream.healthy === true) {
       this.#options.log.info(fields, 'upstream is healthy');
       this.#options.pool.becameHealthy(upstream);
-    } else this.#options.log.warn(fields, 'upstream is unhealthy');
+    } else this.#options.log.warn({ ...fields, reason }, 'upstream is unhealthy');
     this.#report(pool);
   }
 
@@ -104,4 +105,10 @@ export class HealthChecks {
     this.#reported.set(pool, healthy);
     this.#options.reportHealth(pool, healthy);
   }
+}
+
+/** Codes and names alone: messages may quote what was sent. */
+function nameFailure(error: unknown): string {
+  if (!(error instanceof Error)) return 'failed';
+  return error.name === 'TimeoutError' ? 'no answer in time' : ((error as NodeJS.ErrnoException).code ?? error.name);
 }

@@ -377,7 +377,12 @@ describe('several engines', () => {
     expect((await send(harness.port)).headers['x-inferometer-upstream']).toBe('trt-2');
     expect(harness.health.slice(0, 2).sort()).toEqual(['llama-70b/trt-1 up', 'llama-70b/trt-2 up']);
     expect(harness.health.slice(2)).toEqual(['llama-70b/trt-2 down', 'llama-70b/trt-1 down', 'llama-70b/trt-2 up']);
-    expect(harness.log.lines.filter((line) => line.startsWith('upstream is unhealthy'))).toHaveLength(2);
+    expect(harness.log.lines.filter((line) => line.startsWith('upstream is unhealthy'))).toEqual([
+      expect.stringContaining('"upstream":"trt-2","reason":"GET /health answers 400"'),
+      expect.stringContaining('"upstream":"trt-1","reason":"GET /health answers 503"'),
+    ]);
+    await second.close();
+    await until(() => /"reason":"GET \/health: (?:ECONN|UND_ERR)_?\w+"/.test(harness.log.lines.at(-1) ?? ''));
   });
 
   it('a reload takes an engine away without dropping what it is answering', async () => {
