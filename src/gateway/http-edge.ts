@@ -10,6 +10,9 @@ import { holdContinue } from './expect-continue.ts';
 import { findHttpFault } from './http-faults.ts';
 import { noteWireRefusal } from './wire-refusals.ts';
 
+/** How long a client that was refused may take to close its side: a connection that is closed at once takes the answer's last bytes with it. */
+const LINGER_MS = 2_000;
+
 /** Puts the edge in front of a handler: what comes through is sound HTTP and no preflight. */
 export function attachHttpEdge(server: Server, plane: DataPlane, handle: RequestListener): void {
   const edge = new HttpEdge(plane, handle);
@@ -89,6 +92,9 @@ class HttpEdge {
     }
     if (!error.isGone) noteWireRefusal(socket, Number.parseInt(error.status, 10));
     socket.end(renderRawError(error));
+    // Nobody else does: node reads no more requests of it, and waits for the client.
+    const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref();
+    socket.once('close', () => clearTimeout(timer));
   }
 }
 

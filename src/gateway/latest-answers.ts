@@ -10,12 +10,16 @@ const STALLED_MS = 30_000;
 
 type IsMeant = (answer: ServerResponse) => boolean;
 
-/** Knows no more of an answer than whether it began, ended and left. */
+/**
+ * Knows no more of an answer than whether it began, ended and left. One that has ended and of which its client takes nothing loses its connection:
+ * node bounds a connection whose answer has left, and a running answer has the limits of its request, but nothing else bounds what is between.
+ */
 export class LatestAnswers {
   readonly #answers = new Map<Duplex, ServerResponse>();
   readonly #stalledMs: number;
+  #timer: NodeJS.Timeout | undefined;
 
-  /** `stalledMs`: how long one is waited for of which nothing leaves; default 30 000. */
+  /** `stalledMs`: how long one is waited for of which nothing leaves, and at most a third of what its connection is kept for; default 30 000. */
   constructor(stalledMs: number = STALLED_MS) {
     this.#stalledMs = stalledMs;
   }
@@ -24,6 +28,7 @@ export class LatestAnswers {
   begin(socket: Duplex, answer: ServerResponse): void {
     if (!this.#answers.has(socket)) socket.once('close', () => this.#answers.delete(socket));
     this.#answers.set(socket, answer);
+    this.#timer ??= setInterval(() => this.#sweep(), this.#stalledMs).unref();
   }
 
   /** Undefined before a connection's first request. */
@@ -62,6 +67,26 @@ export class LatestAnswers {
     }
   }
 
+  /** One timer for all connections, which stands still without any: an answer that leaves in time, as nearly all do, costs nothing. */
+  #sweep(): void {
+    if (this.#answers.size === 0) {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+      return;
+    }
+    for (const answer of this.#answers.values())
+      if (hasStopped(answer) && !answer.writableFinished) this.#bound(answer);
+  }
+
+  /** Node knows best whether anything leaves, of a long write too, and destroys the socket once nothing does. */
+  #bound(answer: ServerResponse): void {
+    const { socket } = answer.req;
+    if (socket.destroyed || (socket.timeout ?? 0) > 0) return;
+    socket.setTimeout(this.#stalledMs);
+    // Before node's own listener, which gives the connection the time to be idle. What comes behind it has limits of its own.
+    answer.prependOnceListener('finish', () => socket.setTimeout(0));
+  }
+
   #look(isMeant: IsMeant): { readonly count: number; readonly heldBytes: number } {
     let count = 0;
     let heldBytes = 0;
@@ -72,6 +97,11 @@ export class LatestAnswers {
     }
     return { count, heldBytes };
   }
+}
+
+/** Cut ones wait behind another that is not taken: only with their turn can they take the connection with them. */
+function hasStopped(answer: ServerResponse): boolean {
+  return answer.writableEnded || answer.destroyed;
 }
 
 function hasEnded(answer: ServerResponse): boolean {

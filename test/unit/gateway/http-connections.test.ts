@@ -1,4 +1,6 @@
 import { execFileSync } from 'node:child_process';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createConnection, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -106,6 +108,23 @@ describe('connections', () => {
     expect(text.match(/HTTP\/1\.1 \d/g)).toHaveLength(1);
     expect(harness.metering.records).toEqual([]);
     expect(harness.engine.requests).toEqual([]);
+  });
+
+  it.each([
+    ['bytes that are no HTTP', 'nonsense\r\n\r\n'],
+    ['a tunnel', 'CONNECT evil.example:80 HTTP/1.1\r\nhost: x\r\n\r\n'],
+  ])('a client that was refused for %s cannot keep its connection by never closing it', async (_name, bytes) => {
+    const accepted: Socket[] = [];
+    const note = (message: unknown): void => void accepted.push((message as { socket: Socket }).socket);
+    subscribe('net.server.socket', note);
+    const client = createConnection({ port: harness.port, host: '127.0.0.1', allowHalfOpen: true });
+    client.resume().write(bytes);
+    await once(client, 'end');
+    unsubscribe('net.server.socket', note);
+    const [socket] = accepted.filter(({ remotePort }) => remotePort === client.localPort);
+    if (socket?.closed !== true) await once(socket as Socket, 'close');
+    expect(client.writable).toBe(true);
+    client.destroy();
   });
 
   it('the gateway delays small packets neither towards clients nor towards engines', async () => {

@@ -1,4 +1,4 @@
-// Which answers are still on their way, and how long they are waited for.
+// Which answers are still on their way, and how long they are waited for, and their connections kept.
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
@@ -12,10 +12,12 @@ const BYTES = 32 * 1024 * 1024;
 let answers: LatestAnswers;
 let server: Server;
 let client: Socket;
+let accepted: Socket;
 
 beforeEach(async () => {
   answers = new LatestAnswers(1000);
   server = createServer((req, res) => {
+    accepted = req.socket;
     answers.begin(req.socket, res);
     res.writeHead(200, { 'content-length': BYTES });
     for (let sent = 0; sent < BYTES; sent += BYTES / 64) res.write(Buffer.alloc(BYTES / 64));
@@ -50,4 +52,27 @@ test('an answer whose client has gone is none', async () => {
   client.destroy();
   await answers.whenFinished(60_000);
   expect([answers.leaving, answers.unfinished]).toEqual([0, 0]);
+});
+
+test('a connection ends of which the client takes nothing of an answer that has ended', async () => {
+  await once(accepted, 'close');
+  expect(answers.leaving).toBe(0);
+});
+
+test('a client that takes an ended answer slowly gets all of it, and its connection is idle then as any other', async () => {
+  let pieceBytes = 0;
+  client.on('data', (chunk: Buffer) => {
+    pieceBytes += chunk.length;
+    if (pieceBytes < BYTES / 12) return;
+    pieceBytes = 0;
+    client.pause();
+    setTimeout(() => client.resume(), 350);
+  });
+  await delay(1500);
+  expect(accepted.timeout).toBe(1000);
+  client.resume();
+  while (client.bytesRead < BYTES && !client.closed) await delay(10);
+  expect(client.bytesRead).toBeGreaterThanOrEqual(BYTES);
+  while (answers.leaving > 0) await delay(1);
+  expect(accepted.timeout).toBeGreaterThan(server.keepAliveTimeout - 1);
 });
