@@ -38,7 +38,8 @@ export class WorkerChannel {
 
   /** Lost where the supervisor is gone. */
   send(message: FromWorker): void {
-    if (this.#process.connected) this.#process.send?.(message);
+    // With nobody to tell, a failed write would end this process before it has noticed and drained.
+    if (this.#process.connected) this.#process.send?.(message, undefined, undefined, () => {});
   }
 
   /** From now on questions are answered by this; a rejection answers null. */

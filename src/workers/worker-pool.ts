@@ -119,12 +119,18 @@ export class WorkerPool {
 
   #spawn(): SupervisedWorker {
     const { version, clock, log, onFatal } = this.#options;
+    const config = this.#config;
     const worker = new SupervisedWorker({
-      start: { t: 'start', config: this.#config, version },
+      start: { t: 'start', config, version },
       findUnsettled: (sought) => this.findUnsettled(sought),
     });
     const startedAtMs = clock.monotonicMs();
     this.#workers.add(worker);
+    // While it started nobody could ask it to reload.
+    worker.listening.then(
+      () => (this.#config === config ? undefined : this.#reloadLate(worker)),
+      () => {},
+    );
     void worker.failed.then((error) => {
       if (worker.isListening) onFatal(error);
       else log.error({ pid: worker.pid, reason: error.message }, 'a worker process cannot start');
@@ -139,6 +145,13 @@ export class WorkerPool {
       this.#replace();
     });
     return worker;
+  }
+
+  async #reloadLate(worker: SupervisedWorker): Promise<void> {
+    const answer = await worker.ask('reload', { config: this.#config }, RELOAD_LIMIT_MS);
+    if (answer === null || answer.error === null) return;
+    const { log } = this.#options;
+    log.error({ pid: worker.pid, reason: answer.error }, 'the new configuration is in force, its prices are not yet');
   }
 
   #replace(): void {

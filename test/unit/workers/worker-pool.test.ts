@@ -1,0 +1,57 @@
+// Workers that are forked for real and run a program of a few lines: what the pool owes them, whatever they do.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { Config } from '#config/config.ts';
+import { silentLog } from '#domain/log.ts';
+import { WorkerPool } from '#workers/worker-pool.ts';
+
+/** Listens a moment after it was told to start, and reports the configuration that it has. */
+const WORKER = `
+  const tell = (config) => process.send({ t: 'report', report: { readiness: config, upstreams: [], profiles: [] } });
+  process.on('message', (message) => {
+    if (message.t === 'start') {
+      tell(message.config);
+      setTimeout(() => process.send({ t: 'listening', addresses: { gatewayUrl: '', grpcAddress: null } }), 100);
+    }
+    if (message.t !== 'ask' || message.kind !== 'reload') return;
+    tell(message.asked.config);
+    process.send({ t: 'answer', id: message.id, value: { refusals: [], error: null } });
+  });
+  process.send({ t: 'hello' });
+`;
+
+const createConfig = (name: string): Config => ({ name }) as unknown as Config;
+
+let folder: string;
+let pool: WorkerPool;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'workers-'));
+  const entry = join(folder, 'worker.mjs');
+  writeFileSync(entry, WORKER);
+  pool = new WorkerPool({
+    count: 2,
+    entry,
+    config: createConfig('of the start'),
+    version: '0',
+    configReloadSuccessful: () => true,
+    clock: { monotonicMs: () => performance.now() },
+    log: silentLog,
+    onFatal: () => {},
+  });
+});
+afterEach(async () => {
+  await pool.abandon();
+  rmSync(folder, { recursive: true });
+});
+
+it('a worker that is still starting when the configuration changes gets the new one', async () => {
+  const started = pool.start();
+  expect(await pool.reload(createConfig('changed'))).toEqual([]);
+  await started;
+  const names = (): unknown[] => pool.reports.map(({ readiness }) => (readiness as unknown as { name: string }).name);
+  while (names().join() !== 'changed,changed') await delay(5);
+  expect(names()).toHaveLength(2);
+});
