@@ -6,6 +6,7 @@ import type { Environment } from './interpolate.ts';
 import { ProblemList } from './problem.ts';
 import type { ConfigPath } from './problem.ts';
 import { ScalarText, UNRESOLVED } from './scalar.ts';
+import { findTooDeep, YAML_DEPTH_MAX } from './yaml-depth.ts';
 
 /** The tree (undefined when the text is no YAML) and the list that all later findings about this file go to. */
 export interface YamlTree {
@@ -21,6 +22,13 @@ const MAX_ALIAS_COUNT = 100;
  * in `findings`; a scalar with an unset variable is UNRESOLVED in the tree.
  */
 export function readYaml(text: string, options: { readonly file: string; readonly env: Environment }): YamlTree {
+  const tooDeepAt = findTooDeep(text);
+  if (tooDeepAt !== null) {
+    const line = text.slice(0, tooDeepAt).split('\n').length;
+    const findings = new ProblemList(options.file, () => line);
+    findings.add([], `nests deeper than ${YAML_DEPTH_MAX} levels: no key of this file does`);
+    return { tree: undefined, findings };
+  }
   const lineCounter = new LineCounter();
   const document = parseDocument(text, { lineCounter, merge: true, prettyErrors: false });
   const lineOfOffset = (offset: number): number => Math.max(1, lineCounter.linePos(offset).line);

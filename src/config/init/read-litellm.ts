@@ -3,6 +3,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { parse } from 'yaml';
 import type { EngineName } from '../config.ts';
+import { findTooDeep, YAML_DEPTH_MAX } from '../yaml-depth.ts';
 import { type DeploymentDraft, parseBaseUrl } from './draft-deployment.ts';
 
 export interface LitellmImport {
@@ -54,6 +55,7 @@ type Fields = Readonly<Record<string, unknown>>;
 /** Reads the file. Throws an Error whose message says what is wrong and quotes nothing of the file. */
 export function readLitellmConfig(path: string): LitellmImport {
   const text = readText(path);
+  if (findTooDeep(text) !== null) throw new Error(`${path} nests deeper than ${YAML_DEPTH_MAX} levels`);
   let tree: unknown;
   try {
     tree = parse(text, { maxAliasCount: 1000 });

@@ -1,13 +1,14 @@
 // The command `init`: probes a running engine, writes a config that works and a first team's key, and says how to try it.
 // Recognising engines is probe-engine.ts's, the text of the file render-config.ts's.
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Environment } from '../interpolate.ts';
 import { loadConfig } from '../load-config.ts';
 import { formatProblem } from '../problem.ts';
 import { deploymentSchema, priceSchema } from '../schema-deployments.ts';
 import { createPlainDraft, type DeploymentDraft, parseBaseUrl, type UpstreamDraft } from './draft-deployment.ts';
+import { makeFolder } from './make-folder.ts';
 import { probeEngine } from './probe-engine.ts';
 import type { ProbeResult } from './probe-engine.ts';
 import { type LitellmImport, readLitellmConfig } from './read-litellm.ts';
@@ -117,6 +118,9 @@ function readImport(path: string | undefined): LitellmImport | Failure {
 }
 
 function checkTarget(options: InitOptions): Failure | undefined {
+  // Renaming over a folder fails halfway, over a device it does not.
+  const odd = [options.path, keyPath(options.path)].find((path) => existsSync(path) && !statSync(path).isFile());
+  if (odd !== undefined) return { exitCode: 1, message: `${odd} is no file: choose another with --config FILE.` };
   const taken = [options.path, keyPath(options.path)].find((path) => existsSync(path));
   if (taken === undefined || options.force === true) return undefined;
   const elsewhere =
@@ -156,7 +160,7 @@ function writeFiles(
     });
   const draft = { config: `${resolve(options.path)}.draft`, key: `${keyPath(options.path)}.draft` };
   try {
-    mkdirSync(dirname(resolve(options.path)), { recursive: true });
+    makeFolder(dirname(resolve(options.path)));
     writeFileSync(draft.key, `${key}\n`, { mode: 0o600 });
     writeFileSync(draft.config, render(basename(draft.key)));
     const checked = loadConfig({

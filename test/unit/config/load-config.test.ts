@@ -244,6 +244,19 @@ teams:
     expect(problemsOf('a: 1\na: 2\n')[0]).toMatch(/^2 : not valid YAML: Map keys must be unique/);
   });
 
+  test.each([
+    ['brackets', `[`.repeat(20_000)],
+    ['braces', '{a: '.repeat(20_000)],
+    ['dashes', '- '.repeat(20_000)],
+    ['indentation', Array.from({ length: 2000 }, (_, depth) => `${' '.repeat(depth)}a:`).join('\n')],
+  ])('thousands of nested %s are refused quickly and with the line', (_, deep) => {
+    const beganMs = performance.now();
+    expect(problemsOf(`watch: true\nteams:\n  ${deep}\n`)).toEqual([
+      expect.stringMatching(/^\d+ : nests deeper than 100 levels: no key of this file does$/),
+    ]);
+    expect(performance.now() - beganMs).toBeLessThan(5000);
+  });
+
   test('a second document in the file is named as such', () => {
     expect(problemsOf(`${MINIMAL}---\nteams: []\n`)).toEqual([
       expect.stringMatching(/^12 : not valid YAML: a second document begins here/),

@@ -110,6 +110,7 @@ describe('reading a LiteLLM configuration', () => {
 
   test.each([
     ['a: [', 'is not valid YAML'],
+    ['['.repeat(20_000), 'nests deeper than 100 levels'],
     ['[]', 'has no model_list'],
     ['model_list: 5', 'has no model_list'],
     ['', 'has no model_list'],

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -298,5 +298,27 @@ describe('failures', () => {
     expect(code).toBe(1);
     expect(err).toContain('cannot write');
     expect(readdirSync(folder)).toEqual(['file']);
+  });
+
+  test('a folder that takes no others is a clear error, not an endless search', async () => {
+    const { url } = await startEngine(models('vllm', 'm'));
+    const { code, err } = await init({ upstream: url, path: '/proc/inferometer/inferometer.yaml' });
+    expect(code).toBe(1);
+    expect(err).toMatch(/^inferometer init: cannot write \/proc\/inferometer\/inferometer\.yaml: E[A-Z]+: .*\n$/);
+  });
+
+  test('a folder or a device in the place of the file is refused even with --force, and the old key stays', async () => {
+    const { url, asked } = await startEngine(models('vllm', 'm'));
+    const folder = createFolder();
+    mkdirSync(join(folder, 'inferometer.yaml'));
+    writeFileSync(join(folder, 'first-team.key'), 'old');
+    for (const path of [join(folder, 'inferometer.yaml'), '/dev/null', folder]) {
+      const { code, err } = await init({ upstream: url, path, force: true });
+      expect(code).toBe(1);
+      expect(err).toBe(`inferometer init: ${path} is no file: choose another with --config FILE.\n`);
+    }
+    expect(asked).toEqual([]);
+    expect(readdirSync(folder).toSorted()).toEqual(['first-team.key', 'inferometer.yaml']);
+    expect(readFileSync(join(folder, 'first-team.key'), 'utf8')).toBe('old');
   });
 });
