@@ -1,5 +1,5 @@
 // `inferometer report`: the report of the configured store, on standard output.
-import { type ReportCommandArguments, runReportCommand } from '#reports/report-command.ts';
+import { readWaitMs, type ReportCommandArguments, runReportCommand } from '#reports/report-command.ts';
 import { withStore } from './with-store.ts';
 
 export interface ReportCommand {
@@ -10,7 +10,11 @@ export interface ReportCommand {
 
 /** Exit code 0 done, 1 it failed (store not reachable, not settled in time), 2 bad usage or config. */
 export function runReport({ path, env, options }: ReportCommand): Promise<number> {
-  return withStore({ name: 'report', path, env }, ({ books }, config) =>
-    runReportCommand({ books, config, args: options, out: process.stdout, err: process.stderr, now: () => Date.now() }),
+  const now = (): number => Date.now();
+  const beganMs = now();
+  const waitMs = readWaitMs(options.wait);
+  const openTimeoutMs = waitMs === null || waitMs === 0 ? undefined : waitMs;
+  return withStore({ name: 'report', path, env, openTimeoutMs }, ({ books }, config) =>
+    runReportCommand({ books, config, args: options, out: process.stdout, err: process.stderr, now, beganMs }),
   );
 }

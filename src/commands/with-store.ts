@@ -16,6 +16,8 @@ export interface StoreCommand {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Errors that bad flags caused: exit 2 instead of 1. */
   readonly isUsageError?: (error: unknown) => boolean;
+  /** The store may take this long to open; default 30 s. */
+  readonly openTimeoutMs?: number | undefined;
   /** True: a store that is not there is begun. Others would report on, or prove, books that nobody keeps. */
   readonly mayBegin?: boolean;
 }
@@ -35,6 +37,7 @@ export async function withStore(
     url: config.store.url,
     prefix: config.store.prefix,
     timeoutMs: Math.max(config.store.timeoutMs, STORE_TIMEOUT_MS),
+    openTimeoutMs: command.openTimeoutMs,
     retention: config.retention,
     tls: config.store.tls,
     log: silentLog,

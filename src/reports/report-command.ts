@@ -39,6 +39,8 @@ export interface ReportCommandRequest {
   readonly err: TextOutput;
   /** Epoch milliseconds. */
   readonly now: () => number;
+  /** When the command was given, by `now`: `--wait` counts from here. Default: the call. */
+  readonly beganMs?: number;
   /** Replaced in tests; resolves after that many milliseconds. */
   readonly sleep?: (ms: number) => Promise<void>;
 }
@@ -53,7 +55,9 @@ export async function runReportCommand(request: ReportCommandRequest): Promise<0
       request.args.json === true ? { ...request.args, format: 'json' } : request.args,
       request.now(),
     );
-    const waitMs = request.args.wait === undefined ? 0 : parseWait(request.args.wait);
+    const waitMs = readWaitMs(request.args.wait);
+    if (waitMs === null)
+      throw new ReportParameterError('wait', `must be a duration such as 30s; got "${request.args.wait}"`);
     if (waitMs > 0 && !(await waitUntilSettled(request, { period: parsed.period, waitMs }))) {
       return fail(
         request,
@@ -90,17 +94,24 @@ function colorOf({ out, args }: ReportCommandRequest): boolean {
 }
 
 async function waitUntilSettled(
-  { books, now, sleep = pause }: ReportCommandRequest,
+  { books, now, beganMs = now(), sleep = pause }: ReportCommandRequest,
   { period, waitMs }: { period: ReportPeriod; waitMs: number },
 ): Promise<boolean> {
-  const deadlineMs = now() + waitMs;
+  const deadlineMs = beganMs + waitMs;
   for (;;) {
-    const { frontier } = await books.readStatus();
+    const { frontier } = await Promise.race([books.readStatus(), expire(Math.max(0, deadlineMs - now()))]);
     if (frontier !== null && period.to <= frontier + 1) return true;
     const leftMs = deadlineMs - now();
     if (leftMs <= 0) return false;
     await sleep(Math.min(POLL_MS, leftMs));
   }
+}
+
+/** A store that hangs must not make the wait longer than was asked. */
+function expire(ms: number): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    setTimeout(() => reject(new StoreUnavailableError('the store stopped answering during --wait')), ms).unref();
+  });
 }
 
 function pause(ms: number): Promise<void> {
@@ -112,9 +123,11 @@ async function writeReport({ out, args }: ReportCommandRequest, text: string): P
   else await writeFile(args.out, text);
 }
 
-function parseWait(text: string): number {
+/** Milliseconds of `--wait`: 0 where it is not given, null where it is no duration. */
+export function readWaitMs(text: string | undefined): number | null {
+  if (text === undefined) return 0;
   const match = /^(\d{1,6})(ms|s|m|h)$/.exec(text.trim());
-  if (match === null) throw new ReportParameterError('wait', `must be a duration such as 30s; got "${text}"`);
+  if (match === null) return null;
   const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[match[2] ?? 's'] ?? 1000;
   return Number(match[1]) * unitMs;
 }

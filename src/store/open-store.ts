@@ -33,6 +33,8 @@ export interface OpenStoreOptions {
   readonly prefix: string;
   /** `store.timeout`: the limit of a call on the request path. Settlement gets at least 1 s, reports at least 10 s. */
   readonly timeoutMs: number;
+  /** See StoreOptions. */
+  readonly openTimeoutMs?: number | undefined;
   /** For `rediss…` URLs; default: the system's authorities, no client certificate. */
   readonly tls?: StoreTls | undefined;
   readonly retention: StoreRetention;
@@ -57,10 +59,10 @@ export interface OpenedStore {
 
 /** Builds the adapters without connecting: call `settlement.open()`, and `settlement.close()` for both. Throws StoreSchemaError for an unknown URL. */
 export function openStore(options: OpenStoreOptions): OpenedStore {
-  const { prefix, retention, log } = options;
+  const { prefix, retention, log, openTimeoutMs } = options;
   const timeoutMs = Math.max(options.timeoutMs, SETTLEMENT_TIMEOUT_MIN_MS);
   const readTimeoutMs = Math.max(options.timeoutMs, READ_TIMEOUT_MIN_MS);
-  const shared = { prefix, timeoutMs, readTimeoutMs, retention, log };
+  const shared = { prefix, timeoutMs, readTimeoutMs, openTimeoutMs, retention, log };
   if (options.url.startsWith('sqlite:')) {
     const path = options.url.slice('sqlite:'.length).replace(/^\/\/(?=\/)/, '');
     const store = new SqliteStore({ ...shared, path });

@@ -36,6 +36,8 @@ export interface StoreOptions {
   readonly timeoutMs: number;
   /** Hard limit of one reporting call, which may read a year of cells. */
   readonly readTimeoutMs: number;
+  /** Hard limit of opening the store; default: as long as a first connection, or a migration, may take. */
+  readonly openTimeoutMs?: number | undefined;
   readonly retention: StoreRetention;
   readonly log: Log;
 }

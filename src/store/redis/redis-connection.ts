@@ -19,6 +19,8 @@ export interface RedisConnectionOptions extends StoreOptions {
 
 /** The first connection may take this long, TLS and name resolution included. */
 const OPEN_TIMEOUT_MS = 5000;
+/** What is closed awaits no answer any more; ioredis waits this long even for a connection that never was, and a command ends no sooner. */
+const DISCONNECT_TIMEOUT_MS = 250;
 /** After so many calls without an answer the connection is taken for dead and made anew; nothing piles up behind it. */
 const TIMEOUTS_BEFORE_RECONNECT = 3;
 const RECONNECT_DELAY_MAX_MS = 1000;
@@ -44,7 +46,7 @@ export class RedisConnection {
     this.keys = new RedisKeys(options.prefix);
   }
 
-  /** Resolves once connected; rejects with StoreUnavailableError after 5 s, while it goes on trying. Safe to repeat. */
+  /** Resolves once connected; rejects with StoreUnavailableError after `openTimeoutMs` (5 s), while it goes on trying. Safe to repeat. */
   async connect(): Promise<void> {
     this.#isClosed = false;
     const library = await import('ioredis');
@@ -60,7 +62,8 @@ export class RedisConnection {
         // Told by the `error` event; the client keeps trying.
       });
     }
-    await limitTime(ready, Math.max(OPEN_TIMEOUT_MS, this.options.timeoutMs), 'connect');
+    const { openTimeoutMs, timeoutMs } = this.options;
+    await limitTime(ready, openTimeoutMs ?? Math.max(OPEN_TIMEOUT_MS, timeoutMs), 'connect');
   }
 
   /** Runs a script by its binding; rejects with StoreUnavailableError. */
@@ -165,6 +168,7 @@ function createClient(
     // The first of the two limits on a call; the other is limitTime, for whatever ioredis does before it sends.
     commandTimeout: Math.max(timeoutMs, readTimeoutMs),
     connectTimeout: Math.max(OPEN_TIMEOUT_MS, timeoutMs),
+    disconnectTimeout: DISCONNECT_TIMEOUT_MS,
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
     protocol: 2,

@@ -72,7 +72,8 @@ export class SqliteStore implements SettlementStore, BooksReader, LedgerReader, 
 
   open(): Promise<StoreIdentity> {
     this.#isClosed = false;
-    return this.#call('open', [], Math.max(OPEN_TIMEOUT_MS, this.#options.timeoutMs));
+    const { openTimeoutMs, timeoutMs } = this.#options;
+    return this.#call('open', [], openTimeoutMs ?? Math.max(OPEN_TIMEOUT_MS, timeoutMs));
   }
 
   readEpoch(): Promise<string | null> {

@@ -137,6 +137,16 @@ describe('--wait', () => {
     expect([code, out]).toEqual([1, '']);
     expect(err).toContain('not settled through 2026-11-22T10:00:00Z within 30s');
   });
+
+  test('a store that hangs does not make the wait longer than was asked', async () => {
+    const hanging: BooksReader = { ...createFixedBooks(), readStatus: () => new Promise(() => {}) };
+    // Holds the process as the connection to a real store would: the limit's own timer does not.
+    const held = setTimeout(() => {}, 5000);
+    const { code, err } = await run({ ...args, wait: '50ms' }, hanging);
+    clearTimeout(held);
+    expect(code).toBe(1);
+    expect(err).toContain('the store stopped answering during --wait');
+  });
 });
 
 describe('reading', () => {
