@@ -34,6 +34,8 @@ export interface AdminServerOptions {
   readonly allUnsettled?: () => Promise<readonly UsageRecord[] | null>;
   readonly clock: Clock;
   readonly log: Log;
+  /** A client that takes nothing of its answer for so long loses its connection. Default 30 000 ms. */
+  readonly stalledMs?: number;
 }
 
 export interface AdminServer {
@@ -50,6 +52,7 @@ const { createServer } = process.getBuiltinModule('node:http');
 
 /** How long answers in flight may take to end at close. */
 const CLOSE_MS = 2000;
+const STALLED_MS = 30_000;
 
 const NOT_READY = new Set(['starting', 'draining', 'unready']);
 
@@ -93,6 +96,7 @@ function createApp(options: AdminServerOptions, config: () => Config): Express {
   app.disable('x-powered-by');
   app.disable('etag');
   app.use(setHeaders);
+  app.use(boundAnswers(options.stalledMs ?? STALLED_MS));
   app.get('/healthz', (_req, res) => void res.json({ status: 'ok' }));
   app.get('/readyz', (_req, res) => {
     const { status, checks } = readiness();
@@ -149,6 +153,16 @@ const setHeaders: RequestHandler = (_req, res, next) => {
   res.setHeader('x-frame-options', 'DENY');
   next();
 };
+
+/** Node bounds a connection once its answer has left, and nobody what its client does not take: metrics can be asked for without a token. */
+function boundAnswers(stalledMs: number): RequestHandler {
+  return ({ socket }, res, next) => {
+    res.once('prefinish', () => socket.setTimeout(stalledMs));
+    // Before node's own listener, which gives the connection its time to be idle.
+    res.prependOnceListener('finish', () => socket.setTimeout(0));
+    next();
+  };
+}
 
 function refuseUndelivered(what: string): RequestHandler {
   return () => {
