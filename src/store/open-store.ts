@@ -82,7 +82,7 @@ export function openStore(options: OpenStoreOptions): OpenedStore {
   const address = parseRedisUrl(options.url);
   if (address === null) {
     throw new StoreSchemaError(
-      'store.url must start with sqlite:, redis:// or rediss:// (or their +sentinel, +cluster forms)',
+      'store.url must start with sqlite:, redis:// or rediss:// (or their +sentinel, +cluster forms), with user and password percent-encoded',
     );
   }
   const connection = new RedisConnection({ ...shared, address, tls: options.tls });

@@ -41,7 +41,7 @@ export function parseRedisUrl(url: string): RedisAddress | null {
 }
 
 function parseHost(text: string, defaultPort: number): { host: string; port: number } | null {
-  const match = /^(?:\[(?<v6>[0-9a-f:.]+)\]|(?<name>[^:[\]]+))(?::(?<port>\d{1,5}))?$/i.exec(text.trim());
+  const match = /^(?:\[(?<v6>[0-9a-f:.]+)\]|(?<name>[^:[\]@\s]+))(?::(?<port>\d{1,5}))?$/i.exec(text.trim());
   const host = match?.groups?.['v6'] ?? match?.groups?.['name'];
   const port = Number(match?.groups?.['port'] ?? defaultPort);
   return host === undefined || port < 1 || port > 65_535 ? null : { host, port };

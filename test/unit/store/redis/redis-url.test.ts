@@ -42,6 +42,9 @@ describe('parseRedisUrl', () => {
     'redis+sentinel://h:1',
     'redis+cluster://h/1',
     'redis://%E0%A4%A@h',
+    'redis://:p@ss@h',
+    'redis+cluster://:p@ss@h:1,i:2',
+    'redis://h b',
   ])('%s is refused', (url) => {
     expect(parseRedisUrl(url)).toBeNull();
   });
