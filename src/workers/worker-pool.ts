@@ -21,6 +21,8 @@ export interface WorkerPoolOptions {
   readonly log: Log;
   /** A worker says that the gateway must not go on, such as with a store of a newer schema. */
   readonly onFatal: (error: Error) => void;
+  /** What a worker may take for its books after `server.drainDelay` and `server.drainTimeout`. Default 60 000 ms. */
+  readonly settleLimitMs?: number;
 }
 
 /** A worker that does not answer a scrape in time is shown as it was last. */
@@ -35,6 +37,8 @@ const PAUSE_MS = 250;
 const PAUSE_MAX_MS = 10_000;
 /** After it said that it has drained. */
 const EXIT_LIMIT_MS = 5000;
+const SETTLE_LIMIT_MS = 60_000;
+const STEP_MS = 50;
 
 /** Owns the processes. */
 export class WorkerPool {
@@ -96,10 +100,12 @@ export class WorkerPool {
     return [...new Set(answers.flatMap((answer) => answer?.refusals ?? []))];
   }
 
-  /** Drains all of them; returns what is left, in words. */
+  /** Drains all of them, and kills one that does not answer any more; returns what is left, in words. */
   async drain(): Promise<readonly string[]> {
     this.#stop();
-    const left = await Promise.all([...this.#workers].map((worker) => drainWorker(worker)));
+    const { drainDelayMs, drainTimeoutMs } = this.#config.server;
+    const limitMs = drainDelayMs + drainTimeoutMs + (this.#options.settleLimitMs ?? SETTLE_LIMIT_MS);
+    const left = await Promise.all([...this.#workers].map((worker) => drainWorker(worker, limitMs)));
     return left.flat();
   }
 
@@ -182,11 +188,11 @@ function uniteRecords(records: readonly UsageRecord[]): readonly UsageRecord[] {
   return [...new Map(records.map((record) => [record.recordId, record])).values()];
 }
 
-async function drainWorker(worker: SupervisedWorker): Promise<readonly string[]> {
+async function drainWorker(worker: SupervisedWorker, limitMs: number): Promise<readonly string[]> {
   worker.drain();
   const drained = (async () => {
-    while (worker.left === null) await delay(50);
-    await delay(EXIT_LIMIT_MS);
+    for (let waitedMs = 0; worker.left === null && waitedMs < limitMs; waitedMs += STEP_MS) await delay(STEP_MS);
+    if (worker.left !== null) await delay(EXIT_LIMIT_MS);
     worker.kill();
   })();
   await Promise.race([worker.ended, drained.then(() => worker.ended)]);

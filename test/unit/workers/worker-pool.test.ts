@@ -23,7 +23,8 @@ const WORKER = `
   process.send({ t: 'hello' });
 `;
 
-const createConfig = (name: string): Config => ({ name }) as unknown as Config;
+const createConfig = (name: string): Config =>
+  ({ name, server: { drainDelayMs: 50, drainTimeoutMs: 100 } }) as unknown as Config;
 
 let folder: string;
 let pool: WorkerPool;
@@ -40,6 +41,7 @@ beforeEach(() => {
     clock: { monotonicMs: () => performance.now() },
     log: silentLog,
     onFatal: () => {},
+    settleLimitMs: 100,
   });
 });
 afterEach(async () => {
@@ -54,4 +56,11 @@ it('a worker that is still starting when the configuration changes gets the new 
   const names = (): unknown[] => pool.reports.map(({ readiness }) => (readiness as unknown as { name: string }).name);
   while (names().join() !== 'changed,changed') await delay(5);
   expect(names()).toHaveLength(2);
+});
+
+it('a worker that hangs holds up draining no longer than its limits, and is told of', async () => {
+  await pool.start();
+  const left = await pool.drain();
+  expect(left).toHaveLength(2);
+  expect(left.every((words) => words.endsWith('its journal has the rest for the next start'))).toBe(true);
 });
