@@ -1,5 +1,6 @@
 // A worker process of `inferometer serve` with `server.workers` above 1: a gateway without an admin plane, run by its supervisor's word.
 // Not here: what a gateway is (compose.ts), who starts and replaces workers (workers/worker-pool.ts).
+import cluster from 'node:cluster';
 import { createLogging } from '#observe/logging.ts';
 import { WorkerChannel } from '#workers/worker-channel.ts';
 import type { Ask, ToldError } from '#workers/worker-messages.ts';
@@ -16,6 +17,8 @@ async function runWorker(): Promise<number> {
   const terminated = new Promise<'SIGTERM'>((resolve) => {
     process.on('SIGTERM', () => resolve('SIGTERM'));
   });
+  // Node would end this process, and every answer with it, in the turn in which the supervisor is gone.
+  if (cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true;
   const channel = new WorkerChannel(process);
   const told = await Promise.race([channel.started, channel.draining]);
   if (typeof told === 'string') return 0;

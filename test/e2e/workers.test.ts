@@ -202,6 +202,29 @@ describe('workers', () => {
     writeFileSync(running.configPath, text);
   });
 
+  it('what is in flight when the supervisor is killed is answered to its end', async () => {
+    stack = await startTestStack({ server: SERVER });
+    const running = stack;
+    const pids = workersOf(running);
+    const response = await fetch(`${running.gatewayUrl}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${running.keys['search']}`, 'content-type': 'application/json' },
+      body: JSON.stringify({
+        model: 'llama-3.1-8b',
+        messages: [{ role: 'user', content: 'tell me' }],
+        ignore_eos: true,
+        stream: true,
+        max_tokens: 150,
+      }),
+    });
+    process.kill(running.gateway().pid, 'SIGKILL');
+    expect((await response.text()).trimEnd()).toMatch(/data: \[DONE\]$/);
+    await until('they are gone', async () => !pids.some(isAlive));
+    await running.restart();
+    await running.settled(Date.now());
+    expectExact(await running.admin<Report>('/api/reports/chargeback?groupBy=team'), 1);
+  });
+
   it('a supervisor that is killed leaves no worker behind, and its books are whole at the next start', async () => {
     stack = await startTestStack({ server: SERVER });
     const running = stack;
