@@ -5,6 +5,7 @@ import { createCostEstimator } from '#accounting/estimate-cost.ts';
 import { createLearning, type Learning } from '#accounting/create-learning.ts';
 import { createHostAccounting } from '#accounting/host-accounting.ts';
 import { departedPoolFacts, poolFactsFromConfig } from '#accounting/pool-facts-from-config.ts';
+import { StoredPrices } from '#accounting/stored-prices.ts';
 import { createWindowClock, machineClock, type WindowClock } from '#accounting/window-clock.ts';
 import { type AdminServer, createAdminServer } from '#admin/admin-server.ts';
 import type { Config } from '#config/config.ts';
@@ -57,6 +58,7 @@ class Composition {
   readonly #store: OpenedStore;
   readonly #metrics: Metrics;
   readonly #activity = new DeviceActivity();
+  readonly #prices = new StoredPrices();
   readonly #telemetry: Telemetry;
   readonly #learning: Learning;
   readonly #accounting: Accounting;
@@ -89,7 +91,13 @@ class Composition {
       log: options.log,
     });
     const { log } = options;
-    this.#learning = createLearning({ config: () => this.#config, stores: this.#store, clock: this.#clock, log });
+    this.#learning = createLearning({
+      config: () => this.#config,
+      stores: this.#store,
+      onFacts: (book) => this.#prices.take(book),
+      clock: this.#clock,
+      log,
+    });
     this.#accounting = this.#createAccounting();
     this.#gateway = this.#createGateway();
     this.#admin = options.siblings === undefined ? this.#createAdmin() : null;
@@ -224,6 +232,7 @@ class Composition {
       log: this.#options.log,
       wantedFacts: () =>
         new Map([...departedPoolFacts(this.#config, this.#discovery.departed()), ...poolFactsFromConfig(this.#config)]),
+      onFacts: (book) => this.#prices.take(book),
       listener: this.#metrics,
       books: this.#store.books,
       activity: this.#activity,
@@ -245,7 +254,7 @@ class Composition {
       log,
       reportHealth: (pool, healthy) => this.#accounting.reportHealth(pool, healthy),
       estimateCost: createCostEstimator(
-        () => this.#config,
+        () => this.#prices.of(this.#config),
         () => this.#clock.epochMs(),
         this.#learning.profiles.of,
       ),
@@ -275,6 +284,7 @@ class Composition {
       queueLengths: () => this.#gateway.queueLengths(),
       accountingStatus: () => this.#accounting.status(),
       profiles: () => this.#learning.describe(),
+      prices: () => this.#prices.of(this.#config).prices,
       configReloadSuccessful: this.#options.configReloadSuccessful,
     };
   }

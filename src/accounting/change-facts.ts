@@ -3,7 +3,13 @@
 import { canonicalJson } from '#attribution/freeze-chain.ts';
 import { isDeclaredUnder } from '#attribution/prefill-factor.ts';
 import { formatUsdShortest } from '#domain/nano-usd.ts';
-import type { DeploymentFacts, FactBook, PoolFacts, PriceEntry } from '#domain/pool-facts.ts';
+import {
+  type DeploymentFacts,
+  type FactBook,
+  type PoolFacts,
+  type PriceEntry,
+  readPriceSchedules,
+} from '#domain/pool-facts.ts';
 import { type SettlementStore, StoreUnavailableError } from '#domain/settlement-store.ts';
 import { formatSecond, windowOf } from '#domain/window.ts';
 import { isDeclared, isMeasured, takesFactor } from './profile-of.ts';
@@ -42,7 +48,7 @@ export interface MergedFacts {
  * A pool moved to another price name is no change of a price. Old versions are never touched. Pure.
  */
 export function mergeFacts(change: FactChange): MergedFacts {
-  const known = readKnownPrices(change.book);
+  const known = readPriceSchedules(change.book);
   const refusals = new Map<string, string>();
   const pools: Record<string, readonly PoolFacts[]> = { ...change.book.pools };
   let changed = false;
@@ -101,19 +107,6 @@ export async function storeFacts(
   throw new StoreUnavailableError(
     'the pool facts in the store kept changing; check that gateways do not run with different configurations',
   );
-}
-
-/** By price name, the schedule of the version that holds furthest: what this name means in the store. */
-function readKnownPrices(book: FactBook): ReadonlyMap<string, readonly PriceEntry[]> {
-  const known = new Map<string, { readonly effectiveFrom: number; readonly prices: readonly PriceEntry[] }>();
-  for (const versions of Object.values(book.pools)) {
-    for (const { prices, effectiveFrom } of versions) {
-      const name = prices[0]?.name;
-      if (name === undefined || (known.get(name)?.effectiveFrom ?? -1) > effectiveFrom) continue;
-      known.set(name, { effectiveFrom, prices });
-    }
-  }
-  return new Map([...known].map(([name, { prices }]) => [name, prices]));
 }
 
 function keepPrices(

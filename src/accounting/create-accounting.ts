@@ -41,6 +41,8 @@ export interface AccountingOptions extends Pick<SyncParts, 'books' | 'activity'>
   readonly log: Log;
   /** What the configuration says now, by pool. */
   readonly wantedFacts: () => ReadonlyMap<string, WantedFacts>;
+  /** See JoinOptions. */
+  readonly onFacts?: JoinOptions['onFacts'];
   /** See JoinOptions; default none. */
   readonly hostEpochs?: JoinOptions['hostEpochs'];
   readonly listener: SettlementListener;
@@ -149,8 +151,8 @@ class RunningAccounting implements Accounting {
     };
     this.#loop = new SyncLoop(this.#parts);
     const lastAliveMs = restoreRun(this.#parts);
-    const { wantedFacts, hostEpochs = () => new Set() } = options;
-    this.#joinOptions = { parts: this.#parts, loop: this.#loop, wantedFacts, hostEpochs, lastAliveMs };
+    const { wantedFacts, onFacts, hostEpochs = () => new Set() } = options;
+    this.#joinOptions = { parts: this.#parts, loop: this.#loop, wantedFacts, onFacts, hostEpochs, lastAliveMs };
     this.metering = createMetering({ clock, journal, registry, estimates, profileOf });
     this.#settleReady = Promise.withResolvers<void>();
     this.ready = this.#settleReady.promise;

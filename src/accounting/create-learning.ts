@@ -6,7 +6,7 @@ import type { LearnerStore } from '#domain/learner-store.ts';
 import type { Log } from '#domain/log.ts';
 import type { SettlementStore } from '#domain/settlement-store.ts';
 import { createConfiguredProfiles } from './pool-facts-from-config.ts';
-import { ProfileLearner } from './profile-learner.ts';
+import { type LearnerOptions, ProfileLearner } from './profile-learner.ts';
 import { type DeploymentProfile, ProfileBook } from './profile-of.ts';
 
 export interface LearningOptions {
@@ -17,6 +17,8 @@ export interface LearningOptions {
     readonly books: BooksReader;
     readonly learner: LearnerStore;
   };
+  /** See LearnerOptions. */
+  readonly onFacts?: LearnerOptions['onFacts'];
   readonly clock: Pick<Clock, 'monotonicMs' | 'epochMs'>;
   readonly log: Log;
 }
@@ -33,13 +35,14 @@ export interface Learning {
 }
 
 /** Nothing is read or stored before the learner's first tick. */
-export function createLearning({ config, stores, clock, log }: LearningOptions): Learning {
+export function createLearning({ config, stores, onFacts, clock, log }: LearningOptions): Learning {
   const profiles = new ProfileBook(createConfiguredProfiles(config));
   const learner = new ProfileLearner({
     store: stores.learner,
     settlement: stores.settlement,
     books: stores.books,
     profiles,
+    onFacts,
     canLearn: (deployment) => isOneEngine(config(), deployment),
     monotonicMs: () => clock.monotonicMs(),
     epochMs: () => clock.epochMs(),

@@ -12,6 +12,8 @@ export interface JoinOptions {
   readonly parts: SyncParts;
   readonly loop: SyncLoop;
   readonly wantedFacts: () => ReadonlyMap<string, WantedFacts>;
+  /** Told the book in force after each time the facts were stored. */
+  readonly onFacts?: ((book: FactBook) => void) | undefined;
   /** Epochs of the host's journals, this one's among them. */
   readonly hostEpochs: () => ReadonlySet<string>;
   /** Epoch ms of the last line of the run before; null in a new journal. */
@@ -56,12 +58,13 @@ export async function joinStore(options: JoinOptions): Promise<boolean> {
 
 /** Brings the store's facts to what the configuration wants; the refusals, or null while the store is unavailable. */
 export async function applyWantedFacts(
-  options: Pick<JoinOptions, 'parts' | 'wantedFacts'>,
+  options: Pick<JoinOptions, 'parts' | 'wantedFacts' | 'onFacts'>,
 ): Promise<{ readonly refusals: readonly string[]; readonly book: FactBook } | null> {
   const { session, journal, log } = options.parts;
   const wanted = options.wantedFacts();
   const result = await session.call((store) => storeFacts({ store, journal: journal.identity.journal, wanted }));
   for (const refusal of result?.refusals ?? []) log.error({ refusal }, 'a change of prices was refused');
+  if (result !== null) options.onFacts?.(result.book);
   return result;
 }
 

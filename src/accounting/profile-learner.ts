@@ -31,6 +31,8 @@ export interface LearnerOptions {
   readonly settlement: Pick<SettlementStore, 'readFreezeInput' | 'putFacts'>;
   readonly books: Pick<BooksReader, 'readFacts'>;
   readonly profiles: ProfileBook;
+  /** Told each fact book that was read. */
+  readonly onFacts?: ((book: FactBook) => void) | undefined;
   /** False where the figures of a deployment are not one engine's: nothing is learned of it. */
   readonly canLearn: (deployment: string) => boolean;
   /** Monotonic ms. */
@@ -70,8 +72,7 @@ export class ProfileLearner {
 
   /** Takes the windows of a freeze that this process committed: those of `input` after its frontier up to `to`. Never throws. */
   observe(input: FreezeInput, to: number): void {
-    this.#facts = input.facts;
-    this.#options.profiles.take(input.facts, windowOf(input.nowMs));
+    this.#takeFacts(input.facts, windowOf(input.nowMs));
     const windows = new Map<string, Publication[]>();
     for (const { publication } of input.board) {
       const { pool, window } = publication;
@@ -128,11 +129,15 @@ export class ProfileLearner {
     fresh.lastWindow = Math.max(fresh.lastWindow, first.window);
   }
 
-  async #refresh(): Promise<void> {
-    const { books, store, profiles, epochMs } = this.#options;
-    const facts = await books.readFacts();
+  #takeFacts(facts: FactBook, window: number): void {
     this.#facts = facts;
-    profiles.take(facts, windowOf(epochMs()));
+    this.#options.profiles.take(facts, window);
+    this.#options.onFacts?.(facts);
+  }
+
+  async #refresh(): Promise<void> {
+    const { books, store, epochMs } = this.#options;
+    this.#takeFacts(await books.readFacts(), windowOf(epochMs()));
     this.#noteDrifts(parseLearned((await store.readLearned()).text));
   }
 
@@ -184,13 +189,12 @@ export class ProfileLearner {
   }
 
   async #apply(updates: readonly GroupUpdate[], applied: Set<string>): Promise<void> {
-    const { settlement, profiles, log, epochMs } = this.#options;
+    const { settlement, log, epochMs } = this.#options;
     const facts = await publishProfiles(
       settlement,
       updates.map(({ update }) => update),
     );
-    this.#facts = facts;
-    profiles.take(facts, windowOf(epochMs()));
+    this.#takeFacts(facts, windowOf(epochMs()));
     for (const { group, update } of updates) {
       const { deployments, learned, prefill } = update;
       const profile = learned?.profile ?? (prefill === null ? null : scalePrefill(prefill.declared, prefill.factor));

@@ -1,6 +1,6 @@
 // GET /api/deployments: what serves which model, how it is, what it costs (contract §6).
 import type { Config, DeploymentConfig } from '#config/config.ts';
-import { priceInForce } from '#config/price-book.ts';
+import { priceInForce, pricesInForce } from '#config/price-book.ts';
 import type { BooksReader } from '#domain/books.ts';
 import type { Clock } from '#domain/clock.ts';
 import { formatUsdShortest } from '#domain/nano-usd.ts';
@@ -24,9 +24,10 @@ export interface DeploymentsRouteOptions {
 /** Prices and utilisation are of the last 24 hours; `lastHour` has those since the beginning of the hour before this one. */
 export function createDeploymentsRoute({ books, clock, sources, config }: DeploymentsRouteOptions): RequestHandler {
   return async (_req, res) => {
-    const { deployments, prices } = config();
+    const { deployments, prices: written } = config();
     const nowMs = clock.epochMs();
     const [figures, facts] = await Promise.all([readDeploymentFigures(books, deployments, nowMs), books.readFacts()]);
+    const prices = pricesInForce(written, facts);
     const upstreams = sources.upstreamStatus();
     const profiles = sources.profiles();
     res.json({

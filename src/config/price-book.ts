@@ -1,4 +1,6 @@
 // Which price holds when: pure look-ups in the effective-dated price book. Reading and checking it is load-config.ts's.
+import { formatUsdShortest } from '#domain/nano-usd.ts';
+import { type FactBook, readPriceSchedules } from '#domain/pool-facts.ts';
 import type { PriceConfig } from './config.ts';
 
 /** One step of a price over time, in force from `fromMs` (epoch milliseconds, inclusive) until the next step. */
@@ -17,4 +19,23 @@ export function priceInForce(prices: readonly PriceConfig[], priceName: string, 
     if (found === undefined || price.fromMs > found.fromMs) found = price;
   }
   return found;
+}
+
+/** The book with the store's schedule of every name that the store knows: a change of the file that was refused is not in force. */
+export function pricesInForce(prices: readonly PriceConfig[], facts: FactBook): readonly PriceConfig[] {
+  const schedules = readPriceSchedules(facts);
+  const named = new Map(prices.map((price) => [price.name, price]));
+  return [...named].flatMap(([name, known]) => {
+    const stored = schedules.get(name);
+    if (stored === undefined) return prices.filter((price) => price.name === name);
+    return stored.map(({ from, nanoUsdPerGpuHour, source }) => ({
+      name,
+      gpu: known.gpu,
+      nanoUsdPerGpuHour: BigInt(nanoUsdPerGpuHour),
+      usdPerGpuHour: formatUsdShortest(BigInt(nanoUsdPerGpuHour)),
+      fromMs: from * 1000,
+      from: new Date(from * 1000).toISOString(),
+      source,
+    }));
+  });
 }

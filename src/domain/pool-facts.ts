@@ -84,3 +84,16 @@ export function priceAt(facts: PoolFacts, window: number): PriceEntry | undefine
 export function poolHourNanoUsd(facts: PoolFacts, price: PriceEntry): bigint {
   return (BigInt(price.nanoUsdPerGpuHour) * BigInt(facts.gpuMillionths) + 500_000n) / 1_000_000n;
 }
+
+/** By price name, the schedule of the version that holds furthest: what this name means in the store. */
+export function readPriceSchedules(book: FactBook): ReadonlyMap<string, readonly PriceEntry[]> {
+  const known = new Map<string, { readonly effectiveFrom: number; readonly prices: readonly PriceEntry[] }>();
+  for (const versions of Object.values(book.pools)) {
+    for (const { prices, effectiveFrom } of versions) {
+      const name = prices[0]?.name;
+      if (name === undefined || (known.get(name)?.effectiveFrom ?? -1) > effectiveFrom) continue;
+      known.set(name, { effectiveFrom, prices });
+    }
+  }
+  return new Map([...known].map(([name, { prices }]) => [name, prices]));
+}

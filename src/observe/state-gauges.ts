@@ -48,6 +48,8 @@ export interface MetricsSources {
     /** Measured part of the declared prefill terms that counts, in `profile` already; null or absent where nothing was measured. */
     readonly prefillFactor?: number | null;
   }[];
+  /** Those that windows are priced with: not the file's where its change was refused. */
+  prices(): Config['prices'];
   /** False after a reload that was refused. */
   configReloadSuccessful(): boolean;
 }
@@ -113,11 +115,11 @@ function registerDeploymentGauges({ registry, sources, config, clock, version }:
   registerGauge(registry, {
     name: 'price_usd_per_gpu_hour',
     workers: 'first',
-    help: 'Price in force for one GPU and hour, by the config of this gateway. Left out: prices of the past (see reports).',
+    help: 'Price in force for one GPU and hour, by which its windows are priced. Left out: prices of the past (see reports).',
     labelNames: ['deployment'] as const,
     collect: (set) => {
-      const { deployments, prices } = config();
-      for (const { name, priceName } of deployments) {
+      const prices = sources.prices();
+      for (const { name, priceName } of config().deployments) {
         const price = priceInForce(prices, priceName, clock.epochMs());
         if (price !== undefined) set({ deployment: name }, Number(price.nanoUsdPerGpuHour) / 1e9);
       }

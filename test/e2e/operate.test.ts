@@ -98,6 +98,32 @@ describe('operating the gateway', () => {
     await running.restart();
   });
 
+  it.each([1, 2])(
+    'after a refused change of a price every place shows the price that is charged, with %d workers',
+    async (workers) => {
+      stack = await startTestStack({ server: { workers } });
+      const running = stack;
+      const metric = async (name: string): Promise<string | undefined> =>
+        new RegExp(`^inferometer_${name}(?:{deployment="d0"})? (.+)$`, 'm').exec(
+          await (await fetch(`${running.adminUrl}/metrics`)).text(),
+        )?.[1];
+      const estimate = async (): Promise<string | null> => {
+        const answer = await chat(running, running.keys['search'] ?? '');
+        await answer.text();
+        return answer.headers.get('x-inferometer-cost-estimate-usd');
+      };
+      const before = await estimate();
+      expect(before).toMatch(/^0\.0*[1-9]/);
+      editConfig(running, (config) => ((config.prices[0] as { usdPerGpuHour: number }).usdPerGpuHour = 250));
+      process.kill(running.gateway().pid, 'SIGHUP');
+      await until('the refusal shows', async () => (await metric('config_last_reload_successful')) === '0');
+      expect(await metric('price_usd_per_gpu_hour')).toBe('2.5');
+      const { deployments } = await running.admin<{ deployments: { usdPerHour: string }[] }>('/api/deployments');
+      expect(deployments[0]?.usdPerHour).toBe('2.5');
+      expect(Number(await estimate())).toBeLessThan(10 * Number(before));
+    },
+  );
+
   it('readiness tells ready, and degraded when the engine is gone, on both ports', async () => {
     stack = await startTestStack();
     const running = stack;

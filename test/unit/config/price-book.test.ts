@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { PriceConfig } from '#config/config.ts';
-import { priceInForce, priceSchedule } from '#config/price-book.ts';
+import { priceInForce, priceSchedule, pricesInForce } from '#config/price-book.ts';
 import { loadText, loadValid, MINIMAL, problemsOf, warningsOf } from './config-file.ts';
 
 const price = (name: string, fromMs: number, nanoUsdPerGpuHour = 1n): PriceConfig => ({
@@ -24,6 +24,30 @@ test('a price holds from its first millisecond until the next one of its name be
   ]);
   expect(priceSchedule(prices, 'a').map(({ fromMs }) => fromMs)).toEqual([1000, 2000]);
   expect(priceSchedule(prices, 'c')).toEqual([]);
+});
+
+test('of a name that the store knows its schedule holds, of others the file', () => {
+  const facts = {
+    effectiveFrom: 1,
+    active: true,
+    gpu: 'H100',
+    gpuMillionths: 1_000_000,
+    provisioned: { kind: 'always' },
+    deployments: {},
+  } as const;
+  const entry = (from: number, nanoUsdPerGpuHour: string) => ({ name: 'a', from, nanoUsdPerGpuHour, source: 's' });
+  const older = { ...facts, pool: 'p', prices: [entry(1, '10')] };
+  const newer = { ...facts, pool: 'q', effectiveFrom: 2, prices: [entry(1, '10'), entry(5, '2500000000')] };
+  const inForce = pricesInForce([price('a', 1000, 99n), price('a', 4000, 98n), price('b', 1500, 97n)], {
+    version: 3,
+    pools: { q: [newer], p: [older] },
+  });
+  expect(inForce.map(({ name, fromMs, nanoUsdPerGpuHour }) => [name, fromMs, nanoUsdPerGpuHour])).toEqual([
+    ['a', 1000, 10n],
+    ['a', 5000, 2_500_000_000n],
+    ['b', 1500, 97n],
+  ]);
+  expect(inForce[1]).toMatchObject({ usdPerGpuHour: '2.5', from: '1970-01-01T00:00:05.000Z', source: 's' });
 });
 
 test('the price in force is the last step of the schedule that has begun', () => {

@@ -50,6 +50,7 @@ function create(overrides: Partial<MetricsOptions> = {}) {
           },
         },
       ],
+      prices: () => createSampleConfig().prices,
       configReloadSuccessful: () => true,
     },
     ...overrides,
