@@ -78,7 +78,9 @@ export function resolveTenancy(tenancy: TenancyInput, findings: ProblemList): Te
   };
 }
 
+/** Spellings that mean another address than they seem to are none: 10/8 is 0.0.0.10/8 to a parser, 010.0.0.1 is 8.0.0.1. */
 function isAddressRange(text: string): boolean {
+  if (!text.includes(':') && !ipaddr.IPv4.isValidFourPartDecimal(text.replace(/\/.*$/, ''))) return false;
   if (!text.includes('/')) return ipaddr.isValid(text);
   try {
     ipaddr.parseCIDR(text);

@@ -61,14 +61,19 @@ function readPresentedKey(req: CredentialSource): string | undefined {
 
 /** Matches socket addresses against addresses and CIDR blocks; IPv4 in IPv6 clothes counts as IPv4. */
 export function createAddressFilter(blocks: readonly string[]): (address: string | undefined) => boolean {
-  const ranges = blocks.map((block) => {
-    if (block.includes('/')) return ipaddr.parseCIDR(block);
-    const address = ipaddr.parse(block);
-    return [address, address.kind() === 'ipv4' ? 32 : 128] as const;
-  });
+  const ranges = blocks.map((block) => parseRange(block));
   return (text) => {
     if (text === undefined || !ipaddr.isValid(text)) return false;
     const address = ipaddr.process(text);
     return ranges.some(([base, bits]) => base.kind() === address.kind() && address.match(base, bits));
   };
+}
+
+function parseRange(block: string): readonly [base: ipaddr.IPv4 | ipaddr.IPv6, bits: number] {
+  const [address, bits = address.kind() === 'ipv4' ? 32 : 128] = block.includes('/')
+    ? ipaddr.parseCIDR(block)
+    : [ipaddr.parse(block)];
+  // Of the mapped addresses all lie in ::ffff:0:0/96.
+  const isMapped = address instanceof ipaddr.IPv6 && address.isIPv4MappedAddress() && bits >= 96;
+  return isMapped ? [address.toIPv4Address(), bits - 96] : [address, bits];
 }

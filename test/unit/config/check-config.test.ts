@@ -241,6 +241,8 @@ describe('teams and identity', () => {
     ['{ authentication: [header], header: { trustedProxies: [] } }', 'at least one trusted proxy'],
     ['{ header: { trustedProxies: [10.0.0.0/33] } }', 'expected an address or a CIDR range'],
     ['{ header: { trustedProxies: [proxy.local] } }', 'expected an address or a CIDR range'],
+    ['{ header: { trustedProxies: [10/8] } }', 'expected an address or a CIDR range'],
+    ['{ header: { trustedProxies: [010.0.0.1] } }', 'expected an address or a CIDR range'],
     ['{ header: { name: Authorization } }', 'has another meaning already'],
     ['{ authentication: [oidc] }', 'expected one of keys, jwt, header'],
   ])('tenancy %s is refused', (tenancy, expected) => {

@@ -73,9 +73,18 @@ describe('authenticate', () => {
 
   it('addresses match blocks and single addresses of their own kind, mapped IPv4 included', async () => {
     await start({});
-    const matches = createAddressFilter(['10.1.0.0/16', '::1', 'fd00::/8', '192.168.7.7']);
-    const trusted = ['10.1.2.3', '::ffff:10.1.2.3', '::1', 'fd12::1', '192.168.7.7'];
-    const foreign = ['10.2.0.1', '::2', 'fe80::1', '192.168.7.8', 'nonsense', undefined];
+    const mapped = ['::ffff:172.16.0.0/108', '::ffff:192.168.9.9'];
+    const matches = createAddressFilter(['10.1.0.0/16', '::1', 'fd00::/8', '192.168.7.7', ...mapped]);
+    const trusted = [
+      '10.1.2.3',
+      '::ffff:10.1.2.3',
+      '::1',
+      'fd12::1',
+      '192.168.7.7',
+      '172.31.0.1',
+      '::ffff:192.168.9.9',
+    ];
+    const foreign = ['10.2.0.1', '::2', 'fe80::1', '192.168.7.8', '172.32.0.1', '192.168.9.8', 'nonsense', undefined];
     expect(trusted.filter((address) => !matches(address))).toEqual([]);
     expect(foreign.filter((address) => matches(address))).toEqual([]);
   });
