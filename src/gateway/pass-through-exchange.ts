@@ -111,6 +111,10 @@ export class PassThroughExchange implements ProxyListener, Deadline {
       return;
     }
     this.#limitBody();
+    // Of an engine that switches protocols node lets go without a word.
+    proxyReq.once('close', () => {
+      if (this.#answer === undefined) this.failed(new Error('the engine gave no answer'));
+    });
     const { socket } = proxyReq;
     if (socket === null || !socket.connecting) this.#begin();
     else socket.once('connect', () => this.#begin());

@@ -240,6 +240,16 @@ describe('what an engine gets and a client sees', () => {
     expect(harness.metering.unsent).toMatchObject([{ outcome: 'upstream_error', status: 502, pool: null }]);
   });
 
+  it('an engine that switches protocols unasked is told of at once, to clients of every path', async () => {
+    harness.engine.answerWith((res) => {
+      res.socket?.write('HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n');
+    });
+    const asked = [{ path: '/v1/audio/voices', method: 'GET' }, { body: chatBody() }];
+    const headers = { 'x-inferometer-deployment': 'llama-70b' };
+    for (const request of asked) expect((await send(harness.port, { ...request, headers })).status).toBe(502);
+    expect(harness.gateway.plane.inFlight.count).toBe(0);
+  });
+
   it('a forwarded body over the limit is refused, announced or not', async () => {
     const body = Buffer.alloc(300 * 1024, 'x');
     const announced = await send(harness.port, { path: '/v1/moderations', body });
