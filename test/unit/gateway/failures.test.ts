@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { request } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { answerStream, chatEvents, createGate, type FakeEngine, startFakeEngine } from '#test/support/fake-engine.ts';
 import {
@@ -193,7 +194,8 @@ describe('one engine', () => {
     expect(harness.metering.records).toMatchObject([{ outcome: 'timed_out', status: begins ? 200 : 504 }]);
   });
 
-  it('a slow client slows the engine down instead of filling memory', async () => {
+  /** Opens a stream without end of which the client reads nothing; resolves once the engine is blocked. */
+  async function openUnread() {
     const piece = `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content: 'x'.repeat(64_000) } }] })}\n\n`;
     let written = 0;
     let isBlocked = (): void => {};
@@ -220,9 +222,26 @@ describe('one engine', () => {
     req.on('error', () => {});
     req.end(JSON.stringify(chatBody({ stream: true })));
     await blocked;
+    return { req, written };
+  }
+
+  it('a slow client slows the engine down instead of filling memory', async () => {
+    const { req, written } = await openUnread();
     expect(written).toBeLessThan(400);
     req.destroy();
     await harness.engine.hungUp();
+  });
+
+  it('a client that reads nothing is waited for beyond the idle timeout, and no longer than requestTimeout', async () => {
+    const { req } = await openUnread();
+    harness.clock.advance(500_000);
+    await delay(200);
+    expect(harness.metering.records).toEqual([]);
+    harness.clock.advance(100_001);
+    await harness.engine.hungUp();
+    await harness.metering.whenRecorded(1);
+    expect(harness.metering.records).toMatchObject([{ outcome: 'timed_out', status: 200 }]);
+    req.destroy();
   });
 
   it('no engine reachable is a 502 with a record that names it and has no GPU time', async () => {
