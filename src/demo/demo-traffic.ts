@@ -35,6 +35,7 @@ export async function runDemoTraffic(options: {
   readonly seconds: number;
   readonly seed: number;
   readonly isTerminal: boolean;
+  readonly signal: AbortSignal;
 }): Promise<DemoTraffic> {
   const progress = drawProgress('traffic of three teams', options.isTerminal);
   const summary = await runTraffic({
@@ -43,6 +44,7 @@ export async function runDemoTraffic(options: {
     teams: planTeams(options.stage),
     seed: options.seed,
     drainMs: 20_000,
+    signal: options.signal,
     onProgress: ({ elapsedShare, ended, inFlight }) =>
       progress.update(elapsedShare, `${ended} answered, ${inFlight} in flight`),
   });

@@ -35,54 +35,74 @@ interface Verdict {
   readonly checks: readonly TeamCheck[];
 }
 
-/** Exit code 0, or 1 if the books differ by a nanodollar or a team is off by more than 5 %. */
+/** What a run has begun, and whether it is to go on. */
+interface DemoRun {
+  readonly dir: string;
+  readonly processes: OwnProcess[];
+  readonly signal: AbortSignal;
+}
+
+/** Exit code 0, or 1 if the books differ by a nanodollar, a team is off by more than 5 %, or a signal came first. Leaves nothing behind. */
 export async function runDemo(options: DemoOptions): Promise<number> {
+  const stop = new AbortController();
+  const stopped = waitForSignal(['SIGINT', 'SIGTERM', 'SIGHUP']).then(() => stop.abort());
   mkdirSync(DATA_DIR, { recursive: true });
   const dir = mkdtempSync(join(resolve(DATA_DIR), 'demo-'));
   const processes: OwnProcess[] = [];
   try {
-    const stage = await startEngines(dir, options.seed, processes);
-    const configPath = join(dir, 'inferometer.yaml');
-    writeFileSync(configPath, renderDemoConfig(stage), { mode: 0o600 });
-    const gateway = startOwnProcess(['serve', '--config', configPath], (line) => line.includes('gateway is ready'));
-    processes.push(gateway);
-    await gateway.ready;
-    const traffic = await runDemoTraffic({
-      stage,
-      seconds: options.seconds,
-      seed: options.seed,
-      isTerminal: process.stderr.isTTY,
-    });
-    await waitUntilSettled(stage, traffic.endedAtMs);
-    if (!options.json) await runReport({ path: configPath, env: options.env, options: { groupBy: 'team,model' } });
-    const verdict = await compareWithTruth(stage, traffic);
-    if (options.json) {
-      const chargeback = await readReport(stage, 'team,model');
-      process.stdout.write(`${JSON.stringify({ ...verdict, chargeback })}\n`);
-    } else {
-      process.stdout.write(renderVerdict(verdict));
-      process.stdout.write(renderUrls(stage, configPath));
+    const verdict = await Promise.race([showDemo(options, { dir, processes, signal: stop.signal }), stopped]);
+    if (verdict === undefined) {
+      process.stderr.write('inferometer demo: stopped before the check\n');
+      return 1;
     }
-    if (!options.once) await waitForSignal(['SIGINT', 'SIGTERM']);
+    if (!options.once) await stopped;
     return verdict.differenceNanoUsd === '0' && verdict.checks.every(isWithin) ? 0 : 1;
   } finally {
+    stop.abort();
     // The gateway first: it drains while its engines still answer.
     for (const child of processes.toReversed()) await child.end(END_GRACE_MS);
     rmSync(dir, { recursive: true, force: true });
   }
 }
 
+async function showDemo(options: DemoOptions, run: DemoRun): Promise<Verdict> {
+  const { dir, signal } = run;
+  const stage = await startEngines(run, options.seed);
+  const configPath = join(dir, 'inferometer.yaml');
+  writeFileSync(configPath, renderDemoConfig(stage), { mode: 0o600 });
+  await startProcess(run, ['serve', '--config', configPath], (line) => line.includes('gateway is ready'));
+  const { seconds, seed } = options;
+  const traffic = await runDemoTraffic({ stage, seconds, seed, isTerminal: process.stderr.isTTY, signal });
+  await waitUntilSettled(stage, traffic.endedAtMs);
+  if (!options.json) await runReport({ path: configPath, env: options.env, options: { groupBy: 'team,model' } });
+  const verdict = await compareWithTruth(stage, traffic);
+  if (options.json) {
+    const chargeback = await readReport(stage, 'team,model');
+    process.stdout.write(`${JSON.stringify({ ...verdict, chargeback })}\n`);
+  } else {
+    process.stdout.write(renderVerdict(verdict));
+    // With --once none of it is there any more when one reads this.
+    if (!options.once) process.stdout.write(renderUrls(stage, configPath));
+  }
+  return verdict;
+}
+
+/** Nothing is started after the stop: nobody would end it. */
+function startProcess({ processes, signal }: DemoRun, ...what: Parameters<typeof startOwnProcess>): Promise<string> {
+  signal.throwIfAborted();
+  const child = startOwnProcess(...what);
+  processes.push(child);
+  return child.ready;
+}
+
 function isWithin(check: TeamCheck): boolean {
   return Math.abs(check.error) <= TEAM_ERROR_MAX;
 }
 
-async function startEngines(dir: string, seed: number, processes: OwnProcess[]): Promise<DemoStage> {
-  const start = (args: readonly string[]) => {
-    const child = startOwnProcess(['simulate', '--json', '--port', '0', '--model', OPTIMISED_MODEL, ...args], (line) =>
-      line.startsWith('{'),
-    );
-    processes.push(child);
-    return child.ready.then((line) => JSON.parse(line) as DemoEngine);
+async function startEngines(run: DemoRun, seed: number): Promise<DemoStage> {
+  const start = async (args: readonly string[]) => {
+    const simulate = ['simulate', '--json', '--port', '0', '--model', OPTIMISED_MODEL, ...args];
+    return JSON.parse(await startProcess(run, simulate, (line) => line.startsWith('{'))) as DemoEngine;
   };
   const [optimised, baseline] = await Promise.all([
     start(['--flavor', 'trtllm', '--seed', String(seed)]),
@@ -91,7 +111,7 @@ async function startEngines(dir: string, seed: number, processes: OwnProcess[]):
   const keys = Object.fromEntries(DEMO_TEAMS.map((team) => [team, createDemoSecret()])) as DemoStage['keys'];
   const port = await findFreePort(8080);
   const adminPort = await findFreePort(8081);
-  return { dir, port, adminPort, adminToken: createDemoSecret(), keys, optimised, baseline };
+  return { dir: run.dir, port, adminPort, adminToken: createDemoSecret(), keys, optimised, baseline };
 }
 
 interface ReportJson {

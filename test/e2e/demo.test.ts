@@ -1,0 +1,36 @@
+// Stopping the demo in the middle: nothing of it stays.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, it, onTestFinished } from 'vitest';
+import { until } from '#test/support/gateway.ts';
+
+/** Processes whose parent this is. */
+function childrenOf({ pid }: ChildProcess): number[] {
+  const told = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
+  return told.split(' ').filter(Boolean).map(Number);
+}
+
+it('a demo that is told to stop in the middle of its traffic, twice, leaves no process and no file behind', async () => {
+  const cwd = mkdtempSync(join(tmpdir(), 'inferometer-demo-'));
+  onTestFinished(() => rmSync(cwd, { recursive: true, force: true }));
+  const main = join(import.meta.dirname, '../../src/main.ts');
+  const demo = spawn(process.execPath, [main, 'demo', '--once'], { cwd, stdio: ['ignore', 'ignore', 'pipe'] });
+  let err = '';
+  demo.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()));
+  const exited = once(demo, 'exit');
+  await until('the traffic runs', () => Promise.resolve(err.includes('in flight')));
+  const children = childrenOf(demo);
+  onTestFinished(() => {
+    for (const pid of children.filter((child) => existsSync(`/proc/${child}`))) process.kill(pid, 'SIGKILL');
+  });
+  expect(children).toHaveLength(3);
+  demo.kill('SIGTERM');
+  demo.kill('SIGINT');
+  expect(await exited).toEqual([1, null]);
+  expect(err).toContain('inferometer demo: stopped before the check\n');
+  expect(readdirSync(join(cwd, 'data'))).toEqual([]);
+  expect(children.filter((pid) => existsSync(`/proc/${pid}`))).toEqual([]);
+});
