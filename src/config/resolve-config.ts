@@ -1,5 +1,6 @@
 // From the schema's output to the Config that the gateway runs on, all sections together. File and variables are
 // load-config.ts's, each kind of entry has its own resolve-*.ts.
+import { parseRedisUrl } from '#domain/redis-url.ts';
 import { checkDeployments, checkPlanes, checkTeams, checkTenancy } from './check-config.ts';
 import type { Config, DeploymentConfig, ServerConfig, StoreConfig, TeamConfig } from './config.ts';
 import { deepFreeze } from './deep-freeze.ts';
@@ -80,8 +81,15 @@ function resolveServer({ server }: SchemaOutput, findings: ProblemList): ServerC
   };
 }
 
+/** Not the URL: it may hold a password. */
+const UNSOUND_REDIS_URL =
+  'no Redis URL that can be used: user and password are percent-encoded (@ is %40), the port is from 1 to 65535, behind the host comes a ' +
+  'database number alone, with sentinels the name of their master before it, with a cluster nothing';
+
 function resolveStore(store: NonNullable<SchemaOutput['store']>, findings: ProblemList): StoreConfig {
   const { timeout: timeoutMs, tls, ...same } = store;
+  if (!store.url.startsWith('sqlite:') && parseRedisUrl(store.url) === null)
+    findings.add(['store', 'url'], UNSOUND_REDIS_URL);
   if (tls === undefined || Object.values(tls).every((value) => value === '')) return { ...same, timeoutMs };
   if (!store.url.startsWith('rediss')) findings.add(['store', 'tls'], 'tls needs a URL that begins with rediss');
   if ((tls.cert === '') !== (tls.key === ''))

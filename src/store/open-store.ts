@@ -9,7 +9,7 @@ import type { StoreRestorer } from '#domain/restore-store.ts';
 import type { ArchiveMarks } from '#domain/archive-marks.ts';
 import type { VoucherStore } from '#domain/voucher.ts';
 import type { Log } from '#domain/log.ts';
-import { describeRedisUrl, parseRedisUrl } from './redis/redis-url.ts';
+import { describeRedisUrl, parseRedisUrl } from '#domain/redis-url.ts';
 import { RedisConnection } from './redis/redis-connection.ts';
 import { RedisBooksReader } from './redis/redis-books-reader.ts';
 import { RedisLeases } from './redis/redis-leases.ts';

@@ -8,7 +8,7 @@ import { RedisConnection } from '#store/redis/redis-connection.ts';
 import { RedisLearnerStore } from '#store/redis/redis-learner-store.ts';
 import { RedisLedgerReader } from '#store/redis/redis-ledger-reader.ts';
 import { RedisSettlementStore } from '#store/redis/redis-settlement-store.ts';
-import { parseRedisUrl } from '#store/redis/redis-url.ts';
+import { parseRedisUrl } from '#domain/redis-url.ts';
 import { STORE_SCHEMA } from '#store/store-options.ts';
 import { startRedis } from '#test/support/redis-server.ts';
 import { StorePlaces } from '#test/support/store-places.ts';

@@ -8,7 +8,7 @@ import { hourOf } from '#domain/window.ts';
 import { RedisBooksReader } from '#store/redis/redis-books-reader.ts';
 import { RedisConnection } from '#store/redis/redis-connection.ts';
 import { RedisSettlementStore } from '#store/redis/redis-settlement-store.ts';
-import { parseRedisUrl } from '#store/redis/redis-url.ts';
+import { parseRedisUrl } from '#domain/redis-url.ts';
 import { SqliteStore } from '#store/sqlite/sqlite-store.ts';
 import { StorePlaces } from '#test/support/store-places.ts';
 import { claimOf, freezeOf, JournalAuthor, publicationAt, recordAt } from './settlement-messages.ts';

@@ -10,7 +10,7 @@ import { silentLog } from '#domain/log.ts';
 import { RedisBooksReader } from '#store/redis/redis-books-reader.ts';
 import { RedisConnection } from '#store/redis/redis-connection.ts';
 import { RedisSettlementStore } from '#store/redis/redis-settlement-store.ts';
-import { parseRedisUrl } from '#store/redis/redis-url.ts';
+import { parseRedisUrl } from '#domain/redis-url.ts';
 import { loadScript, type ScriptName } from '#store/redis/scripts.ts';
 import { SqliteStore } from '#store/sqlite/sqlite-store.ts';
 import { MemorySettlementStore } from './memory-settlement-store.ts';

@@ -5,7 +5,7 @@ import { StoreUnavailableError } from '#domain/settlement-store.ts';
 import { limitTime } from '../limit-time.ts';
 import type { StoreOptions, StoreTls } from '../store-options.ts';
 import { RedisKeys } from './keys.ts';
-import type { RedisAddress } from './redis-url.ts';
+import type { RedisAddress } from '#domain/redis-url.ts';
 import { loadScript, SCRIPTS, type ScriptName } from './scripts.ts';
 
 /** Loaded by the first connection: it takes 8 MB that a gateway on the embedded store need not spend. */

@@ -220,6 +220,10 @@ teams:
     ['server: { exposeUpstream: maybe }', '12 server.exposeUpstream: expected true or false, found "maybe"'],
     ['server: { port: [1] }', '12 server.port: expected a whole number from 0 to 65535, found a list'],
     ['store: { url: "mysql://x" }', '12 store.url: expected sqlite:PATH, redis[s]://host:port/db'],
+    ['store: { url: "redis://u:p@ss@host/0" }', '12 store.url: no Redis URL that can be used'],
+    ['store: { url: "redis://host:70000" }', '12 store.url: no Redis URL that can be used'],
+    ['store: { url: "redis://host/zero" }', '12 store.url: no Redis URL that can be used'],
+    ['store: { url: "redis+sentinel://host:26379" }', '12 store.url: no Redis URL that can be used'],
     ['journal: { fsync: sometimes }', '12 journal.fsync: expected one of true, strict, false, found "sometimes"'],
     ['privacy: { user: forget }', '12 privacy.user: expected one of keep, hash, drop, found "forget"'],
   ])('%s says what was expected', (line, expected) => {

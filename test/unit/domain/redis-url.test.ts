@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { describeRedisUrl, parseRedisUrl } from '#store/redis/redis-url.ts';
+import { describeRedisUrl, parseRedisUrl } from '#domain/redis-url.ts';
 
 describe('parseRedisUrl', () => {
   test('one server with everything', () => {
