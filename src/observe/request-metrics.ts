@@ -86,8 +86,11 @@ function createRequestMetrics(registry: Registry, beforeRead: () => void) {
 
 export type RequestMetrics = ReturnType<typeof createRequestMetrics>;
 
-/** Shows the known series at 0, so that rates have a beginning. */
-function prepareRequestMetrics(metrics: RequestMetrics, labels: MetricLabels): void {
+/**
+ * Shows the known series at 0, so that rates have a beginning. `begun` holds the targets whose histograms were begun, and gets the new ones: unlike
+ * adding 0 to a counter, beginning a histogram again takes away what it has seen.
+ */
+function prepareRequestMetrics(metrics: RequestMetrics, labels: MetricLabels, begun: Set<string>): void {
   for (const reason of NAMELESS_REJECTIONS) metrics.rejections.inc({ team: NONE, reason }, 0);
   for (const team of labels.teams) {
     for (const reason of TEAM_REJECTIONS) metrics.rejections.inc({ team, reason }, 0);
@@ -95,10 +98,14 @@ function prepareRequestMetrics(metrics: RequestMetrics, labels: MetricLabels): v
   for (const { name: deployment, models } of labels.deployments) {
     const model = labels.model(models[0] ?? null);
     for (const source of TOKEN_SOURCES) metrics.tokensBySource.inc({ model, deployment, source }, 0);
-    metrics.duration.zero({ model, deployment });
-    metrics.timeToFirstToken.zero({ model, deployment });
-    metrics.timePerOutputToken.zero({ model, deployment });
-    metrics.overhead.zero({ model, deployment });
+    const target = JSON.stringify([model, deployment]);
+    if (!begun.has(target)) {
+      begun.add(target);
+      metrics.duration.zero({ model, deployment });
+      metrics.timeToFirstToken.zero({ model, deployment });
+      metrics.timePerOutputToken.zero({ model, deployment });
+      metrics.overhead.zero({ model, deployment });
+    }
     for (const team of labels.teams) {
       metrics.requests.inc({ team, model, deployment, route: '/v1/chat/completions', status: '200' }, 0);
       for (const [type] of TOKEN_TYPES) metrics.tokens.inc({ team, model, deployment, type }, 0);
@@ -109,12 +116,13 @@ function prepareRequestMetrics(metrics: RequestMetrics, labels: MetricLabels): v
 /** The metrics of finished requests with the tally in front of their counters. */
 export class RequestCounting {
   readonly metrics: RequestMetrics;
+  readonly #begun = new Set<string>();
   #tally: RecordTally;
 
   constructor(registry: Registry, labels: MetricLabels) {
     this.#tally = new RecordTally(labels);
     this.metrics = createRequestMetrics(registry, () => takeTally(this.metrics, this.#tally));
-    prepareRequestMetrics(this.metrics, labels);
+    prepareRequestMetrics(this.metrics, labels, this.#begun);
   }
 
   /** Counts one finished attempt; counters show it when they are read. */
@@ -127,7 +135,7 @@ export class RequestCounting {
   reload(labels: MetricLabels): void {
     takeTally(this.metrics, this.#tally);
     this.#tally = new RecordTally(labels);
-    prepareRequestMetrics(this.metrics, labels);
+    prepareRequestMetrics(this.metrics, labels, this.#begun);
   }
 }
 
