@@ -42,3 +42,8 @@ export function checkTruth(input: {
     return { team, chargedGpuSeconds, trueGpuSeconds, error };
   });
 }
+
+/** Teams that no engine spent anything on: what was not served was not checked. */
+export function findUnserved(checks: readonly TeamCheck[], teams: readonly string[]): readonly string[] {
+  return teams.filter((team) => !checks.some((check) => check.team === team && check.trueGpuSeconds > 0));
+}

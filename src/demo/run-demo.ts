@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { runReport } from '#src/commands/report.ts';
 import { waitForSignal } from '#src/commands/wait-for-signal.ts';
-import { type TeamCheck, TEAM_ERROR_MAX, type TrueRequest, checkTruth } from './check-truth.ts';
+import { type TeamCheck, TEAM_ERROR_MAX, type TrueRequest, checkTruth, findUnserved } from './check-truth.ts';
 import { type OwnProcess, startOwnProcess } from './child-process.ts';
 import {
   DEMO_TEAMS,
@@ -42,7 +42,7 @@ interface DemoRun {
   readonly signal: AbortSignal;
 }
 
-/** Exit code 0, or 1 if the books differ by a nanodollar, a team is off by more than 5 %, or a signal came first. Leaves nothing behind. */
+/** Exit code 0, or 1 if the books differ by a nanodollar, a team is off by more than 5 % or was not served at all, or a signal came first. Leaves nothing behind. */
 export async function runDemo(options: DemoOptions): Promise<number> {
   const stop = new AbortController();
   const stopped = waitForSignal(['SIGINT', 'SIGTERM', 'SIGHUP']).then(() => stop.abort());
@@ -56,7 +56,7 @@ export async function runDemo(options: DemoOptions): Promise<number> {
       return 1;
     }
     if (!options.once) await stopped;
-    return verdict.differenceNanoUsd === '0' && verdict.checks.every(isWithin) ? 0 : 1;
+    return isPassed(verdict) ? 0 : 1;
   } finally {
     stop.abort();
     // The gateway first: it drains while its engines still answer.
@@ -93,6 +93,10 @@ function startProcess({ processes, signal }: DemoRun, ...what: Parameters<typeof
   const child = startOwnProcess(...what);
   processes.push(child);
   return child.ready;
+}
+
+function isPassed({ differenceNanoUsd, checks }: Verdict): boolean {
+  return differenceNanoUsd === '0' && checks.every(isWithin) && findUnserved(checks, DEMO_TEAMS).length === 0;
 }
 
 function isWithin(check: TeamCheck): boolean {
@@ -160,6 +164,8 @@ function renderVerdict({ differenceNanoUsd, checks }: Verdict): string {
     const error = `${check.error >= 0 ? '+' : ''}${(check.error * 100).toFixed(1)} %`;
     return `  ${check.team.padEnd(12)} charged ${check.chargedGpuSeconds.toFixed(3)} GPU s, true ${check.trueGpuSeconds.toFixed(3)} GPU s, ${error}${isWithin(check) ? '' : '  ← off'}`;
   });
+  for (const team of findUnserved(checks, DEMO_TEAMS))
+    lines.push(`  ${team.padEnd(12)} got no answer: nothing to check  ← off`);
   return `\nCheck against the engines' own truth\n${lines.join('\n')}\n  books: capacity − charged − idle = ${differenceNanoUsd} nanodollars\n`;
 }
 

@@ -34,3 +34,16 @@ it('a demo that is told to stop in the middle of its traffic, twice, leaves no p
   expect(readdirSync(join(cwd, 'data'))).toEqual([]);
   expect(children.filter((pid) => existsSync(`/proc/${pid}`))).toEqual([]);
 });
+
+it('a demo in which nobody was served does not pass its check', async () => {
+  const cwd = mkdtempSync(join(tmpdir(), 'inferometer-demo-'));
+  onTestFinished(() => rmSync(cwd, { recursive: true, force: true }));
+  const main = join(import.meta.dirname, '../../src/main.ts');
+  const args = [main, 'demo', '--once', '--seconds', '0'];
+  const demo = spawn(process.execPath, args, { cwd, stdio: ['ignore', 'pipe', 'ignore'] });
+  let out = '';
+  demo.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
+  expect(await once(demo, 'close')).toEqual([1, null]);
+  expect(out).toMatch(/search +got no answer: nothing to check/);
+  expect(readdirSync(join(cwd, 'data'))).toEqual([]);
+});

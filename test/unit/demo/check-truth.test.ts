@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { checkTruth } from '#src/demo/check-truth.ts';
+import { checkTruth, findUnserved } from '#src/demo/check-truth.ts';
 
 describe('the check against the truth', () => {
   it('sums the true GPU time of each team over engines and GPUs', () => {
@@ -43,5 +43,14 @@ describe('the check against the truth', () => {
     });
     expect(charged?.error).toBe(Number.POSITIVE_INFINITY);
     expect(forgotten?.error).toBe(-1);
+  });
+
+  it('a team that no engine served is told, charged or not', () => {
+    const check = { chargedGpuSeconds: 1, trueGpuSeconds: 1, error: 0 };
+    const checks = [
+      { ...check, team: 'search' },
+      { ...check, team: 'codegen', trueGpuSeconds: 0 },
+    ];
+    expect(findUnserved(checks, ['search', 'codegen', 'assistant'])).toEqual(['codegen', 'assistant']);
   });
 });
