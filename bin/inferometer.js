@@ -9,7 +9,8 @@ import { fileURLToPath } from 'node:url';
 
 const MIN_NODE_MAJOR = 26;
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-const entry = [join(root, 'dist', 'main.js'), join(root, 'src', 'main.ts')].find((path) => existsSync(path));
+// The package and the image have no src; a checkout may have a dist that is older than it.
+const entry = [join(root, 'src', 'main.ts'), join(root, 'dist', 'main.js')].find((path) => existsSync(path));
 
 /** Path of the bundled runtime, or undefined where install scripts did not run. */
 function bundledNode() {

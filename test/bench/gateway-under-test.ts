@@ -9,7 +9,7 @@ const KEY = 'benchmark-key-0123456789abcdef';
 const ADMIN_TOKEN = 'benchmark-admin-token';
 const ROOT = join(import.meta.dirname, '..', '..');
 
-/** Compiled beside the sources, whose node_modules it needs; a folder of its own, since `dist` would be run in their place. */
+/** Compiled beside the sources, whose node_modules it needs; a folder of its own, since `dist` is what is packed. */
 const BUILT = 'dist-bench';
 
 /** Compiles the sources as the npm package and the image are. Throws when that fails. */
