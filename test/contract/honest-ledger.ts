@@ -92,6 +92,8 @@ export class HonestJournal {
       sum(lines.filter((line) => line.hour === hour && (phase ?? line.phase) === line.phase).map((l) => l.costNanoUsd));
     return recordAt(endedAtMs, {
       recordId,
+      // As the gateway names them: an archive's row knows the request and the attempt, and a rebuild the record by both.
+      requestId: recordId.slice(0, recordId.lastIndexOf('.')),
       startedAtMs: endedAtMs - 7_000_000,
       charges: hours.map((hour) => ({
         hour,
