@@ -2,7 +2,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ensureDebianProgram } from '#test/support/install-debian.ts';
-import { answers, CANDIDATE_CPU, findFreePort, startProgram } from '#test/bench/child.ts';
+import { findFreePort } from '#src/demo/free-port.ts';
+import { answers, CANDIDATE_CPU, startProgram } from '#test/bench/child.ts';
 
 const START_TIMEOUT_MS = 5000;
 

@@ -122,7 +122,7 @@ it('calls and streams over gRPC stand in the same books as HTTP, and no text is 
     },
   });
   const health = { url: `http://127.0.0.1:${triton.port}`, grpcUrl: `grpc://127.0.0.1:${triton.port}`, name: 'u0' };
-  const port = await findFreePort(0);
+  const port = await findFreePort();
   stack = await startTestStack({
     engines: [
       {

@@ -47,7 +47,7 @@ async function waitForRecords(method: string, model: string, count: number): Pro
 }
 
 beforeAll(async () => {
-  const port = await findFreePort(0);
+  const port = await findFreePort();
   stack = await startTestStack({
     engines: [
       // Triton's OpenAI frontend with its KServe frontends enabled, and Triton alone.

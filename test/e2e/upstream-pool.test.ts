@@ -107,7 +107,7 @@ it('an engine killed under traffic costs no unanswered request, and every attemp
 });
 
 it('the addresses behind a dns+ name come and go without an error, each with its own GPUs in the books', async () => {
-  const port = await findFreePort(0);
+  const port = await findFreePort();
   const start = (host: string, seed: number): Promise<Simulator> =>
     startSimulator({ flavor: 'trtllm', model: 'llama-3.1-8b', seed, host, port });
   const simulators = [await start('127.0.0.1', 1), await start('127.0.0.2', 2)];

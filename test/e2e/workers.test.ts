@@ -143,7 +143,7 @@ describe('workers', () => {
 
   it('gRPC calls on several connections reach workers behind one port, and are booked once each', async () => {
     const triton = await startFakeTriton({ infer: (_call, respond) => respond(null, { model_name: 'net' }) });
-    const port = await findFreePort(0);
+    const port = await findFreePort();
     const address = `127.0.0.1:${triton.port}`;
     stack = await startTestStack({
       engines: [

@@ -146,7 +146,7 @@ async function startEngines(engines: TestEngine[]) {
 export async function startTestStack(options: TestStackOptions = {}): Promise<TestStack> {
   const dataDir = mkdtempSync(join(tmpdir(), 'inferometer-test-'));
   const { simulators, deployments } = await startEngines(options.engines ?? [{}]);
-  const [port, adminPort] = [await findFreePort(0), await findFreePort(0)];
+  const [port, adminPort] = [await findFreePort(), await findFreePort()];
   const adminToken = randomBytes(12).toString('hex');
   const keys = Object.fromEntries(
     (options.teams ?? ['search']).map((team) => [team, `key-${team}-${randomBytes(12).toString('hex')}`]),
@@ -197,7 +197,7 @@ export async function startTestStack(options: TestStackOptions = {}): Promise<Te
     admin,
     gateway: () => gateway,
     async startSibling() {
-      const [own, ownAdmin] = [await findFreePort(0), await findFreePort(0)];
+      const [own, ownAdmin] = [await findFreePort(), await findFreePort()];
       const path = join(dataDir, `sibling-${siblings.length + 1}.yaml`);
       const { server, admin: adminConfig } = config;
       const moved = { ...config, server: { ...server, port: own }, admin: { ...adminConfig, port: ownAdmin } };

@@ -3,10 +3,10 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { findFreePort } from '#src/demo/free-port.ts';
 import { ensureDebianProgram } from '#test/support/install-debian.ts';
 
 /** What to scrape. */
@@ -98,16 +98,6 @@ function renderConfig({ targets, scrapeIntervalMs, ruleFiles = [] }: PrometheusO
     rule_files: ruleFiles,
     scrape_configs: [{ job_name: 'inferometer', static_configs: [{ targets }] }],
   };
-}
-
-/** A port that was free a moment ago: Prometheus cannot say which one it chose itself. */
-async function findFreePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, 'close');
-  return port;
 }
 
 function waitForReady(child: ChildProcess): Promise<void> {
