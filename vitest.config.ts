@@ -14,7 +14,10 @@ const project = (
     fileParallelism: options.parallel,
     isolate: options.isolate ?? true,
     ...(options.workers === undefined ? {} : { maxWorkers: options.workers }),
-    globalSetup: name === 'unit' || name === 'model' ? [] : ['test/support/redis-server.ts'],
+    globalSetup: [
+      'test/support/temporary-folder.ts',
+      ...(name === 'unit' || name === 'model' ? [] : ['test/support/redis-server.ts']),
+    ],
   },
 });
 
