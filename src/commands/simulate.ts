@@ -26,7 +26,9 @@ export async function runSimulate(options: SimulateOptions): Promise<number> {
     process.stderr.write(`inferometer: --grpc-port: ${options.flavor} has no gRPC; use --flavor triton or kserve\n`);
     return 2;
   }
-  const { front, prefill } = await startEngines(options);
+  const { front, prefill } = await startEngines(options).catch((error: unknown) => {
+    throw explainTakenPort(error);
+  });
   const { url, gpus, profile, grpcPort } = front;
   const { model, flavor } = options;
   const grpc = grpcPort === null ? '' : ` and grpc://${options.host}:${grpcPort}`;
@@ -47,6 +49,14 @@ export async function runSimulate(options: SimulateOptions): Promise<number> {
   await waitForSignal(['SIGINT', 'SIGTERM']);
   await Promise.all([front.close(), prefill?.close()]);
   return 0;
+}
+
+/** The system's word for a port that somebody listens on already, with what to do about it. */
+function explainTakenPort(error: unknown): unknown {
+  const [, address] =
+    /EADDRINUSE: address already in use (\S+?)\]?$/.exec(error instanceof Error ? error.message : '') ?? [];
+  if (address === undefined) return error;
+  return new Error(`${address} is taken: another program listens there; choose another port, or 0 for a free one`);
 }
 
 async function startEngines(options: SimulateOptions): Promise<{ front: Simulator; prefill: Simulator | null }> {

@@ -6,6 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { AnswerPlan } from './answer-plan.ts';
 import { StreamingAnswer } from './answer-stream.ts';
 import { WholeAnswer, sendJson } from './answer-whole.ts';
+import { checkFields } from './check-fields.ts';
+import { ContextLengthError, checkContext } from './context-limit.ts';
 import { SequenceRefusedError } from './engine-core.ts';
 import type { FaultSwitches } from './fault-switches.ts';
 import { UnknownFaultError, parseFaultSwitches } from './fault-switches.ts';
@@ -23,6 +25,8 @@ export interface InferenceContext {
   readonly flavor: Flavor;
   /** Name the engine serves. */
   readonly model: string;
+  /** Tokens of a prompt and its answer together. */
+  readonly contextTokens: number;
   readonly seed: number;
   /** The engine cannot report usage at all. */
   readonly noUsage: boolean;
@@ -47,12 +51,17 @@ export async function answerInference(
   try {
     const faults = readFaults(context, req);
     const sent = await readJsonBody(req);
-    const body = flavor.translate?.(sent) ?? sent;
+    const asked = flavor.translate?.(sent) ?? sent;
     await sleep(context.networkOverheadMs + (faults.delayHeadersMs ?? 0));
-    if (res.destroyed || sendSpoiledAnswer(res, { flavor, faults, stream: body['stream'] === true })) return;
+    if (res.destroyed || sendSpoiledAnswer(res, { flavor, faults, stream: asked['stream'] === true })) return;
+    const body = checkFields(route, asked);
     const problem = flavor.check({ route, body, servedModel: context.model });
     if (problem !== undefined) sendJson(res, problem.status, problem.body, flavor.headers(readRequestId(req)));
-    else runRequest(context, { req, res, body, faults, request: parseInferenceRequest(route, body) });
+    else {
+      const request = parseInferenceRequest(route, body);
+      checkContext(flavor, request, context.contextTokens);
+      runRequest(context, { req, res, body, faults, request });
+    }
   } catch (error) {
     engine.log.requestsFailed += 1;
     sendFailure(res, flavor, error);
@@ -90,7 +99,7 @@ export function abortAfterLag(generation: Pick<Generation, 'abort'>, lagMs: numb
 }
 
 function planAnswer(context: InferenceContext, checked: CheckedRequest): AnswerPlan {
-  const { flavor, model, seed } = context;
+  const { flavor, model, seed, contextTokens } = context;
   const { req, body, faults, request, res } = checked;
   const requestId = readRequestId(req);
   const created = Math.floor(Date.now() / 1000);
@@ -107,7 +116,7 @@ function planAnswer(context: InferenceContext, checked: CheckedRequest): AnswerP
   });
   const first = nameFrame();
   const limits = { tokens: faults.tokens, defaultMaxTokens: flavor.defaultMaxTokens };
-  const scripts = createScripts(request, { seed, ...limits });
+  const scripts = createScripts(request, { seed, contextTokens, ...limits });
   const reportsUsage = !context.noUsage && faults.noUsage !== true;
   const asked = request.stream
     ? flavor.streamUsage(body)
@@ -152,6 +161,10 @@ export function describeFailure(error: unknown): { status: number; message: stri
     return error.status === 400
       ? { status: 400, message: error.message, field: 'body' }
       : { status: error.status, message: error.message };
+  }
+  if (error instanceof ContextLengthError) {
+    const { status, message, field } = error;
+    return { status, message, ...(field === undefined ? {} : { field }) };
   }
   if (error instanceof UnknownFaultError) return { status: 400, message: error.message };
   if (error instanceof SequenceRefusedError) {

@@ -26,12 +26,12 @@ const answerTokensMax = 8192;
 /**
  * Decides what choice `choiceIndex` of prompt `promptFingerprint` says. The same request to the same seed always gets
  * the same answer. `limits.tokens` pins the length; otherwise it is drawn, and cut at the request's limit or, where
- * it sets none, at `limits.defaultMaxTokens`.
+ * it sets none, at `limits.defaultMaxTokens`. Nothing goes beyond `limits.room`, what the prompt leaves of the context.
  */
 export function createChoiceScript(
   request: InferenceRequest,
   choice: { promptFingerprint: number; choiceIndex: number; seed: number },
-  limits: { tokens?: number | undefined; defaultMaxTokens?: number | undefined },
+  limits: { room?: number; tokens?: number | undefined; defaultMaxTokens?: number | undefined },
 ): ChoiceScript {
   // The two halves of the 53-bit fingerprint; mixing truncates to 32 bits.
   const seed = mixSeed(
@@ -41,11 +41,13 @@ export function createChoiceScript(
     choice.promptFingerprint % 0x200000,
     choice.choiceIndex,
   );
-  const limit = request.maxTokens ?? limits.defaultMaxTokens ?? answerTokensMax;
+  const { room = Infinity } = limits;
+  const limit = Math.min(request.maxTokens ?? limits.defaultMaxTokens ?? answerTokensMax, room);
   if (request.tool !== null) return scriptToolCall(request.tool, { seed, maxTokens: limit });
+  if (request.schema !== null) return scriptJson(request.schema, { seed, maxTokens: limit });
   const drawn = Math.round(createSeededRandom(seed).logNormal(meanAnswerTokens, answerTokensCv));
   const wanted = request.ignoreEos ? limit : Math.min(Math.max(drawn, request.minTokens, 1), limit);
-  const tokens = limits.tokens ?? wanted;
+  const tokens = Math.min(limits.tokens ?? wanted, room);
   const endReason: EndReason = tokens < limit ? 'stop' : 'length';
   const plain: ChoiceScript = { tokens, endReason, toolName: null, textAt: (index) => pseudoToken(seed, index) };
   return request.stops.length === 0 ? plain : cutAtStop(plain, request.stops);
@@ -79,27 +81,56 @@ function cutAtStop(script: ChoiceScript, stops: readonly string[]): ChoiceScript
 }
 
 function scriptToolCall(tool: ToolRequest, options: { seed: number; maxTokens: number }): ChoiceScript {
-  const properties = isJsonObject(tool.parameters['properties']) ? tool.parameters['properties'] : {};
-  const argumentsText = JSON.stringify(
-    Object.fromEntries(
-      Object.entries(properties).map(([name, schema], index) => [
-        name,
-        inventValue(isJsonObject(schema) ? schema : {}, mixSeed(options.seed, index)),
-      ]),
-    ),
-  );
+  const argumentsText = JSON.stringify(inventObject(tool.parameters, { seed: options.seed, depth: 0 }));
   // One token opens the call; the arguments follow four characters a token.
-  const wanted = 1 + Math.ceil(argumentsText.length / 4);
+  const wanted = 1 + Math.ceil(argumentsText.length / charactersPerToken);
   const tokens = Math.min(wanted, options.maxTokens);
   return {
     tokens,
     endReason: tokens < wanted ? 'length' : 'tool_calls',
     toolName: tool.name,
-    textAt: (index) => (index === 0 ? '' : argumentsText.slice((index - 1) * 4, index * 4)),
+    textAt: (index) =>
+      index === 0 ? '' : argumentsText.slice((index - 1) * charactersPerToken, index * charactersPerToken),
   };
 }
 
-function inventValue(schema: JsonObject, seed: number): unknown {
+// Of JSON.
+const charactersPerToken = 4;
+
+/** The answer is an object of the schema, and ends with it. */
+function scriptJson(schema: JsonObject, options: { seed: number; maxTokens: number }): ChoiceScript {
+  const text = JSON.stringify(inventValue({ type: 'object', ...schema }, { seed: options.seed, depth: 0 }));
+  const wanted = Math.ceil(text.length / charactersPerToken);
+  const tokens = Math.min(wanted, options.maxTokens);
+  return {
+    tokens,
+    endReason: tokens < wanted ? 'length' : 'stop',
+    toolName: null,
+    textAt: (index) => text.slice(index * charactersPerToken, (index + 1) * charactersPerToken),
+  };
+}
+
+/** Where in a schema a value is invented. */
+interface Place {
+  readonly seed: number;
+  readonly depth: number;
+}
+
+// A schema is the client's: it may nest without end.
+const depthMax = 16;
+
+function inventObject(schema: JsonObject, { seed, depth }: Place): JsonObject {
+  const properties = isJsonObject(schema['properties']) && depth < depthMax ? schema['properties'] : {};
+  return Object.fromEntries(
+    Object.entries(properties).map(([name, property], index) => {
+      const place = { seed: mixSeed(seed, index), depth: depth + 1 };
+      return [name, inventValue(isJsonObject(property) ? property : {}, place)];
+    }),
+  );
+}
+
+function inventValue(schema: JsonObject, place: Place): unknown {
+  const { seed, depth } = place;
   const allowed = schema['enum'];
   if (Array.isArray(allowed) && allowed.length > 0) return allowed[seed % allowed.length];
   switch (schema['type']) {
@@ -109,9 +140,11 @@ function inventValue(schema: JsonObject, seed: number): unknown {
     case 'boolean':
       return seed % 2 === 0;
     case 'array':
-      return [];
+      return isJsonObject(schema['items']) && depth < depthMax
+        ? [inventValue(schema['items'], { seed: mixSeed(seed, 0), depth: depth + 1 })]
+        : [];
     case 'object':
-      return {};
+      return inventObject(schema, place);
     default:
       return pseudoToken(seed, 0) + pseudoToken(seed, 1);
   }

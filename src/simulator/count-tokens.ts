@@ -1,6 +1,7 @@
 // Lives here: `/v1/messages/count_tokens`: what a message would count as its prompt, without the engine.
 // Not here: how a message is read (flavors/messages.ts, inference-request.ts).
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { checkFields } from './check-fields.ts';
 import type { InferenceContext } from './answer-inference.ts';
 import { sendJson } from './answer-whole.ts';
 import { MalformedRequestError, parseInferenceRequest } from './inference-request.ts';
@@ -14,7 +15,7 @@ export async function countTokens(
   try {
     const sent = await readJsonBody(req);
     const { max_tokens: _limit, ...body } = flavor.translate?.(sent) ?? sent;
-    const [prompt] = parseInferenceRequest('chat', body).prompts;
+    const [prompt] = parseInferenceRequest('chat', checkFields('chat', body)).prompts;
     sendJson(res, 200, { input_tokens: prompt?.tokens ?? 0 });
   } catch (error) {
     const known = error instanceof MalformedRequestError || error instanceof UnreadableBodyError;

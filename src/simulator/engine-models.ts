@@ -12,6 +12,8 @@ export interface EngineModel {
   readonly coefficients: IterationCoefficients;
   /** Tokens the KV cache of the replica holds. */
   readonly kvCapacityTokens: number;
+  /** Tokens of a prompt and its answer that the model was made for. */
+  readonly contextTokens: number;
 }
 
 interface CatalogueEntry {
@@ -22,7 +24,12 @@ interface CatalogueEntry {
   readonly gpus: number;
   readonly coefficients: IterationCoefficients;
   readonly kvCapacityTokens: number;
+  /** Absent: `usualContextTokens`. */
+  readonly contextTokens?: number;
 }
+
+/** Of Llama 3.1 and Mistral Nemo. */
+const usualContextTokens = 131_072;
 
 // Names as in the table of §2.2.
 type CoefficientRow = readonly [t0: number, a: number, q: number, d: number, k: number];
@@ -79,6 +86,7 @@ const catalogue: readonly CatalogueEntry[] = [
     gpus: 2,
     coefficients: nameCoefficients([12.5, 0.056, 0.86e-6, 0.043, 8.3e-5]),
     kvCapacityTokens: 230_000,
+    contextTokens: 8192,
   },
   {
     name: 'llama-3.1-70b',
@@ -148,6 +156,7 @@ export function findEngineModel(
       contextTokenMs: coefficients.contextTokenMs / speed.memory,
     },
     kvCapacityTokens: entry.kvCapacityTokens,
+    contextTokens: entry.contextTokens ?? usualContextTokens,
   };
 }
 
@@ -182,6 +191,7 @@ function interpolateEntry(name: string): CatalogueEntry {
   const iterationMs = blend((entry) => entry.coefficients.iterationMs);
   return {
     ...upper,
+    contextTokens: usualContextTokens,
     name,
     coefficients: {
       iterationMs: Math.max(iterationMs, 2),

@@ -6,6 +6,7 @@ import { answerInference } from './answer-inference.ts';
 import type { InferenceContext } from './answer-inference.ts';
 import { sendJson } from './answer-whole.ts';
 import { countTokens } from './count-tokens.ts';
+import { decodeSegment } from './decode-segment.ts';
 import type { Flavor, FlavorName } from './flavors/flavor.ts';
 import { findProtocolFlavor } from './flavors/protocol-flavors.ts';
 import type { ChatProtocol } from './flavors/protocol-flavors.ts';
@@ -88,7 +89,12 @@ const plainRoutes: Readonly<Record<FlavorName, Readonly<Record<string, PlainRout
 /** Makes the server; it does not listen yet. */
 export function createEngineServer(context: EngineServerContext): Server {
   return createServer((req, res) => {
-    const url = new URL(req.url ?? '/', 'http://engine');
+    const url = URL.parse(req.url ?? '/', 'http://engine');
+    // A target such as `//` names no path that any server has.
+    if (url === null) {
+      req.resume();
+      return sendJson(res, 404, { detail: 'Not Found' });
+    }
     const path = inferencePaths[url.pathname];
     const speaker = path === undefined ? undefined : findSpeaker(context.flavor, path);
     if (path !== undefined && speaker !== undefined) {
@@ -133,11 +139,5 @@ function sendModels(context: EngineServerContext, path: string, res: ServerRespo
 }
 
 function readModelId(path: string): string {
-  const id = path.slice('/v1/models/'.length);
-  try {
-    return decodeURIComponent(id);
-  } catch {
-    // A stray percent sign: the id stands for itself.
-    return id;
-  }
+  return decodeSegment(path.slice('/v1/models/'.length));
 }

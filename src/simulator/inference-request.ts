@@ -42,6 +42,8 @@ export interface InferenceRequest {
   readonly stream: boolean;
   readonly logprobs: boolean;
   readonly tool: ToolRequest | null;
+  /** JSON schema of the answer (`response_format`), `{}` for any object; null where the answer is prose. */
+  readonly schema: JsonObject | null;
   /** Embeddings as base64 of 32-bit floats instead of a list of numbers. */
   readonly base64: boolean;
   /** Length of an embedding. */
@@ -100,6 +102,7 @@ export function parseInferenceRequest(route: InferenceRoute, body: JsonObject): 
     // Chat takes a flag, completions a number of alternatives, of which 0 still means the token itself.
     logprobs: body['logprobs'] === true || (route === 'completions' && typeof body['logprobs'] === 'number'),
     tool: route === 'chat' ? readTool(body) : null,
+    schema: readSchema(body['response_format']),
     base64: body['encoding_format'] === 'base64',
     dimensions: Math.min(readCount(body, 'dimensions') ?? 64, dimensionsMax),
     echo: body['echo_prompt'] === true && typeof body['prompt'] === 'string' ? body['prompt'] : null,
@@ -152,7 +155,8 @@ function readCount(body: JsonObject, field: string): number | null {
   if (typeof value !== 'number' || !Number.isInteger(value)) {
     throw new MalformedRequestError(field, 'Input should be a valid integer');
   }
-  if (value < 0 || (value === 0 && !['seed', 'min_tokens', 'top_n'].includes(field))) {
+  if (field === 'seed') return value;
+  if (value < 0 || (value === 0 && !['min_tokens', 'top_n'].includes(field))) {
     throw new MalformedRequestError(field, 'Input should be greater than or equal to 1');
   }
   return value;
@@ -186,7 +190,7 @@ function appendContent(digest: PromptDigest, content: unknown): void {
   if (typeof content === 'string') digest.appendText(content);
   if (!Array.isArray(content)) return;
   for (const part of content) {
-    const text = isJsonObject(part) ? part['text'] : undefined;
+    const text = isJsonObject(part) ? part['text'] : part;
     if (typeof text === 'string') digest.appendText(text);
     else for (let index = 0; index < tokensOfOtherPart; index += 1) digest.appendToken(index);
   }
@@ -199,7 +203,7 @@ function readPrompts(body: JsonObject, route: InferenceRoute): PreparedPrompt[] 
   if (
     Array.isArray(value) &&
     value.length > 0 &&
-    value.every((item) => typeof item === 'string' || isTokenList(item))
+    (value.every((item) => typeof item === 'string') || value.every((item) => isTokenList(item)))
   ) {
     return value.map((item) => preparePrompt(item));
   }
@@ -207,7 +211,7 @@ function readPrompts(body: JsonObject, route: InferenceRoute): PreparedPrompt[] 
 }
 
 function isTokenList(value: unknown): value is number[] {
-  return Array.isArray(value) && value.length > 0 && value.every((id) => Number.isInteger(id));
+  return Array.isArray(value) && value.length > 0 && value.every((id) => Number.isInteger(id) && id >= 0);
 }
 
 function preparePrompt(prompt: string | readonly number[]): PreparedPrompt {
@@ -220,6 +224,12 @@ function preparePrompt(prompt: string | readonly number[]): PreparedPrompt {
 
 function finishPrompt(digest: PromptDigest): PreparedPrompt {
   return { tokens: digest.tokens, blocks: digest.blockFingerprints(), fingerprint: digest.fingerprint() };
+}
+
+function readSchema(format: unknown): JsonObject | null {
+  if (!isJsonObject(format) || (format['type'] !== 'json_object' && format['type'] !== 'json_schema')) return null;
+  const described = isJsonObject(format['json_schema']) ? format['json_schema']['schema'] : undefined;
+  return isJsonObject(described) ? described : {};
 }
 
 function readTool(body: JsonObject): ToolRequest | null {

@@ -26,7 +26,12 @@ export class IterationLog {
     const contextTokens = context.reduce((sum, member) => sum + member.prefillTokens, 0);
     const generating = iteration.members.length - context.length;
     this.promptTokens += contextTokens;
-    this.generatedTokens += generating;
+    // The last chunk of a prompt gives the first token of its answer.
+    const opening = context.filter(({ sequence, prefillTokens }) => {
+      const { order, prefilled, prefillTarget } = sequence;
+      return order.outputTokens > 0 && prefilled + prefillTokens >= prefillTarget;
+    });
+    this.generatedTokens += generating + opening.length;
     if (this.#rows.length >= rowsMax) this.#rows.shift();
     const { total, used } = core.kvBlocks;
     this.#rows.push({

@@ -3,6 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { answerInference } from './answer-inference.ts';
 import { sendJson } from './answer-whole.ts';
+import { decodeSegment } from './decode-segment.ts';
 import type { EngineServerContext } from './engine-server.ts';
 import {
   createKserveFlavor,
@@ -25,7 +26,7 @@ export function answerKserve(
   const match = MODEL_PATH.exec(path);
   if (match === null) return req.method === 'POST' ? answerIndex(context, path, res) : answerServer(context, path, res);
   const [, name = '', version = '1', action] = match;
-  if (decodeURIComponent(name) !== context.model || version !== '1') {
+  if (decodeSegment(name) !== context.model || version !== '1') {
     req.resume();
     sendJson(res, 404, { error: `Request for unknown model: '${name}' is not found` });
   } else if (action === 'infer' || action === 'generate' || action === 'generate_stream') {

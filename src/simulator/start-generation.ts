@@ -13,16 +13,19 @@ export function createScripts(
   request: InferenceRequest,
   options: {
     readonly seed: number;
+    /** Tokens of a prompt and its answer together. */
+    readonly contextTokens: number;
     readonly tokens?: number | undefined;
     readonly defaultMaxTokens?: number | undefined;
   },
 ): ChoiceScript[] {
-  const { seed, ...limits } = options;
-  return request.prompts.flatMap((prompt) =>
-    Array.from({ length: request.choices }, (_, choiceIndex) =>
-      createChoiceScript(request, { promptFingerprint: prompt.fingerprint, choiceIndex, seed }, limits),
-    ),
-  );
+  const { seed, contextTokens, ...limits } = options;
+  return request.prompts.flatMap((prompt) => {
+    const room = Math.max(1, contextTokens - prompt.tokens);
+    return Array.from({ length: request.choices }, (_, choiceIndex) =>
+      createChoiceScript(request, { promptFingerprint: prompt.fingerprint, choiceIndex, seed }, { ...limits, room }),
+    );
+  });
 }
 
 /** A request as the engine gets it. */

@@ -15,6 +15,7 @@ import { tritonFlavor } from './flavors/triton.ts';
 import { trtllmFlavor } from './flavors/trtllm.ts';
 import { createVllmFlavor } from './flavors/vllm.ts';
 import type { GrpcPort } from './grpc/grpc-server.ts';
+import { blockTokens } from './pseudo-text.ts';
 import { createSeededRandom } from './seeded-random.ts';
 import { SimulatedEngine } from './simulated-engine.ts';
 import type { EngineTruth } from './truth-book.ts';
@@ -55,6 +56,8 @@ export interface SimulatorOptions {
   readonly tokenBudget?: number;
   /** Default: the model's on its GPUs. */
   readonly kvCapacityTokens?: number;
+  /** Tokens of a prompt and its answer together; default the model's, or what the KV cache holds if that is less. */
+  readonly contextTokens?: number;
   /** Default true. */
   readonly prefixCache?: boolean;
   /** Sequences that may wait; default 100 000, above which the answer is 503. */
@@ -100,7 +103,8 @@ export async function serveEngine(
   create: (built: EngineOptions) => SimulatedEngine,
 ): Promise<Simulator> {
   const { host = '127.0.0.1', port = 0, seed, model } = options;
-  const flavor = createFlavor(options);
+  const contextTokens = readContextTokens(options);
+  const flavor = createFlavor(options, contextTokens);
   if (options.grpcPort !== undefined && flavor.name !== 'triton' && flavor.name !== 'kserve') {
     throw new RangeError(`${flavor.name} has no gRPC port; triton and kserve have one`);
   }
@@ -115,6 +119,7 @@ export async function serveEngine(
     engine,
     flavor,
     model,
+    contextTokens,
     seed,
     faults,
     createdAt: Math.floor(Date.now() / 1000),
@@ -181,6 +186,13 @@ function readEngineOptions(options: SimulatorOptions): EngineOptions {
   };
 }
 
+/** An engine promises no more than one request could have of its KV cache, which holds a token beyond the answer's last. */
+function readContextTokens({ contextTokens, kvCapacityTokens, ...options }: SimulatorOptions): number {
+  const found = findEngineModel(options.model, { gpu: options.gpu, gpus: options.gpus });
+  const blocks = Math.floor((kvCapacityTokens ?? found.kvCapacityTokens) / blockTokens);
+  return contextTokens ?? Math.min(found.contextTokens, blocks * blockTokens - 1);
+}
+
 async function closeAll(engine: SimulatedEngine, server: Server): Promise<void> {
   engine.close();
   const closed = once(server, 'close');
@@ -189,14 +201,14 @@ async function closeAll(engine: SimulatedEngine, server: Server): Promise<void> 
   await closed;
 }
 
-function createFlavor(options: SimulatorOptions): Flavor {
+function createFlavor(options: SimulatorOptions, maxModelLen: number): Flavor {
   switch (options.flavor) {
     case 'trtllm':
       return trtllmFlavor;
     case 'triton':
       return tritonFlavor;
     case 'vllm':
-      return createVllmFlavor({ promptTokensDetails: options.promptTokensDetails === true });
+      return createVllmFlavor({ promptTokensDetails: options.promptTokensDetails === true, maxModelLen });
     case 'transformers':
       return transformersFlavor;
     case 'kserve':

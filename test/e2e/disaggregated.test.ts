@@ -1,7 +1,11 @@
 // Disaggregated serving on the real product: a front with its prompts computed on other GPUs. Each request is charged on both, each side comes
 // close to its engine's own truth, and the books of both balance, through a kill too.
-import { rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { readSegment } from '#accounting/journal-lines.ts';
+import { listSegments } from '#accounting/journal-segments.ts';
+import { silentLog } from '#domain/log.ts';
 import { createPseudoText } from '#simulator/pseudo-text.ts';
 import { startOwnProcess } from '#src/demo/child-process.ts';
 import { startTestStack, type TestStack, until } from '#test/support/gateway.ts';
@@ -95,6 +99,16 @@ async function readRecords(): Promise<readonly RecordJson[]> {
   return requests;
 }
 
+/** How many requests were under way at each of the journal's progress lines. */
+function readProgress(): number[] {
+  const root = join(stack.dataDir, 'journal');
+  const entries = readdirSync(root).flatMap((slot) => {
+    const dir = join(root, slot);
+    return listSegments(dir).flatMap((segment) => [...readSegment({ dir, log: silentLog }, segment)]);
+  });
+  return entries.flatMap(({ entry }) => (entry.t === 'progress' ? [entry.attempts.length] : []));
+}
+
 async function expectBalanced(records: readonly RecordJson[]): Promise<void> {
   const report = await stack.admin<Report>('/api/reports/chargeback?groupBy=deployment');
   expect(report.totals.differenceNanoUsd).toBe('0');
@@ -178,8 +192,10 @@ describe('disaggregated serving', () => {
     await chat('search', { prompt: 200, output: 10, stream: false });
     const answer = chat('search', { prompt: 200, output: 4000, stream: true }).catch(() => 'cut');
     await until('the answer runs', async () => requestsOf(0).some(({ completionTokens }) => completionTokens > 100));
-    const prompt = chat('search', { prompt: 200_000, output: 5, stream: true }).catch(() => 'cut');
+    const prompt = chat('search', { prompt: 120_000, output: 5, stream: true }).catch(() => 'cut');
     await until('the prompt is computed', async () => requestsOf(1).some(({ steps }) => steps > 1));
+    // Work of the last second before a kill may be lost: the journal is told once a second how far requests are.
+    await until('the journal knows of both', async () => readProgress().some((running) => running === 2));
     const cut = [answer, prompt];
     process.kill(stack.gateway().pid, 'SIGKILL');
     expect(await Promise.all(cut)).toEqual(['cut', 'cut']);

@@ -1,4 +1,5 @@
 // The simulated engine on the wire: the official SDK against every flavour, routes, faults, disconnects, truth.
+import { request } from 'node:http';
 import OpenAI from 'openai';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createPseudoText } from '#simulator/pseudo-text.ts';
@@ -229,7 +230,7 @@ describe('on the wire', () => {
     expect(await get(triton, `/v1/models/${model}`)).toBe(200);
     await (await post(vllm, body())).text();
     expect(await (await fetch(`${vllm.url}/metrics`)).text()).toContain(
-      'vllm:generation_tokens_total{model_name="llama-3.1-8b"} 7',
+      'vllm:generation_tokens_total{model_name="llama-3.1-8b"} 8',
     );
   });
 
@@ -259,7 +260,7 @@ describe('on the wire', () => {
   );
 
   it('a prompt beyond the KV cache is refused before anything is sent', async () => {
-    const simulator = await start({ kvCapacityTokens: 640 });
+    const simulator = await start({ kvCapacityTokens: 640, contextTokens: 131_072 });
     const response = await post(
       simulator,
       body({ messages: [{ role: 'user', content: createPseudoText(700, 1) }], stream: true }),
@@ -279,6 +280,24 @@ describe('on the wire', () => {
     expect(truth.totalGpuMs).toBeCloseTo((truth.nowMs - truth.startedAtMs) * 2, 6);
     expect(truth.requests).toHaveLength(1);
     expect((await read(`?since=${truth.nowMs + 1}`)).requests).toHaveLength(0);
+  });
+});
+
+describe('a request whose target is no path', () => {
+  it.each([
+    ['vllm', '//'],
+    ['triton', '/v1/models/%zz'],
+    ['kserve', '/v2/models/%zz'],
+    ['kserve', '/v2/models/%zz/generate'],
+  ] as const)('%s has nothing at %s, and lives on', async (flavor, target) => {
+    const simulator = await start({ flavor });
+    const { port } = simulator;
+    const status = await new Promise<number | undefined>((resolve, reject) => {
+      const asking = request({ port, path: target, agent: false }, (answer) => resolve(answer.resume().statusCode));
+      asking.once('error', reject).end();
+    });
+    expect(status).toBe(404);
+    expect((await fetch(`${simulator.url}/truth`)).status).toBe(200);
   });
 });
 

@@ -63,6 +63,14 @@ export interface RequestToCheck {
   readonly servedModel: string;
 }
 
+/** How long one prompt is, how long its answer may get at the client's word, and what the model has room for. */
+export interface LengthToCheck {
+  readonly promptTokens: number;
+  /** Null where the request sets no limit. */
+  readonly maxTokens: number | null;
+  readonly contextTokens: number;
+}
+
 /** One kind of engine server. Everything here is pure. */
 export interface Flavor {
   readonly name: FlavorName;
@@ -87,6 +95,8 @@ export interface Flavor {
   translate?(body: JsonObject): JsonObject;
   /** Why the request is refused, or undefined. */
   check(request: RequestToCheck): HttpProblem | undefined;
+  /** Why a prompt of that length is refused, or undefined; absent: the server knows no such limit. */
+  refuseLength?(length: LengthToCheck): { status: number; message: string; field?: string } | undefined;
   /** A refusal or failure in the flavour's envelope. */
   problem(status: number, message: string, field?: string): HttpProblem;
   /** Whether the stream is to end with usage, and whether every chunk is to carry it. */

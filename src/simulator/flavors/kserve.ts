@@ -1,7 +1,7 @@
 // Lives here: how Triton's own KServe protocol frames `generate`, `generate_stream` and `infer` for the TensorRT-LLM ensemble: text and
 // counts as tensors, no terminator, errors as `{"error"}`. Facts: reference/upstreams.md §3.2. Not here: its other routes (kserve-routes.ts).
 import { formatEvent } from './flavor.ts';
-import type { AnswerFrame, Flavor, HttpProblem, TokenUsage } from './flavor.ts';
+import type { AnswerFrame, Flavor, HttpProblem, LengthToCheck, TokenUsage } from './flavor.ts';
 import { isJsonObject } from '../inference-request.ts';
 import type { InferenceRoute, JsonObject } from '../inference-request.ts';
 
@@ -100,6 +100,13 @@ function check(body: JsonObject, model: string, known: readonly string[]): HttpP
   return undefined;
 }
 
+/** The backend's word on a prompt that leaves no room for an answer: a failure of the server, not of the request. */
+export function refuseLength({ promptTokens, contextTokens }: LengthToCheck) {
+  if (promptTokens < contextTokens) return undefined;
+  const message = `Prompt length (${promptTokens}) exceeds maximum input length (${contextTokens - 1}).`;
+  return { status: 500, message: `Encountered an error when fetching new request: ${message}` };
+}
+
 /** Whether the request asks for counts; either switch brings both. */
 function asksCounts(body: JsonObject): boolean {
   const inputs = isJsonObject(body['inputs']) ? body['inputs'] : {};
@@ -152,6 +159,7 @@ export function createKserveFlavor(action: KserveAction, countsTokens: boolean):
     headers: () => ({}),
     translate: (body) => translate(body, action),
     check: ({ body, servedModel }) => check(body, servedModel, known),
+    refuseLength,
     problem: (status, message) => ({ status: status === 422 ? 400 : status, body: { error: message } }),
     streamUsage: (body) => ({ atEnd: false, continuous: asksCounts(body) }),
     wholeUsage: asksCounts,

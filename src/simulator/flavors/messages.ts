@@ -32,6 +32,9 @@ export function translateMessages(body: JsonObject): JsonObject {
     messages: Array.isArray(messages) ? [...readSystem(system), ...messages.map(translateMessage)] : messages,
     max_tokens: body['max_tokens'],
     stop: body['stop_sequences'],
+    temperature: body['temperature'],
+    top_p: body['top_p'],
+    top_k: body['top_k'],
     stream: body['stream'],
     tools: Array.isArray(tools) ? tools.map(translateTool) : undefined,
     tool_choice: isJsonObject(choice) ? translateChoice(choice) : undefined,
@@ -55,8 +58,10 @@ function translateBlock(block: unknown): unknown[] {
   return Array.isArray(content) ? content : [{ type: 'text', text: String(content ?? '') }];
 }
 
-function translateTool(tool: unknown): JsonObject {
-  const { name, description, input_schema: parameters } = isJsonObject(tool) ? tool : {};
+function translateTool(tool: unknown): unknown {
+  // What is no tool is left for the check to find.
+  if (!isJsonObject(tool)) return tool;
+  const { name, description, input_schema: parameters } = tool;
   return { type: 'function', function: { name, description, parameters } };
 }
 
@@ -151,7 +156,12 @@ export function speakMessages(chat: Flavor, dialect: MessagesDialect): Flavor {
     terminator: done,
     translate: translateMessages,
     check: ({ body, servedModel }) => check(body, servedModel, { dialect, problem }),
-    problem: (status, message, field) => problem(status, field === undefined ? message : `${field}: ${message}`),
+    problem(status, message, field) {
+      // A length is no field of this protocol.
+      const said =
+        field === undefined || field === 'input_tokens' ? '' : `${field === 'stop' ? 'stop_sequences' : field}: `;
+      return problem(status, said + message);
+    },
     streamUsage: () => ({ atEnd: true, continuous: true }),
     wholeUsage: () => true,
     answerId: (request) => dialect.answerId(chat.answerId(request), request.uuid),

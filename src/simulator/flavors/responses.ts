@@ -24,6 +24,9 @@ export interface ResponsesDialect {
 /** Events before the first token's own: created, in progress. */
 const EVENTS_BEFORE = 2;
 
+/** What the client calls the fields of the chat route. */
+const FIELD_NAMES: Readonly<Record<string, string>> = { messages: 'input', max_tokens: 'max_output_tokens' };
+
 /** The request as the chat route takes it; what the client sent stays under `sent`. */
 function translate(body: JsonObject, dialect: ResponsesDialect): JsonObject {
   const { model, input, instructions, tools, tool_choice: choice } = body;
@@ -34,6 +37,9 @@ function translate(body: JsonObject, dialect: ResponsesDialect): JsonObject {
     model,
     messages: Array.isArray(items) ? [...system, ...items.map(translateItem)] : items,
     max_tokens: body['max_output_tokens'],
+    response_format: translateFormat(body['text']),
+    temperature: body['temperature'],
+    top_p: body['top_p'],
     stream: body['stream'] ?? dialect.streamsByDefault,
     tools: dialect.takesTools && Array.isArray(tools) ? tools.map(translateTool) : undefined,
     tool_choice: isJsonObject(choice) ? { type: 'function', function: { name: choice['name'] } } : choice,
@@ -49,8 +55,18 @@ function translateItem(item: unknown): unknown {
   return item;
 }
 
-function translateTool(tool: unknown): JsonObject {
-  const { name, description, parameters } = isJsonObject(tool) ? tool : {};
+/** The schema stands one level higher than in chat. */
+function translateFormat(text: unknown): unknown {
+  const format = isJsonObject(text) ? text['format'] : undefined;
+  return isJsonObject(format) && format['type'] === 'json_schema'
+    ? { type: 'json_schema', json_schema: format }
+    : format;
+}
+
+function translateTool(tool: unknown): unknown {
+  // What is no tool is left for the check to find.
+  if (!isJsonObject(tool)) return tool;
+  const { name, description, parameters } = tool;
   return { type: 'function', function: { name, description, parameters } };
 }
 
@@ -202,6 +218,8 @@ export function speakResponses(chat: Flavor, dialect: ResponsesDialect): Flavor 
     terminator: '',
     translate: (body) => translate(body, dialect),
     check: ({ body, servedModel }) => check(body, servedModel, { chat, dialect }),
+    problem: (status, message, field) =>
+      chat.problem(status, message, field === undefined ? field : (FIELD_NAMES[field] ?? field)),
     streamUsage: () => ({ atEnd: true, continuous: false }),
     wholeUsage: () => true,
     answerId: ({ requestId, uuid }) => `resp_${requestId ?? uuid}`,

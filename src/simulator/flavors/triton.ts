@@ -2,6 +2,7 @@
 // tokens, always `stop`, FastAPI's `detail` errors. Facts: reference/upstreams.md §2.3–2.4. Not here: routes and timing.
 import type { AnswerFrame, Flavor, HttpProblem, TokenPiece, TokenUsage, WholeChoice } from './flavor.ts';
 import { describeToolCallPiece, describeToolCalls, formatEvent } from './flavor.ts';
+import { refuseLength } from './kserve.ts';
 import { isJsonObject } from '../inference-request.ts';
 import type { InferenceRoute, JsonObject } from '../inference-request.ts';
 
@@ -115,6 +116,7 @@ export const tritonFlavor: Flavor = {
   usageInLastToken: false,
   headers: () => ({}),
   check: ({ route, body, servedModel }) => check(route, body, servedModel),
+  refuseLength,
   problem: (status, message, field) =>
     field === undefined
       ? { status, body: { detail: message } }

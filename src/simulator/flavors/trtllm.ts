@@ -1,6 +1,6 @@
 // Lives here: how trtllm-serve (TensorRT-LLM) takes requests and frames answers: strict fields, a space before the
 // newlines of the role chunk, usage on request. Facts: reference/upstreams.md §1.2–1.5. Not here: routes and timing.
-import type { AnswerFrame, Flavor, HttpProblem, TokenPiece, TokenUsage, WholeChoice } from './flavor.ts';
+import type { AnswerFrame, Flavor, HttpProblem, LengthToCheck, TokenPiece, TokenUsage, WholeChoice } from './flavor.ts';
 import {
   describeChatLogprobs,
   describeCompletionLogprobs,
@@ -58,6 +58,16 @@ function check(route: InferenceRoute, body: JsonObject): HttpProblem | undefined
   }
   if (body['suffix'] !== undefined && body['suffix'] !== null) return refuse('suffix is not supported');
   return undefined;
+}
+
+// A limit beyond what is left is cut to it without a word; only a prompt that leaves nothing is refused.
+function refuseLength({ promptTokens, contextTokens }: LengthToCheck) {
+  const left = contextTokens - promptTokens;
+  if (left > 0) return undefined;
+  const message =
+    `\`default_max_tokens\` (${left}) must be greater than 0, \`default_max_tokens\` (${left}) = max_seq_len (${contextTokens}) - ` +
+    `\`splited_prompt_len\` (${promptTokens}) - \`query_token_len\` (0)`;
+  return { status: 400, message };
 }
 
 function describeUsage(usage: TokenUsage): JsonObject {
@@ -144,6 +154,7 @@ export const trtllmFlavor: Flavor = {
   usageInLastToken: false,
   headers: () => ({}),
   check: ({ route, body }) => check(route, body),
+  refuseLength,
   problem: (status, message, field) =>
     // A body that does not validate has the string form, everything later the flat form.
     field === undefined

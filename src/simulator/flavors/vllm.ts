@@ -1,6 +1,6 @@
 // Lives here: how vLLM takes requests and frames answers: any field is accepted, OpenAI's error envelope, prompt
 // details only when enabled. Facts: reference/upstreams.md §5.1. Not here: routes and timing.
-import type { AnswerFrame, Flavor, HttpProblem, TokenPiece, TokenUsage, WholeChoice } from './flavor.ts';
+import type { AnswerFrame, Flavor, HttpProblem, LengthToCheck, TokenPiece, TokenUsage, WholeChoice } from './flavor.ts';
 import {
   describeChatLogprobs,
   describeCompletionLogprobs,
@@ -36,7 +36,22 @@ function check(body: JsonObject, servedModel: string): HttpProblem | undefined {
   if (options !== null && body['stream'] !== true) {
     return envelope(400, 'Stream options can only be defined when `stream=True`.', 'stream_options');
   }
+  if ((body['suffix'] ?? null) !== null) return envelope(400, 'suffix is not currently supported', 'suffix');
+  const least = body['min_tokens'] ?? 0;
+  const most = body['max_completion_tokens'] ?? body['max_tokens'] ?? Infinity;
+  if (typeof least === 'number' && typeof most === 'number' && least > most)
+    return envelope(400, `min_tokens must be less than or equal to max_tokens=${most}, got ${least}.`);
   return undefined;
+}
+
+function refuseLength({ promptTokens, maxTokens, contextTokens }: LengthToCheck) {
+  const wanted = maxTokens ?? 0;
+  if (promptTokens < contextTokens && promptTokens + wanted <= contextTokens) return undefined;
+  const message =
+    `This model's maximum context length is ${contextTokens} tokens. However, you requested ${wanted} output tokens and your ` +
+    `prompt contains at least ${promptTokens} input tokens, for a total of at least ${promptTokens + wanted} tokens. Please ` +
+    'reduce the length of the input prompt or the number of requested output tokens.';
+  return { status: 400, message, field: 'input_tokens' };
 }
 
 function chunkOf(frame: AnswerFrame, choices: readonly JsonObject[], usage: JsonObject | null): string {
@@ -120,9 +135,9 @@ function describeWhole(frame: AnswerFrame, choices: readonly WholeChoice[], usag
   };
 }
 
-/** vLLM; `promptTokensDetails` is its flag `--enable-prompt-tokens-details`. */
-export function createVllmFlavor(options: { promptTokensDetails: boolean }): Flavor {
-  const details = options.promptTokensDetails;
+/** vLLM; the options are its flags `--enable-prompt-tokens-details` and `--max-model-len`. */
+export function createVllmFlavor(options: { promptTokensDetails: boolean; maxModelLen: number }): Flavor {
+  const { promptTokensDetails: details, maxModelLen } = options;
   return {
     name: 'vllm',
     routes: new Set<InferenceRoute>(['chat', 'completions', 'embeddings', 'rerank', 'score']),
@@ -135,6 +150,7 @@ export function createVllmFlavor(options: { promptTokensDetails: boolean }): Fla
     tellsCached: details,
     headers: () => ({}),
     check: ({ body, servedModel }) => check(body, servedModel),
+    refuseLength,
     problem: (status, message, field) => envelope(status, message, field ?? null),
     streamUsage(body) {
       const given = body['stream_options'];
@@ -167,7 +183,7 @@ export function createVllmFlavor(options: { promptTokensDetails: boolean }): Fla
       owned_by: 'vllm',
       root: served,
       parent: null,
-      max_model_len: 131_072,
+      max_model_len: maxModelLen,
     }),
   };
 }

@@ -9,6 +9,8 @@ import {
   status,
 } from '@grpc/grpc-js';
 import { abortAfterLag, describeFailure } from '../answer-inference.ts';
+import { checkFields } from '../check-fields.ts';
+import { checkContext } from '../context-limit.ts';
 import type { EngineServerContext } from '../engine-server.ts';
 import type { FaultSwitches } from '../fault-switches.ts';
 import { parseFaultSwitches } from '../fault-switches.ts';
@@ -82,11 +84,13 @@ async function startRequest(context: EngineServerContext, options: RequestOption
   checkModel(context, modelName, modelVersion);
   const flavor = createKserveFlavor('infer', !context.noUsage);
   const tensors = Object.entries(inputs).map(([name, value]) => ({ name, data: [value] }));
-  const body = flavor.translate?.({ inputs: tensors }) ?? {};
+  const body = checkFields('completions', flavor.translate?.({ inputs: tensors }) ?? {});
   const problem = flavor.check({ route: 'completions', body, servedModel: context.model });
   if (problem !== undefined) throw new RefusedError(problem.status, readErrorText(problem.body));
   const request = parseInferenceRequest('completions', body);
-  const scripts = createScripts(request, { seed: context.seed, tokens: faults.tokens });
+  const { seed, contextTokens } = context;
+  checkContext(flavor, request, contextTokens);
+  const scripts = createScripts(request, { seed, contextTokens, tokens: faults.tokens });
   const [script] = scripts;
   if (script === undefined) throw new RefusedError(400, 'no prompt');
   const requestId = readText(metadata, 'x-request-id');

@@ -90,4 +90,30 @@ describe('createChoiceScript', () => {
     expect(scriptOf({ tools, messages: asked }).toolName).toBe('weather');
     expect(scriptOf({ tools, messages: asked, tool_choice: 'none' }).toolName).toBeNull();
   });
+
+  it('an answer that is to be JSON is an object of the schema and ends with it, or where its limit is', () => {
+    const place = { type: 'object', properties: { city: { type: 'string' }, 'größe 🏙': { enum: ['klein', 'groß'] } } };
+    const schema = {
+      type: 'object',
+      properties: { places: { type: 'array', items: place }, sure: { type: 'boolean' } },
+    };
+    const format = { response_format: { type: 'json_schema', json_schema: { name: 'answer', schema } } };
+    const script = scriptOf({ ...format, ignore_eos: true });
+    expect(script).toMatchObject({ toolName: null, endReason: 'stop' });
+    expect(JSON.parse(textOf(script))).toEqual({
+      places: [{ city: expect.any(String), 'größe 🏙': expect.stringMatching(/^(klein|groß)$/) }],
+      sure: expect.any(Boolean),
+    });
+    expect(scriptOf({ ...format, max_tokens: 3 })).toMatchObject({ tokens: 3, endReason: 'length' });
+    expect(textOf(scriptOf({ response_format: { type: 'json_object' } }))).toBe('{}');
+    expect(textOf(scriptOf({ response_format: { type: 'text' } }))).not.toBe('{}');
+  });
+
+  it('a schema that nests without end gets an answer all the same', () => {
+    let schema: object = { type: 'string' };
+    for (let level = 0; level < 50_000; level += 1) schema = { type: 'object', properties: { a: schema } };
+    const text = textOf(scriptOf({ response_format: { type: 'json_schema', json_schema: { schema } } }));
+    expect(JSON.parse(text)).toHaveProperty('a.a.a.a');
+    expect(text.length).toBeLessThan(200);
+  });
 });

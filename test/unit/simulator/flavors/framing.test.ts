@@ -6,7 +6,7 @@ import { tritonFlavor } from '#simulator/flavors/triton.ts';
 import { trtllmFlavor } from '#simulator/flavors/trtllm.ts';
 import { createVllmFlavor } from '#simulator/flavors/vllm.ts';
 
-const vllmFlavor = createVllmFlavor({ promptTokensDetails: false });
+const vllmFlavor = createVllmFlavor({ promptTokensDetails: false, maxModelLen: 4096 });
 const frame: AnswerFrame = { route: 'chat', id: 'chatcmpl-77', created: 1790000000, model: 'm' };
 const textFrame: AnswerFrame = { ...frame, route: 'completions', id: 'cmpl-77' };
 const usage = { promptTokens: 42, cachedTokens: 32, completionTokens: 2 };
@@ -138,7 +138,7 @@ describe('vLLM', () => {
         '"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]}\n\n',
     );
     expect(vllmFlavor.wholeAnswer(frame, [whole], usage)).toMatchObject({ usage: { prompt_tokens_details: null } });
-    const detailed = createVllmFlavor({ promptTokensDetails: true });
+    const detailed = createVllmFlavor({ promptTokensDetails: true, maxModelLen: 4096 });
     expect(detailed.wholeAnswer(frame, [whole], usage)).toMatchObject({
       usage: { prompt_tokens_details: { cached_tokens: 32 } },
     });
