@@ -33,11 +33,11 @@ export class DcgmReader {
   /** Reads the page once. Rejects where it is none of DCGM's, or shows none of the GPUs. */
   async read(): Promise<void> {
     const { target, dispatcher, activity, clock, onEnergy } = this.#options;
-    const { pathname, search } = new URL(target.upstream.dcgm);
+    const url = new URL(target.upstream.dcgm);
     const page = await fetchStatistics({
       dispatcher,
-      path: pathname + search,
-      upstream: null,
+      path: url.pathname + url.search,
+      upstream: { apiKey: '', headers: readBasicAuth(url) },
       timeoutMs: DCGM_TIMEOUT_MS,
     });
     const atMs = clock.monotonicMs();
@@ -69,5 +69,21 @@ export class DcgmReader {
       log.warn(fields, 'the DCGM exporter shows more GPUs than the upstream has; name them in upstreams[].gpus');
     }
     return Math.min(1, gpus / shown);
+  }
+}
+
+/** User and password of an exporter that asks for them stand in its URL, percent-encoded, and nowhere else. */
+function readBasicAuth({ username, password }: URL): Readonly<Record<string, string>> {
+  if (username === '' && password === '') return {};
+  const pair = Buffer.from(`${decodePart(username)}:${decodePart(password)}`, 'utf8');
+  return { authorization: `Basic ${pair.toString('base64')}` };
+}
+
+/** A lone percent sign is no encoding: it is meant as it stands. */
+function decodePart(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
   }
 }

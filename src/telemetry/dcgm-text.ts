@@ -21,17 +21,29 @@ const FIELDS = {
 
 type Measure = (typeof FIELDS)[keyof typeof FIELDS][0];
 
-/** Blank values leak as huge integers. */
-const BLANK_MIN = 2 ** 62;
+/** What a field may be at most. Blank values leak as 2³¹, 2⁴⁷ or 2⁶³ and a bit: as a ratio that would be a GPU that works all the time. */
+const MAXIMA: Readonly<Record<Measure, number>> = {
+  engineActive: 1.5,
+  utilisation: 1.5,
+  energyJoules: 2 ** 62 / 1000,
+  powerWatts: 1e6,
+};
+
 const LINE = /^(DCGM_FI_\w+)\{(.*)\}\s+(\S+)/;
-const LABEL = /(\w+)="((?:[^"\\]|\\.)*)"/g;
+/** One after the other: a search for the next would take the square of the length of a line that holds none. */
+const LABEL = /[\s,]*(\w+)="((?:[^"\\]|\\.)*)"/y;
+
+type Found = { -readonly [Name in keyof GpuReading]: GpuReading[Name] } & {
+  readonly instance: string;
+  readonly names: readonly (string | undefined)[];
+};
 
 /**
  * The GPUs named in `gpus` by index (`0`), device (`nvidia0`), UUID or, for a slice, `UUID/instance id`; all of the page where none is named.
  * Ordered by UUID and instance. Null where the page has no DCGM field at all.
  */
 export function parseDcgmText(text: string, gpus: readonly string[]): readonly GpuReading[] | null {
-  const found = new Map<string, { uuid: string } & Record<Measure, number | null>>();
+  const found = new Map<string, Found>();
   let isDcgm = false;
   for (const line of text.split('\n')) {
     const match = LINE.exec(line);
@@ -39,26 +51,60 @@ export function parseDcgmText(text: string, gpus: readonly string[]): readonly G
     isDcgm = true;
     const [, name = '', labelText = '', valueText = ''] = match;
     const field = Object.hasOwn(FIELDS, name) ? FIELDS[name as keyof typeof FIELDS] : undefined;
-    const value = Number(valueText);
-    if (field === undefined || !Number.isFinite(value) || value < 0 || value >= BLANK_MIN) continue;
-    const labels = Object.fromEntries([...labelText.matchAll(LABEL)].map(([, key = '', held = '']) => [key, held]));
-    const uuid = labels['UUID'] ?? labels['uuid'] ?? labels['gpu'] ?? '';
-    const instance = labels['GPU_I_ID'] ?? '';
-    const names = [uuid, labels['gpu'], labels['device'], `${uuid}/${instance}`];
-    if (gpus.length > 0 && !names.some((known) => known !== undefined && gpus.includes(known))) continue;
-    const key = `${uuid}/${instance}`;
-    const reading = found.get(key) ?? {
-      uuid,
-      engineActive: null,
-      utilisation: null,
-      energyJoules: null,
-      powerWatts: null,
-    };
-    found.set(key, reading);
+    if (field === undefined) continue;
     const [measure, factor] = field;
-    const scaled = value * factor;
-    reading[measure] = measure === 'engineActive' || measure === 'utilisation' ? Math.min(1, scaled) : scaled;
+    const value = Number(valueText) * factor;
+    if (!(value >= 0 && value < MAXIMA[measure])) continue;
+    const reading = findReading(found, readLabels(labelText));
+    reading[measure] = measure === 'engineActive' || measure === 'utilisation' ? Math.min(1, value) : value;
   }
   if (!isDcgm) return null;
-  return [...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, reading]) => reading);
+  return [...found]
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .map(([, reading]) => reading)
+    .filter((reading) => !isSliced(reading, found))
+    .filter(({ names }) => gpus.length === 0 || names.some((name) => name !== undefined && gpus.includes(name)))
+    .map((reading) => withWholeGpu(reading, found.get(`${reading.uuid}/`)));
+}
+
+function readLabels(text: string): ReadonlyMap<string, string> {
+  const labels = new Map<string, string>();
+  LABEL.lastIndex = 0;
+  for (let match = LABEL.exec(text); match !== null; match = LABEL.exec(text))
+    labels.set(match[1] ?? '', match[2] ?? '');
+  return labels;
+}
+
+function findReading(found: Map<string, Found>, labels: ReadonlyMap<string, string>): Found {
+  const uuid = labels.get('UUID') ?? labels.get('uuid') ?? labels.get('gpu') ?? '';
+  const instance = labels.get('GPU_I_ID') ?? '';
+  const key = `${uuid}/${instance}`;
+  const reading = found.get(key) ?? {
+    uuid,
+    instance,
+    names: [uuid, labels.get('gpu'), labels.get('device'), key],
+    engineActive: null,
+    utilisation: null,
+    energyJoules: null,
+    powerWatts: null,
+  };
+  found.set(key, reading);
+  return reading;
+}
+
+/** A GPU that the page shows beside slices of it is no further device. */
+function isSliced({ uuid, instance }: Found, found: ReadonlyMap<string, Found>): boolean {
+  return instance === '' && found.values().some((other) => other.uuid === uuid && other.instance !== '');
+}
+
+/** Energy and power are the whole GPU's: a slice that does not repeat them has them all the same. */
+function withWholeGpu(reading: Found, whole: Found | undefined): GpuReading {
+  const { uuid, engineActive, utilisation, energyJoules, powerWatts } = reading;
+  return {
+    uuid,
+    engineActive,
+    utilisation,
+    energyJoules: energyJoules ?? whole?.energyJoules ?? null,
+    powerWatts: powerWatts ?? whole?.powerWatts ?? null,
+  };
 }

@@ -33,6 +33,62 @@ describe('the page', () => {
     expect(parseDcgmText(page, ['GPU-1'])).toHaveLength(2);
   });
 
+  test('blanks of every width are unknown, never a GPU that works all the time', () => {
+    const line = (field: string, value: string): string => `DCGM_FI_${field}{gpu="0",UUID="GPU-1"} ${value}\n`;
+    const known = { uuid: 'GPU-1', engineActive: 1, utilisation: null, energyJoules: null, powerWatts: 300 };
+    for (const blank of [
+      '140737488355328',
+      '1.40737488355330e+14',
+      '2147483632',
+      '9223372036854775794',
+      'NaN',
+      '+Inf',
+      '-1',
+    ])
+      expect(
+        parseDcgmText(
+          line('PROF_GR_ENGINE_ACTIVE', '1.02') +
+            line('PROF_GR_ENGINE_ACTIVE', blank) +
+            line('DEV_GPU_UTIL', blank) +
+            line('DEV_POWER_USAGE', '300') +
+            line('DEV_POWER_USAGE', blank),
+          [],
+        ),
+        blank,
+      ).toEqual([known]);
+  });
+
+  test('what only the whole GPU shows of energy is its slices’, and beside them it is no further device', () => {
+    const page = `DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{gpu="0",UUID="GPU-1"} 5000
+DCGM_FI_DEV_POWER_USAGE{gpu="0",UUID="GPU-1"} 300
+DCGM_FI_DEV_GPU_UTIL{gpu="0",UUID="GPU-1"} 100
+DCGM_FI_PROF_GR_ENGINE_ACTIVE{gpu="0",UUID="GPU-1",GPU_I_PROFILE="1g.10gb",GPU_I_ID="7"} 0.25
+DCGM_FI_PROF_GR_ENGINE_ACTIVE{gpu="0",UUID="GPU-1",GPU_I_PROFILE="1g.10gb",GPU_I_ID="8"} 0.75
+`;
+    const slice = { uuid: 'GPU-1', utilisation: null, energyJoules: 5, powerWatts: 300 };
+    const slices = [
+      { ...slice, engineActive: 0.25 },
+      { ...slice, engineActive: 0.75 },
+    ];
+    expect(parseDcgmText(page, [])).toEqual(slices);
+    expect(parseDcgmText(page, ['0'])).toEqual(slices);
+    expect(parseDcgmText(page, ['GPU-1/8'])).toEqual([slices[1]]);
+  });
+
+  test('labels may hold escapes, braces and commas, and the line a time and a carriage return', () => {
+    const page = String.raw`DCGM_FI_DEV_GPU_UTIL{ gpu="0", UUID="GPU-1",pod="a\"b,UUID=\"x} 3",modelName="c}d",} 40 1700000000000`;
+    expect(parseDcgmText(`${page}\r\n`, ['GPU-1'])?.map(({ uuid, utilisation }) => [uuid, utilisation])).toEqual([
+      ['GPU-1', 0.4],
+    ]);
+  });
+
+  test('a line that is no label for a megabyte holds up nothing', () => {
+    const beganAtMs = performance.now();
+    for (const junk of ['a', 'a="', 'a="\\', ' ', '} ', 'a=",'])
+      parseDcgmText(`DCGM_FI_DEV_GPU_UTIL{${junk.repeat(1_000_000 / junk.length)}} 1\n`, []);
+    expect(performance.now() - beganAtMs).toBeLessThan(3000);
+  });
+
   test('of another server is none, and GPUs that are not there are none', () => {
     expect(parseDcgmText('vllm:num_requests_running 1\n', [])).toBeNull();
     expect(parseDcgmText(PAGE, ['GPU-9'])).toEqual([]);

@@ -22,6 +22,7 @@ let leases: Map<string, { holder: string; untilMs: number }>;
 let server: Server;
 let answer: (url: string) => { readonly status: number; readonly body: string } | null;
 let asked: string[];
+let authorizations: (string | undefined)[];
 let stopped: Telemetry[];
 
 const clock: Clock = { monotonicMs: () => nowMs, epochMs: () => nowMs + 1e12, toEpochMs: (ms) => ms + 1e12 };
@@ -46,10 +47,12 @@ beforeEach(async () => {
   isStoreUp = true;
   leases = new Map();
   asked = [];
+  authorizations = [];
   stopped = [];
   answer = () => ({ status: 200, body: '[]' });
   server = createServer((req, res) => {
     asked.push(req.url ?? '');
+    authorizations.push(req.headers.authorization);
     const reply = answer(req.url ?? '');
     if (reply !== null) res.writeHead(reply.status).end(reply.body);
   });
@@ -78,7 +81,12 @@ function create(config = createConfig()) {
   const told: string[] = [];
   const failures: string[] = [];
   const activity = new DeviceActivity();
-  const log: Log = { debug() {}, info: (_, text) => told.push(text), warn: (_, text) => told.push(text), error() {} };
+  const fields: unknown[] = [];
+  const note = (said: object, text: string): void => {
+    fields.push(said);
+    told.push(text);
+  };
+  const log: Log = { debug() {}, info: note, warn: note, error() {} };
   const telemetry = new Telemetry({
     config: () => config,
     engines: ENGINE_TRAITS,
@@ -92,7 +100,7 @@ function create(config = createConfig()) {
     intervalMs: Number.POSITIVE_INFINITY,
   });
   stopped.push(telemetry);
-  return { telemetry, told, failures, activity };
+  return { telemetry, told, fields, failures, activity };
 }
 
 describe('which process reads', () => {
@@ -169,6 +177,26 @@ describe('what is read', () => {
       deployment.upstreams.map((upstream) => ({ ...upstream, url, name: url, pool: 'both' })),
     );
     expect(list([{ ...deployment, upstreams: shared }]).map(({ isWholePool }) => isWholePool)).toEqual([false, false]);
+  });
+
+  test('an exporter is asked with the user and password of its URL, never with the engine’s key, and neither is told', async () => {
+    const { port } = server.address() as AddressInfo;
+    for (const [account, sent] of [
+      ['me:p%40ss%3Acanary@', `Basic ${Buffer.from('me:p@ss:canary').toString('base64')}`],
+      ['', undefined],
+    ] as const) {
+      authorizations = [];
+      answer = () => ({ status: 401, body: '' });
+      const upstream = { dcgm: `http://${account}127.0.0.1:${port}/metrics?node=a`, apiKey: 'engine-key' };
+      const { telemetry, told, fields, failures } = create(createConfig({ engineStatistics: false }, upstream));
+      await telemetry.round();
+      expect(authorizations).toEqual([sent]);
+      expect(asked.at(-1)).toBe('/metrics?node=a');
+      expect(failures).toEqual(['dcgm']);
+      expect(told).toHaveLength(1);
+      expect(JSON.stringify(fields)).not.toContain('canary');
+      await telemetry.stop();
+    }
   });
 
   test('no lease holds a secret', () => {
