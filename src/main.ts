@@ -5,6 +5,7 @@ import { configOption } from './commands/config-option.ts';
 import { readVersion } from './commands/read-version.ts';
 import { REPORT_OPTIONS } from './commands/report-options.ts';
 import { UNDELIVERED_COMMANDS } from './commands/undelivered.ts';
+import { watchOutput } from './commands/watch-output.ts';
 
 /** Exit codes of contract §2. */
 const EXIT = { done: 0, failed: 1, usage: 2 } as const;
@@ -17,10 +18,29 @@ function parseNumber(text: string): number {
 }
 
 function parsePort(text: string): number {
-  const port = Number(text);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535)
-    throw new InvalidArgumentError('expected a port, 0 … 65535.');
+  // Empty, as of a variable that is not set, is no port; Number would read 0.
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : Infinity;
+  if (port > 65_535) throw new InvalidArgumentError('expected a port, 0 … 65535.');
   return port;
+}
+
+function parseSeed(text: string): number {
+  const seed = /^\d{1,15}$/.test(text) ? Number(text) : -1;
+  if (seed < 0) throw new InvalidArgumentError('expected an integer ≥ 0.');
+  return seed;
+}
+
+/** An empty host would be every address of the machine, and an empty model one that nobody can ask for. */
+function parseName(text: string): string {
+  if (text.trim() === '') throw new InvalidArgumentError('expected something.');
+  return text;
+}
+
+/** The check of the demo knows the newest 100 000 requests, a few hours of its traffic. */
+function parseDemoSeconds(text: string): number {
+  const seconds = parseNumber(text);
+  if (seconds > 3600) throw new InvalidArgumentError('expected 0 … 3600 seconds.');
+  return seconds;
 }
 
 /** Five seconds to an hour, ms. */
@@ -100,18 +120,20 @@ function addSimulate(program: Command): void {
       'port of a second engine that computes the prompts (prefillBy), 0 for a free one',
       parsePort,
     )
-    .option('--host <host>', 'address to listen on', '127.0.0.1')
+    .option('--host <host>', 'address to listen on', parseName, '127.0.0.1')
     .addOption(
       new Option('--flavor <flavor>', 'server to imitate')
         .choices(['trtllm', 'triton', 'vllm', 'transformers', 'kserve'])
         .default('trtllm'),
     )
-    .option('--model <name>', 'model name', 'llama-3.1-8b')
-    .option('--seed <number>', 'seed of all randomness', parseNumber, 1)
+    .option('--model <name>', 'model name', parseName, 'llama-3.1-8b')
+    .option('--seed <number>', 'seed of all randomness', parseSeed, 1)
     .option('--no-usage', 'never report token usage')
     .option('--baseline', 'unbatched, ten times slower: the engine before optimisation')
     .option('--json', 'print where it listens as JSON')
     .action(async (options) => {
+      // The gRPC library reads it when it is loaded; unset it would say beside us that a port is taken.
+      process.env['GRPC_VERBOSITY'] ??= 'NONE';
       const { runSimulate } = await import('./commands/simulate.ts');
       process.exitCode = await runSimulate(options);
     });
@@ -132,8 +154,8 @@ function addDemo(program: Command): void {
     .description('the main job end to end on simulated engines: traffic, chargeback, check against the truth')
     .option('--json', 'print the chargeback and the check as one JSON object')
     .option('--once', 'exit after the check: 0, or 1 if the books differ or a team is off by more than 5 %')
-    .option('--seconds <seconds>', 'length of the traffic', parseNumber, 24)
-    .option('--seed <number>', 'seed of engines and traffic', parseNumber, 7)
+    .option('--seconds <seconds>', 'length of the traffic', parseDemoSeconds, 24)
+    .option('--seed <number>', 'seed of engines and traffic', parseSeed, 7)
     .action(async (options) => {
       const { runDemo } = await import('./demo/run-demo.ts');
       process.exitCode = await runDemo({
@@ -161,7 +183,11 @@ function addCalibrate(program: Command): void {
     .option('--write', 'write the profile into the config file, comments kept')
     .option('--json', 'print JSON')
     .option('--seed <number>', 'seed of pauses and confidence intervals', parseNumber, 1)
-    .option('--duration <duration>', 'how long to measure, such as 60s', parseDurationMs, 60_000)
+    .addOption(
+      new Option('--duration <duration>', 'how long to measure, such as 60s')
+        .argParser(parseDurationMs)
+        .default(60_000, '60s'),
+    )
     .option('--force', 'measure and print whatever speaks against it')
     .action(async ({ config, write, json, force, duration, ...options }) => {
       const { runCalibrate } = await import('./commands/calibrate.ts');
@@ -195,6 +221,7 @@ function addUndelivered(program: Command): void {
 }
 
 async function main(): Promise<void> {
+  watchOutput();
   const program = new Command('inferometer')
     .description('Measures what GPU inference really costs.')
     .version(readVersion());

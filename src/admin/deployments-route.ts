@@ -12,6 +12,7 @@ import type { DeploymentFigures } from '#reports/deployment-figures.ts';
 import { isPooled } from '#reports/report-pools.ts';
 import { toUnitPricesJson } from '#reports/render-json.ts';
 import type { RequestHandler } from 'express';
+import { readQuery } from './read-query.ts';
 
 export interface DeploymentsRouteOptions {
   readonly books: BooksReader;
@@ -23,7 +24,8 @@ export interface DeploymentsRouteOptions {
 
 /** Prices and utilisation are of the last 24 hours; `lastHour` has those since the beginning of the hour before this one. */
 export function createDeploymentsRoute({ books, clock, sources, config }: DeploymentsRouteOptions): RequestHandler {
-  return async (_req, res) => {
+  return async (req, res) => {
+    readQuery(req, []);
     const { deployments, prices: written } = config();
     const nowMs = clock.epochMs();
     const [figures, facts] = await Promise.all([readDeploymentFigures(books, deployments, nowMs), books.readFacts()]);

@@ -16,6 +16,8 @@ const RESIDUAL_MAX = 0.15;
 /** The config's own bound of a fixed iteration time is a minute; seconds are absurd already. */
 const ITERATION_MS_MAX = 5000;
 const BATCH_WANTED = 8;
+/** The shortest prompts of the plan have more: where none was computed, nothing of prompts was measured. */
+const COMPUTED_TOKENS_MIN = 64;
 
 const NAMES: Readonly<Record<keyof EngineProfile, string>> = {
   iterationMs: 'the fixed time of an iteration',
@@ -43,8 +45,22 @@ export function judgeFit(fit: ProfileFit, measured: Measurements, decodes: boole
   for (const name of PROFILE_NAMES)
     if (terms[name].isNegative)
       reasons.push(`${NAMES[name]} comes out negative: this engine does not follow the model`);
-  reasons.push(...findAbsurd(fit, decodes));
+  reasons.push(...findUnmeasured(measured, decodes), ...findAbsurd(fit, decodes));
   return { reasons, notes: listNotes(fit, measured, decodes) };
+}
+
+/** What is built in for all of a phase is no calibration, however well it fits the rest. */
+function findUnmeasured({ batchMax, longestPromptTokens }: Measurements, decodes: boolean): readonly string[] {
+  const unmeasured: string[] = [];
+  if (longestPromptTokens < COMPUTED_TOKENS_MIN)
+    unmeasured.push(
+      `nothing of prompts was measured: of none more than ${longestPromptTokens} tokens were computed, the rest came from a cache`,
+    );
+  if (decodes && batchMax === 0)
+    unmeasured.push(
+      'nothing of decoding was measured: answers end too early or come in too few pieces; a longer --duration asks for longer ones',
+    );
+  return unmeasured;
 }
 
 function findAbsurd({ terms }: ProfileFit, decodes: boolean): readonly string[] {
@@ -72,7 +88,7 @@ function listNotes({ terms }: ProfileFit, measured: Measurements, decodes: boole
       notes.push(
         `${NAMES[name]} could not be told from the measurements: it is mostly the one built in for this GPU and model`,
       );
-  if (decodes && measured.batchMax < BATCH_WANTED)
+  if (decodes && measured.batchMax > 0 && measured.batchMax < BATCH_WANTED)
     notes.push(`the engine never ran more than ${measured.batchMax} sequences side by side`);
   if (measured.tokensPerEvent > 1.3)
     notes.push(

@@ -64,5 +64,5 @@ export function readUsage(value: unknown): ReportedUsage | null {
 
 function readMessage(failure: unknown): string {
   const message = typeof failure === 'string' ? failure : asObject(failure)['message'];
-  return typeof message === 'string' ? message.slice(0, 200) : 'an error without a message';
+  return typeof message === 'string' ? message : 'an error without a message';
 }

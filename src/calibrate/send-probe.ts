@@ -24,6 +24,8 @@ const LINE_BYTES_MAX = 1024 * 1024;
 const ERROR_BYTES_MAX = 64 * 1024;
 const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
 const SAID_LENGTH_MAX = 300;
+/** Shorter header values are words, not secrets, and would be found everywhere. */
+const SECRET_LENGTH_MIN = 4;
 
 const PATHS: Readonly<Record<Dialect['route'], string>> = {
   completions: '/v1/completions',
@@ -45,7 +47,10 @@ export async function sendProbe(link: EngineLink, dialect: Dialect, probe: Probe
     });
     const bytes = answer.body as AsyncIterable<Buffer>;
     if (answer.statusCode !== 200)
-      throw new ProbeRefusedError(answer.statusCode, shorten((await readBounded(bytes, ERROR_BYTES_MAX)) ?? ''));
+      throw new ProbeRefusedError(
+        answer.statusCode,
+        quoteSafely(link, (await readBounded(bytes, ERROR_BYTES_MAX)) ?? ''),
+      );
     if (dialect.route === 'embeddings') return await readEmbedding(link, sentAtMs, bytes);
     return await readStream(link, { sentAtMs, bytes, onToken: probe.onToken });
   } catch (error) {
@@ -98,7 +103,8 @@ async function readStream(link: EngineLink, { sentAtMs, bytes, onToken }: Stream
   let tokensPerIteration: number | null = null;
   const take = (event: ProbeEvent | undefined, atMs: number): void => {
     if (event === undefined) return;
-    if (event.error !== null) throw new ProbeFailedError(`the engine failed in mid-stream: ${event.error}`);
+    if (event.error !== null)
+      throw new ProbeFailedError(`the engine failed in mid-stream: ${quoteSafely(link, event.error)}`);
     usage = event.usage ?? usage;
     tokensPerIteration = event.tokensPerIteration ?? tokensPerIteration;
     // An end without text is a token only where nothing else was said, as for a lone end-of-text token.
@@ -121,9 +127,19 @@ async function readStream(link: EngineLink, { sentAtMs, bytes, onToken }: Stream
   return { sentAtMs, tokenAtMs, usage, tokensPerIteration };
 }
 
-/** An engine's message without line breaks, and without the whole page of a proxy. */
-function shorten(text: string): string {
-  return text.replaceAll(/\s+/g, ' ').trim().slice(0, SAID_LENGTH_MAX);
+/**
+ * An engine's message on one line, without what moves a terminal's cursor, without the whole page of a proxy, and without our credentials, which some
+ * repeat to whoever sent wrong ones.
+ */
+function quoteSafely({ headers }: EngineLink, text: string): string {
+  const secrets = Object.values(headers).flatMap((value) => [value, value.replace(/^\w+ +/, '')]);
+  const cleaned = secrets
+    .filter((secret) => secret.length >= SECRET_LENGTH_MIN)
+    .reduce((said, secret) => said.replaceAll(secret, '***'), text);
+  return cleaned
+    .replaceAll(/[\s\p{Cc}]+/gu, ' ')
+    .trim()
+    .slice(0, SAID_LENGTH_MAX);
 }
 
 function describeFailure(error: unknown, timeoutMs: number): string {

@@ -3,10 +3,12 @@ import { randomUUID } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import { createBuiltinProfile } from '#attribution/builtin-profile.ts';
 import type { Config, DeploymentConfig, UpstreamConfig } from '#config/config.ts';
+import { parseBaseUrl } from '#config/init/draft-deployment.ts';
 import { probeEngine } from '#config/init/probe-engine.ts';
 import { loadConfig } from '#config/load-config.ts';
 import { formatProblem } from '#config/problem.ts';
 import {
+  assertProfileWritable,
   ProfileNotWrittenError,
   renderEngineProfile,
   writeEngineProfile,
@@ -92,6 +94,11 @@ export async function runCalibrate(options: CalibrateOptions): Promise<0 | 1 | 2
 }
 
 async function calibrate(target: Target, options: CalibrateOptions): Promise<CalibrationReport> {
+  const { index, subject } = target;
+  const place = options.write && index !== undefined ? { index, name: subject.deployment ?? '' } : undefined;
+  // What cannot be written is said before a minute is spent on it.
+  if (place !== undefined)
+    assertProfileWritable(options.path, { ...place, profile: { ...target.prior, source: 'calibrated' }, comment: '' });
   const calibration = withDoubts(await runProbes(target, options), target.doubts);
   const { result } = calibration;
   const accepted = result !== undefined && (calibration.reasons.length === 0 || options.force);
@@ -99,12 +106,11 @@ async function calibrate(target: Target, options: CalibrateOptions): Promise<Cal
     result === undefined
       ? undefined
       : { ...result.profile, source: 'calibrated', fitError: Number(result.fit.residual.toFixed(4)) };
-  const isWritten = accepted && options.write && target.index !== undefined;
+  const isWritten = accepted && place !== undefined;
   if (isWritten && written !== undefined) {
     const error = (result.fit.residual * 100).toFixed(1);
     writeEngineProfile(options.path, {
-      index: target.index,
-      name: target.subject.deployment ?? '',
+      ...place,
       profile: written,
       comment: `measured by inferometer calibrate on ${new Date().toISOString().slice(0, 10)}, fit error ${error} %`,
     });
@@ -167,6 +173,9 @@ async function pinAddress(upstream: UpstreamConfig): Promise<UpstreamConfig> {
 }
 
 function findInConfig(options: CalibrateOptions): Target {
+  const { model, engine: given, gpu, gpus } = options;
+  if ([model, given, gpu, gpus].some((option) => option !== undefined))
+    throw new UsageError('--model, --engine, --gpu and --gpus go with --url; of the config name a --deployment');
   const loaded = loadConfig({ path: options.path, env: options.env });
   if (!loaded.ok) {
     const [first, ...more] = loaded.problems;
@@ -176,8 +185,7 @@ function findInConfig(options: CalibrateOptions): Target {
   const deployment = chooseDeployment(loaded.config, options.deployment);
   const upstream = chooseUpstream(deployment, options.upstream);
   const { engine, servedModel, name } = deployment;
-  if (ENGINE_TRAITS[engine].healthPath === '/v2/health/ready')
-    throw new UsageError(`${name} speaks KServe; calibrate needs OpenAI's routes (engine triton-openai serves them)`);
+  refuseKserve(engine, name);
   if (deployment.work === 'duration')
     throw new UsageError(`${name} is metered by duration (work: duration), which has no engine profile`);
   return {
@@ -221,11 +229,19 @@ function chooseUpstream({ upstreams, name }: DeploymentConfig, wanted: string | 
   throw new UsageError(`${name} has no upstream ${wanted}; it has: ${upstreams.map((one) => one.name).join(', ')}`);
 }
 
+function refuseKserve(engine: keyof typeof ENGINE_TRAITS, subject: string): void {
+  if (ENGINE_TRAITS[engine].healthPath !== '/v2/health/ready') return;
+  throw new UsageError(`${subject} speaks KServe; calibrate needs OpenAI's routes (engine triton-openai serves them)`);
+}
+
 async function findByUrl(written: string, options: CalibrateOptions): Promise<Target> {
   if (options.write || options.deployment !== undefined || options.upstream !== undefined)
     throw new UsageError('--url names an engine without a config: leave out --deployment, --upstream and --write');
   const url = readBaseUrl(written);
   const apiKey = options.env['UPSTREAM_API_KEY'] ?? '';
+  // What HTTP itself says to such a value quotes it.
+  if (!/^[\x21-\x7e]*$/.test(apiKey))
+    throw new UsageError('UPSTREAM_API_KEY: expected a key without spaces or control characters');
   const named = options.engine;
   if (named !== undefined && !Object.hasOwn(ENGINE_TRAITS, named))
     throw new UsageError(`unknown engine ${named}; known: ${Object.keys(ENGINE_TRAITS).join(', ')}`);
@@ -235,6 +251,7 @@ async function findByUrl(written: string, options: CalibrateOptions): Promise<Ta
       : await probeEngine({ url, apiKey, timeoutMs: PROBE_TIMEOUT_MS });
   if (!found.ok) throw new ProbeFailedError(found.reason);
   const engine = (named ?? found.engine) as keyof typeof ENGINE_TRAITS;
+  refuseKserve(engine, url);
   const model = options.model ?? found.models[0] ?? '';
   if (options.model === undefined && found.models.length > 1)
     throw new UsageError(`the engine serves several models, name one with --model: ${found.models.join(', ')}`);
@@ -265,10 +282,9 @@ async function findByUrl(written: string, options: CalibrateOptions): Promise<Ta
 }
 
 function readBaseUrl(written: string): string {
-  const url = URL.canParse(written) ? new URL(written) : undefined;
-  if (url === undefined || !['http:', 'https:'].includes(url.protocol) || url.username !== '' || url.password !== '')
-    throw new UsageError(
-      '--url: expected the base URL of an engine such as http://trt-1:8000, a key in UPSTREAM_API_KEY',
-    );
-  return `${url.protocol}//${url.host}${url.pathname.replace(/(?:\/v1)?\/*$/, '')}`;
+  const url = parseBaseUrl(written);
+  if (url !== undefined) return url;
+  throw new UsageError(
+    '--url: expected the base URL of an engine such as http://trt-1:8000, without user, query and fragment; a key goes into UPSTREAM_API_KEY',
+  );
 }

@@ -11,22 +11,37 @@ const PERCENT = 100;
 /** Without a terminal one line per this many percent. */
 const QUIET_STEP_PERCENT = 25;
 
-/** Draws on stderr, so that what the demo prints can be piped. */
-export function drawProgress(label: string, isTerminal: boolean): Progress {
+/** What ends a command that waits for nothing else. */
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** Draws on stderr, so that what the demo prints can be piped; `stream` is the terminal's. */
+export function drawProgress(label: string, isTerminal: boolean, stream = process.stderr): Progress {
   if (!isTerminal) return writeLines(label);
   const bar = new SingleBar({
+    stream,
     format: `${label} {bar} {percentage}% {text}`,
     barCompleteChar: '█',
     barIncompleteChar: '░',
     hideCursor: true,
     barsize: 32,
   });
+  // A process that dies while the bar is drawn leaves the terminal without a cursor and without wrapping lines.
+  const restore = (signal: NodeJS.Signals): void => {
+    end();
+    // Whoever listens too decides when the process ends; otherwise the signal does what it would have done.
+    if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
+  };
+  const end = (): void => {
+    for (const signal of SIGNALS) process.removeListener(signal, restore);
+    bar.stop();
+  };
   bar.start(PERCENT, 0, { text: '' });
+  for (const signal of SIGNALS) process.once(signal, restore);
   return {
     update: (share, text) => bar.update(Math.round(share * PERCENT), { text }),
     stop: () => {
       bar.update(PERCENT);
-      bar.stop();
+      end();
     },
   };
 }

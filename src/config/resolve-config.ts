@@ -2,6 +2,7 @@
 // load-config.ts's, each kind of entry has its own resolve-*.ts.
 import { parseRedisUrl } from '#domain/redis-url.ts';
 import { checkDeployments, checkPlanes, checkTeams, checkTenancy } from './check-config.ts';
+import { checkPoolCost } from './check-pool-cost.ts';
 import type { Config, DeploymentConfig, ServerConfig, StoreConfig, TeamConfig } from './config.ts';
 import { deepFreeze } from './deep-freeze.ts';
 import type { ProblemList } from './problem.ts';
@@ -33,6 +34,7 @@ export function resolveConfig(input: SchemaOutput, findings: ProblemList, nowMs:
   }
   const deployments = resolvePrefill(resolved, input.deployments, findings);
   checkDeployments(deployments, findings);
+  checkPoolCost(deployments, prices, findings);
   checkStatistics(deployments, findings);
   const teams = input.teams.map((entry) => ({ index: entry.index, value: resolveTeam(entry, findings) }));
   checkTeams(

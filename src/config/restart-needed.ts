@@ -3,15 +3,14 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Config } from './config.ts';
 
 /** Sections bound to sockets, connections, files or protocol state that are made once, at start. */
-const FIXED_SECTIONS = ['admin', 'store', 'journal', 'settlement', 'grpc'] as const;
+const FIXED_SECTIONS = ['admin', 'store', 'journal', 'settlement', 'retention', 'logging', 'grpc'] as const;
 const FIXED_SERVER_KEYS = ['host', 'port', 'tls', 'workers'] as const;
 
 /** Keys with different values in `next` that take effect at the next start only, such as `server.port`, `store`. */
 export function restartNeeded(old: Config, next: Config): readonly string[] {
   const server = FIXED_SERVER_KEYS.filter((key) => !isDeepStrictEqual(old.server[key], next.server[key]));
   const sections = FIXED_SECTIONS.filter((key) => !isDeepStrictEqual(old[key], next[key]));
-  const logging = old.logging.format === next.logging.format ? [] : ['logging.format'];
-  return [...server.map((key) => `server.${key}`), ...sections, ...logging];
+  return [...server.map((key) => `server.${key}`), ...sections];
 }
 
 /** `next` with the running values of all those keys, so that nobody reads a value that is not in force. */
@@ -26,7 +25,8 @@ export function keepUntilRestart(old: Config, next: Config): Config {
     store: old.store,
     journal: old.journal,
     settlement: old.settlement,
-    logging: Object.freeze({ ...next.logging, format: old.logging.format }),
+    retention: old.retention,
+    logging: old.logging,
     ...(old.grpc === undefined ? {} : { grpc: old.grpc }),
   });
 }

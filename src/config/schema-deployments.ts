@@ -18,8 +18,11 @@ const ENGINES = [
   'openai',
 ] as const satisfies readonly EngineName[];
 
-const NAME_PATTERN = /^[A-Za-z0-9][\w.:/@-]{0,127}$/;
-const NAME_EXPECTED = 'a name of letters, digits and . _ - : / @, starting with a letter or digit, at most 128 long';
+/** Books are kept by name in plain objects, which have these words without anybody's having named anything so. */
+const NAME_PATTERN =
+  /^(?!(?:constructor|hasOwnProperty|isPrototypeOf|propertyIsEnumerable|toLocaleString|toString|valueOf)$)[A-Za-z0-9][\w.:/@-]{0,127}$/;
+const NAME_EXPECTED =
+  'a name of letters, digits and . _ - : / @, starting with a letter or digit, at most 128 long, and no word that every object has, such as constructor';
 
 /** Names of deployments, upstreams, pools and prices: they appear in headers, labels and store keys. */
 export const name = () => text({ pattern: NAME_PATTERN, expected: NAME_EXPECTED });

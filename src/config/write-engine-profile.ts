@@ -1,6 +1,16 @@
 // Puts a measured engine profile into a config file in place: only the bytes of that profile change, comments and layout stay.
 // Not here: where the numbers come from.
-import { readFileSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { isMap, isScalar, isSeq, parseDocument, type Pair, type YAMLMap } from 'yaml';
 import type { EngineProfileConfig } from './config.ts';
@@ -38,6 +48,14 @@ export function writeEngineProfile(path: string, edit: ProfileEdit): void {
     rmSync(draft, { force: true });
     throw error;
   }
+}
+
+/** Whether such an edit could be written now, asked before a profile is measured for it. Writes nothing; throws as writeEngineProfile does. */
+export function assertProfileWritable(path: string, edit: ProfileEdit): void {
+  const target = realpathSync(path);
+  insertEngineProfile(readFileSync(target, 'utf8'), edit);
+  // The file is replaced, not written to.
+  accessSync(dirname(target), constants.W_OK);
 }
 
 /** The text with the profile in it. Throws ProfileNotWrittenError where the deployment is an alias, is not found, or more than it would change. */

@@ -2,6 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { runReport } from '#src/commands/report.ts';
+import { waitForLostReader } from '#src/commands/lost-reader.ts';
 import { waitForSignal } from '#src/commands/wait-for-signal.ts';
 import { type TeamCheck, TEAM_ERROR_MAX, type TrueRequest, checkTruth, findUnserved } from './check-truth.ts';
 import { type OwnProcess, startOwnProcess } from './child-process.ts';
@@ -42,12 +43,12 @@ interface DemoRun {
   readonly signal: AbortSignal;
 }
 
-/** Exit code 0, or 1 if the books differ by a nanodollar, a team is off by more than 5 % or was not served at all, or a signal came first. Leaves nothing behind. */
+/** Exit code 0, or 1 if the books differ by a nanodollar, a team is off by more than 5 % or was not served at all, or a signal or the loss of its reader came first. Leaves nothing behind. */
 export async function runDemo(options: DemoOptions): Promise<number> {
   const stop = new AbortController();
-  const stopped = waitForSignal(['SIGINT', 'SIGTERM', 'SIGHUP']).then(() => stop.abort());
-  mkdirSync(DATA_DIR, { recursive: true });
-  const dir = mkdtempSync(join(resolve(DATA_DIR), 'demo-'));
+  const ends = [waitForSignal(['SIGINT', 'SIGTERM', 'SIGHUP']), waitForLostReader()];
+  const stopped = Promise.race<unknown>(ends).then(() => stop.abort());
+  const dir = makeFolder();
   const processes: OwnProcess[] = [];
   try {
     const verdict = await Promise.race([showDemo(options, { dir, processes, signal: stop.signal }), stopped]);
@@ -62,6 +63,20 @@ export async function runDemo(options: DemoOptions): Promise<number> {
     // The gateway first: it drains while its engines still answer.
     for (const child of processes.toReversed()) await child.end(END_GRACE_MS);
     rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+/** A folder of this run's own. */
+function makeFolder(): string {
+  try {
+    mkdirSync(DATA_DIR, { recursive: true });
+    return mkdtempSync(join(resolve(DATA_DIR), 'demo-'));
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new Error(
+      `the demo keeps its books in ${resolve(DATA_DIR)} while it runs: ${why}; run it where you may write`,
+      { cause: error },
+    );
   }
 }
 

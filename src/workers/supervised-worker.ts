@@ -14,6 +14,9 @@ import type {
   WorkerReport,
 } from './worker-messages.ts';
 
+/** A worker says how it is twice a second: after so many steps of `watch` without a word it hangs. */
+const SILENT_STEPS = 10;
+
 /** How a worker ended: its exit code, or the signal that killed it. */
 export interface WorkerEnd {
   readonly code: number | null;
@@ -40,6 +43,8 @@ export class SupervisedWorker {
   readonly #listening = Promise.withResolvers<WorkerAddresses>();
   readonly #failed = Promise.withResolvers<Error>();
   #isListening = false;
+  #hasSpoken = false;
+  #silentSteps = 0;
   #report: WorkerReport | null = null;
   #metrics: readonly MetricJson[] = [];
   #left: readonly string[] | null = null;
@@ -74,6 +79,20 @@ export class SupervisedWorker {
   /** True from when it accepts requests until it ends. */
   get isListening(): boolean {
     return this.#isListening;
+  }
+
+  /** True from when it was noticed to say nothing any more until it does again. */
+  get isSilent(): boolean {
+    return this.#silentSteps >= SILENT_STEPS;
+  }
+
+  /** To be called step by step, the first after it listens: what the last step has changed. Steps count, not time, so that a machine that slept hangs nobody. */
+  watch(): 'silent' | 'back' | null {
+    const wasSilent = this.isSilent;
+    this.#silentSteps = this.#hasSpoken ? 0 : this.#silentSteps + 1;
+    this.#hasSpoken = false;
+    if (this.isSilent === wasSilent) return null;
+    return wasSilent ? 'back' : 'silent';
   }
 
   /** What it last said of itself; null before the first word. */
@@ -119,6 +138,7 @@ export class SupervisedWorker {
   }
 
   #take(message: FromWorker): void {
+    this.#hasSpoken = true;
     switch (message.t) {
       case 'hello':
         this.#send(this.#options.start);

@@ -23,6 +23,8 @@ export interface WorkerPoolOptions {
   readonly onFatal: (error: Error) => void;
   /** What a worker may take for its books after `server.drainDelay` and `server.drainTimeout`. Default 60 000 ms. */
   readonly settleLimitMs?: number;
+  /** Between two looks at whether workers still say something; ten in vain and one hangs. Default 1000 ms. */
+  readonly watchStepMs?: number;
 }
 
 /** A worker that does not answer a scrape in time is shown as it was last. */
@@ -39,6 +41,7 @@ const PAUSE_MAX_MS = 10_000;
 const EXIT_LIMIT_MS = 5000;
 const SETTLE_LIMIT_MS = 60_000;
 const STEP_MS = 50;
+const WATCH_STEP_MS = 1000;
 
 /** Owns the processes. */
 export class WorkerPool {
@@ -47,6 +50,7 @@ export class WorkerPool {
   readonly #sums = new MetricSums();
   #config: Config;
   #timer: NodeJS.Timeout | undefined;
+  #watching: NodeJS.Timeout | undefined;
   readonly #restarts = new Set<NodeJS.Timeout>();
   #quickDeaths = 0;
   #isStopping = false;
@@ -64,12 +68,15 @@ export class WorkerPool {
     const [addresses] = await Promise.all(starting);
     if (addresses === undefined) throw new RangeError('a gateway has at least one worker process');
     this.#timer = setInterval(() => void this.#readMetrics(METRICS_INTERVAL_MS), METRICS_INTERVAL_MS).unref();
+    this.#watching = setInterval(() => this.#watch(), this.#options.watchStepMs ?? WATCH_STEP_MS).unref();
     return addresses;
   }
 
-  /** Of those that accept requests and have said how they are. */
+  /** Of those that accept requests and go on saying how they are. */
   get reports(): readonly WorkerReport[] {
-    return [...this.#workers].flatMap(({ isListening, report }) => (isListening && report !== null ? [report] : []));
+    return [...this.#workers].flatMap(({ isListening, isSilent, report }) =>
+      isListening && !isSilent && report !== null ? [report] : [],
+    );
   }
 
   /** The text of one scrape over all of them, the dead included. */
@@ -120,7 +127,19 @@ export class WorkerPool {
   #stop(): void {
     this.#isStopping = true;
     clearInterval(this.#timer);
+    clearInterval(this.#watching);
     for (const timer of this.#restarts) clearTimeout(timer);
+  }
+
+  /** One that hangs may only be slow, and holds answers: it is told of and no longer counted, not killed. */
+  #watch(): void {
+    const { log } = this.#options;
+    for (const worker of this.#workers) {
+      const change = worker.isListening ? worker.watch() : null;
+      if (change === 'silent')
+        log.error({ pid: worker.pid }, 'a worker process hangs: if it stays so, kill it and another takes its place');
+      if (change === 'back') log.info({ pid: worker.pid }, 'a worker process answers again');
+    }
   }
 
   #spawn(): SupervisedWorker {

@@ -141,6 +141,34 @@ describe('inferometer calibrate', () => {
     await stop();
   });
 
+  it('--write into a config that cannot take the profile is refused before a request is sent', async () => {
+    const engine = await start({ flavor: 'vllm', model: 'llama-3.1-8b' });
+    const path = writeConfig(engine, { engine: 'vllm', model: 'llama-3.1-8b' });
+    writeFileSync(path, readFileSync(path, 'utf8').replace('under-test # the one', 'under-test\n    engineProfile:'));
+    const { code, err } = await runCli(['calibrate', '--config', path, '--write', '--duration', '5s']);
+    expect(code).toBe(1);
+    expect(err).toBe(
+      'inferometer calibrate: engineProfile of under-test is an alias or has no terms: edit it by hand\n',
+    );
+    expect(engine.truth().requests).toEqual([]);
+  });
+
+  it('an engine named by its URL that speaks KServe is refused as one of the config is', async () => {
+    const engine = await start({ flavor: 'kserve', model: 'llama-3.1-8b' });
+    const { code, err } = await runCli(['calibrate', '--url', engine.url]);
+    expect(code).toBe(2);
+    expect(err).toContain("speaks KServe; calibrate needs OpenAI's routes");
+  });
+
+  it('a key that no header can hold is refused and never shown', async () => {
+    const engine = await start({ flavor: 'vllm', model: 'llama-3.1-8b' });
+    const env = { UPSTREAM_API_KEY: 'sk-canary\nof-a-key' };
+    const { code, out, err } = await runCli(['calibrate', '--url', engine.url], { env });
+    expect(code).toBe(2);
+    expect(out + err).not.toContain('canary');
+    expect(err).toContain('UPSTREAM_API_KEY: expected a key without spaces or control characters');
+  });
+
   it('bad usage, an unknown deployment and a config that is wrong exit 2; an engine that is not there exits 1', async () => {
     const engine = await start({ flavor: 'vllm', model: 'llama-3.1-8b' });
     const path = writeConfig(engine, { engine: 'vllm', model: 'llama-3.1-8b' });
@@ -151,10 +179,14 @@ describe('inferometer calibrate', () => {
       ['--config', path, '--duration', 'soon'],
       ['--url', engine.url, '--write'],
       ['--url', 'not a url'],
+      ['--url', `${engine.url}/?key=canary`],
+      ['--config', path, '--model', 'llama-3.1-8b'],
+      ['--config', path, '--gpus', '2'],
     ]) {
       const { code, err } = await runCli(['calibrate', ...args]);
       expect(code, args.join(' ')).toBe(2);
       expect(err.trim().split('\n'), err).toHaveLength(1);
+      expect(err).not.toContain('canary');
     }
     await engine.close();
     engines = [];

@@ -1,5 +1,7 @@
 // The command line as a user types it: exit codes, one-line errors, what `init` writes works, what `report` prints adds up.
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, cpSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -178,6 +180,27 @@ describe('inferometer', () => {
       '2026-12-31',
     ]);
     expect(code).toBe(1);
+  });
+
+  it('a reader that has seen enough is no failure; a full disk is, said in one line', async () => {
+    const check = async (stdout: 'pipe' | number) => {
+      const bin = join(import.meta.dirname, '..', '..', 'bin', 'inferometer.js');
+      const child = spawn(process.execPath, [bin, 'config', 'check', '--config', stack.configPath], {
+        stdio: ['ignore', stdout, 'pipe'],
+      });
+      child.stdout?.destroy();
+      let err = '';
+      child.stderr?.on('data', (chunk: Buffer) => (err += chunk.toString()));
+      const [code] = await once(child, 'close');
+      return { code, err };
+    };
+    expect(await check('pipe')).toEqual({ code: 0, err: '' });
+    const full = openSync('/dev/full', 'w');
+    try {
+      expect(await check(full)).toEqual({ code: 1, err: 'inferometer: cannot write the answer: ENOSPC\n' });
+    } finally {
+      closeSync(full);
+    }
   });
 
   it('what this version does not deliver says so with exit 2', async () => {

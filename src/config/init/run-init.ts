@@ -1,5 +1,5 @@
 // The command `init`: probes a running engine, writes a config that works and a first team's key, and says how to try it.
-// Recognising engines is probe-engine.ts's, the text of the file render-config.ts's.
+// Recognising engines is probe-engine.ts's, the text of the file render-config.ts's, what is said about it render-answer.ts's.
 import { randomBytes } from 'node:crypto';
 import { existsSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -10,8 +10,8 @@ import { deploymentSchema, priceSchema } from '../schema-deployments.ts';
 import { createPlainDraft, type DeploymentDraft, parseBaseUrl, type UpstreamDraft } from './draft-deployment.ts';
 import { makeFolder } from './make-folder.ts';
 import { probeEngine } from './probe-engine.ts';
-import type { ProbeResult } from './probe-engine.ts';
 import { type LitellmImport, readLitellmConfig } from './read-litellm.ts';
+import { type FoundEngine, noteLeftOut, renderJson, renderText } from './render-answer.ts';
 import { renderConfig } from './render-config.ts';
 
 /** Options as the command line has them, numbers as text. `path`: the file to write. */
@@ -64,13 +64,13 @@ export async function runInit(options: InitOptions): Promise<InitExitCode> {
     return fail({ exitCode: 2, message: 'UPSTREAM_API_KEY: expected a key without spaces or control characters.' });
   const probe = await probeEngine({ url, apiKey, timeoutMs: options.probeTimeoutMs ?? PROBE_TIMEOUT_MS });
   if (!probe.ok) return fail({ exitCode: 1, message: `${probe.reason}.` });
-  const written = writeFiles(options, { url, probe, apiKey, imported });
+  const deployments = joinDrafts({ url, probe, apiKey, imported });
+  const written = writeFiles(options, { url, probe, apiKey, imported, deployments });
   if ('exitCode' in written) return fail(written);
-  out(
-    options.json === true
-      ? renderJson(options, { probe, key: written.key })
-      : renderText(options, { url, probe, key: written.key }),
-  );
+  const { path, env } = options;
+  const variables = Object.keys(placeholders(deployments)).filter((name) => env?.[name] === undefined);
+  const key = { team: TEAM, text: written.key, path: keyPath(path) };
+  out((options.json === true ? renderJson : renderText)({ url, path, probe, deployments, variables, key }));
   return 0;
 }
 
@@ -133,14 +133,17 @@ function keyPath(path: string): string {
   return join(dirname(resolve(path)), `${TEAM}.key`);
 }
 
-type Found = Extract<ProbeResult, { ok: true }>;
-
 function writeFiles(
   options: InitOptions,
-  found: { readonly url: string; readonly probe: Found; readonly apiKey: string; readonly imported: LitellmImport },
+  found: {
+    readonly url: string;
+    readonly probe: FoundEngine;
+    readonly apiKey: string;
+    readonly imported: LitellmImport;
+    readonly deployments: readonly DeploymentDraft[];
+  },
 ): { readonly key: string } | Failure {
-  const { url, probe, apiKey, imported } = found;
-  const deployments = joinDrafts(found);
+  const { url, probe, apiKey, imported, deployments } = found;
   const key = `im-${randomBytes(24).toString('base64url')}`;
   const nowMs = options.nowMs ?? new Date().getTime();
   const render = (keyFile: string): string =>
@@ -150,7 +153,7 @@ function writeFiles(
       evidence: probe.evidence,
       deployments,
       languageModels: probe.languageModels,
-      notes: imported.notes,
+      notes: [...noteLeftOut(probe), ...imported.notes],
       gpu: options.gpu,
       gpus: String(options.gpus),
       usdPerGpuHour: String(options.usdPerGpuHour),
@@ -158,7 +161,9 @@ function writeFiles(
       team: TEAM,
       keyFile,
     });
-  const draft = { config: `${resolve(options.path)}.draft`, key: `${keyPath(options.path)}.draft` };
+  // Of this process alone: a file that happens to have a draft's name is somebody's own.
+  const suffix = `.${process.pid}.draft`;
+  const draft = { config: `${resolve(options.path)}${suffix}`, key: `${keyPath(options.path)}${suffix}` };
   try {
     makeFolder(dirname(resolve(options.path)));
     writeFileSync(draft.key, `${key}\n`, { mode: 0o600 });
@@ -191,7 +196,7 @@ function joinDrafts({
   imported,
 }: {
   readonly url: string;
-  readonly probe: Found;
+  readonly probe: FoundEngine;
   readonly apiKey: string;
   readonly imported: LitellmImport;
 }): readonly DeploymentDraft[] {
@@ -218,46 +223,4 @@ function placeholders(deployments: readonly DeploymentDraft[]): Record<string, s
     }
   }
   return values;
-}
-
-function renderJson(options: InitOptions, { probe, key }: { readonly probe: Found; readonly key: string }): string {
-  const { engine, evidence, models } = probe;
-  return `${JSON.stringify({ ok: true, path: options.path, engine, evidence, models, team: TEAM, key, keyFile: keyPath(options.path) })}\n`;
-}
-
-function renderText(
-  options: InitOptions,
-  { url, probe, key }: { readonly url: string; readonly probe: Found; readonly key: string },
-): string {
-  const call = renderCall(probe, key);
-  return `${url} is ${probe.engine} (${probe.evidence}), models: ${probe.models.join(', ')}
-Wrote ${options.path} and the key of team ${TEAM} (${keyPath(options.path)}, readable by you alone):
-
-  ${key}
-
-Start the gateway and try it:
-
-  npx inferometer serve --config ${quoteForShell(options.path)}
-  ${call}
-`;
-}
-
-function quoteForShell(text: string): string {
-  return /^[\w./:=-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`;
-}
-
-/** A request to try, as a shell command. */
-function renderCall({ engine, models, languageModels }: Found, key: string): string {
-  const curl = (path: string): string => `curl http://127.0.0.1:8080${path} -H "Authorization: Bearer ${key}"`;
-  const send = (path: string, body: object): string =>
-    `${curl(path)} \\\n       -H "content-type: application/json" -d ${quoteForShell(JSON.stringify(body))}`;
-  if (engine !== 'triton')
-    return send('/v1/chat/completions', { model: models[0], messages: [{ role: 'user', content: 'Hello' }] });
-  const [text] = [...languageModels].filter(([, limit]) => limit !== 'request_output_len');
-  if (text === undefined) return curl('/v1/models');
-  const [model, limit] = text;
-  return send(`/v2/models/${encodeURIComponent(model)}/generate`, {
-    text_input: 'Hello',
-    ...(limit === null ? {} : { [limit]: 16 }),
-  });
 }

@@ -279,6 +279,13 @@ describe('deployments', () => {
     expect((await get('/api/deployments')).body.deployments[0]).toMatchObject({ name: 'llama-70b', pooled: true });
   });
 
+  test('take no parameter: what looks like a filter is refused instead of being left out', async () => {
+    const get = await start();
+    const { status, body } = await get('/api/deployments?name=llama-70b');
+    expect([status, body.error.code]).toEqual([400, 'invalid_parameter']);
+    expect(body.error.message).toContain('name: is not a parameter of this route; it knows none');
+  });
+
   test('without traffic nothing is known, which is null', async () => {
     const get = await start({ books: createFixedBooks({ cells: [], books: [] }) });
     const { body } = await get('/api/deployments');

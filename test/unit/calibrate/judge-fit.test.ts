@@ -54,6 +54,17 @@ describe('judgeFit', () => {
     }
   });
 
+  it('a phase of which nothing was measured is refused: what is built in is no calibration', () => {
+    const prior = { source: 'prior' } as const;
+    const cached = fitOf({ prefillTokenMs: term(0.06, prior), prefillContextMs: term(1e-6, prior) });
+    const { reasons } = judgeFit(cached, { ...MEASURED, longestPromptTokens: 1 }, true);
+    expect(reasons.join()).toMatch(/nothing of prompts was measured: of none more than 1 tokens were computed/);
+    const silent = fitOf({ iterationMs: term(9, prior), decodeStepMs: term(0.05, prior) });
+    const verdict = judgeFit(silent, { ...MEASURED, batchMax: 0 }, true);
+    expect(verdict.reasons.join()).toMatch(/nothing of decoding was measured/);
+    expect(verdict.notes.join()).not.toMatch(/side by side/);
+  });
+
   it('what could not be measured is named, without refusing the rest', () => {
     const { reasons, notes } = judgeFit(
       fitOf({ contextTokenMs: term(6e-5, { source: 'prior' }) }, { rSquared: { prefill: 0.99, decode: null } }),

@@ -63,6 +63,28 @@ const sendStream = (res: ServerResponse, withUsage = true): void => {
   res.end(`${withUsage ? event({ choices: [], usage }) : ''}data: [DONE]\n\n`);
 };
 
+describe('what an engine says', () => {
+  it('is repeated without the credentials it was sent, whatever the header, and without control characters', async () => {
+    const link = await serve(
+      (_request, res) =>
+        void res.writeHead(401).end('no such key: sk-canary\u001b[2J (Bearer sk-canary, canary-of-a-header)\r\nbye'),
+      { headers: { authorization: 'Bearer sk-canary', 'x-key': 'canary-of-a-header' } },
+    );
+    await expect(sendProbe(link, COMPLETIONS, { text: 'hi', outputTokens: 1 })).rejects.toThrow(
+      'the engine answered 401: no such key: *** [2J (***, ***) bye',
+    );
+  });
+
+  it('in mid-stream is repeated without them too', async () => {
+    const link = await serve((_request, res) => void res.end(event({ error: { message: 'sk-canary has expired' } })), {
+      headers: { authorization: 'Bearer sk-canary' },
+    });
+    await expect(sendProbe(link, COMPLETIONS, { text: 'hi', outputTokens: 1 })).rejects.toThrow(
+      'the engine failed in mid-stream: *** has expired',
+    );
+  });
+});
+
 describe('detectDialect', () => {
   it('settles on the fields and the route that the engine takes', async () => {
     const link = await serve(({ path, body }, res) => {

@@ -263,3 +263,31 @@ describe('teams and identity', () => {
     ]);
   });
 });
+
+test('a pool dearer than the books can count is refused: its first hours would stop the settlement of all others', () => {
+  const priced = (usd: number, gpus: number, replicas: number): string =>
+    MINIMAL.replace(/usdPerGpuHour: [^,}\s]+/, `usdPerGpuHour: ${usd}`)
+      .replace(/gpusPerReplica: [^,}\s]+/, '')
+      .replace(
+        /( *)upstreams: .*/,
+        `$1gpusPerReplica: ${gpus}\n$1upstreams: [{ url: "http://x", replicas: ${replicas} }]`,
+      );
+  expect(problemsOf(priced(100, 100_000, 1))).toEqual([]);
+  for (const beyond of [priced(100, 100_000, 2), priced(100_000, 100_000, 10_000)]) {
+    const problems = problemsOf(beyond);
+    expect(problems).toHaveLength(1);
+    expect(problems[0]).toContain('at most 10000000 dollars an hour');
+  }
+});
+
+test.each(['constructor', 'toString', 'hasOwnProperty'])(
+  'nothing is named %s, which every object has: its work could not be sealed',
+  (word) => {
+    expect(problemsOf(MINIMAL.replace('name: llama', `name: ${word}`)).join()).toContain(
+      'no word that every object has',
+    );
+    const pooled = MINIMAL.replace('upstreams:', `pool: ${word}\n    upstreams:`);
+    expect(problemsOf(pooled).join()).toContain('no word that every object has');
+    expect(problemsOf(MINIMAL.replace('name: llama', `name: ${word}-1`))).toEqual([]);
+  },
+);

@@ -126,14 +126,14 @@ describe('reload', () => {
       `${MINIMAL.replace('2.50', '3')}server: { port: 9, maxBodyBytes: 7 }\nstore: { prefix: other }\nlogging: { format: pretty, level: warn }\n`,
     );
     const result = await reloader.reload();
-    expect(result).toMatchObject({ ok: true, restartNeeded: ['server.port', 'store', 'logging.format'] });
+    expect(result).toMatchObject({ ok: true, restartNeeded: ['server.port', 'store', 'logging'] });
     expect(reloader.current.server).toMatchObject({ port: 8080, maxBodyBytes: 7 });
     expect(reloader.current.store.prefix).toBe('inferometer');
-    expect(reloader.current.logging).toMatchObject({ format: 'json', level: 'warn' });
+    expect(reloader.current.logging).toMatchObject({ format: 'json', level: 'info' });
     expect(reloader.current.prices[0]?.usdPerGpuHour).toBe('3');
     expect(await reloader.reload()).toMatchObject({
       changed: false,
-      restartNeeded: ['server.port', 'store', 'logging.format'],
+      restartNeeded: ['server.port', 'store', 'logging'],
     });
   });
 
@@ -259,7 +259,10 @@ test.each([
   ['journal: { fsync: strict }', ['journal']],
   ['settlement: { horizon: 10s }', ['settlement']],
   ['grpc: { port: 1 }', ['grpc']],
-  ['logging: { level: debug }', []],
+  ['logging: { level: debug }', ['logging']],
+  ['logging: { access: false }', ['logging']],
+  ['retention: { records: 10d }', ['retention']],
+  ['retention: { archive: "" }', ['retention']],
   ['privacy: { user: drop }', []],
 ])('%s needs a restart for %j', (line, expected) => {
   expect(restartNeeded(loadValid(MINIMAL), loadValid(`${MINIMAL}${line}\n`))).toEqual(expected);

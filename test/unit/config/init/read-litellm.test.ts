@@ -120,7 +120,7 @@ describe('reading a LiteLLM configuration', () => {
 });
 
 describe('init --from-litellm', () => {
-  test('writes a configuration that is valid, has every deployment, no key, and says what it left out', async () => {
+  test('writes a configuration that is valid, has every deployment, no key, and says what it left out, what to set and what to try', async () => {
     const server = createServer((req, res) => {
       res.writeHead(req.url === '/v1/models' || req.url === '/version' ? 200 : 404, {
         'content-type': 'application/json',
@@ -149,6 +149,7 @@ describe('init --from-litellm', () => {
       )}general_settings: { master_key: "sk-secret\\n# evil" }\n`,
     );
     const path = join(createFolder(), 'inferometer.yaml');
+    let out = '';
     let err = '';
     const code = await runInit({
       upstream: url,
@@ -158,11 +159,14 @@ describe('init --from-litellm', () => {
       path,
       fromLitellm,
       nowMs: NOW_MS,
-      env: {},
-      out: () => {},
+      env: { BIG_KEY: 'key-of-the-second' },
+      out: (text) => void (out += text),
       err: (text) => void (err += text),
     });
     expect([code, err]).toEqual([0, '']);
+    // The request to try names the model as clients do here, and what is not set yet is said.
+    expect(out).toContain('{"model":"gpt-4",');
+    expect(out).toContain('Set GPT_4_API_KEY, BIG_URL, then start the gateway');
     const text = readFileSync(path, 'utf8');
     expect(text).not.toContain('sk-secret');
     expect(text).toContain('# - model_list[2] was left out: anthropic is no engine whose GPUs are your own\n');

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -35,6 +36,22 @@ async function startEngine(
     server.close();
   });
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, asked };
+}
+
+/** URL of a server on the first of the given ports that is free; it is closed after the test. */
+async function listen(server: Server, ports: readonly number[] = [0]): Promise<string> {
+  for (const port of ports) {
+    const isTaken = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(true));
+      server.listen(port, '127.0.0.1', () => resolve(false));
+    });
+    if (!isTaken) break;
+  }
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
 const models = (owner: string, ...ids: readonly string[]): Routes => ({
@@ -140,6 +157,41 @@ describe('recognising engines', () => {
     expect(asked.filter((route) => /generate|infer\b|load/.test(route))).toEqual([]);
   });
 
+  test('an engine at a port that browsers refuse, such as 6000, is probed like any other', async () => {
+    const server = createServer((req, res) =>
+      res.writeHead(req.url === '/v1/models' ? 200 : 404).end(JSON.stringify(models('vllm', 'm')['GET /v1/models'])),
+    );
+    const url = await listen(server, [6000, 6665, 6666, 6667, 6668, 6669, 6697, 10_080]);
+    expect(await init({ upstream: url })).toMatchObject({ code: 0, err: '' });
+  });
+
+  test('models that the file cannot hold are counted, in the answer and in the file', async () => {
+    const { url } = await startEngine(
+      models('vllm', 'My Model', 'modèle', ...Array.from({ length: 103 }, (_, at) => `m${at}`)),
+    );
+    const text = await init({ upstream: url });
+    expect(text.out).toContain('Note: 5 more of its models are not in the file: only 100 are taken');
+    expect(readFileSync(text.path, 'utf8')).toContain('# - 5 more of its models are not in the file');
+    expect(loadWritten(text.path).config.deployments).toHaveLength(100);
+    expect(JSON.parse((await init({ upstream: url, json: true })).out)).toMatchObject({ leftOut: 5 });
+    const odd = await startEngine(models('vllm', 'My Model'));
+    const refused = await init({ upstream: odd.url });
+    expect(refused.code).toBe(1);
+    expect(refused.err).toContain('lists models only under names with spaces or other characters than ASCII');
+  });
+
+  test('the request to try is one shell command whatever the model is called', async () => {
+    const { url } = await startEngine({
+      'GET /v2': { name: 'triton', version: '2.73.0' },
+      'POST /v2/repository/index': [{ name: "it's(1)" }],
+      "GET /v2/models/it's(1)": { inputs: [{ name: 'text_input' }] },
+    });
+    const { out } = await init({ upstream: url });
+    const command = out.slice(out.indexOf('  curl')).trim();
+    const { stdout } = spawnSync('sh', ['-c', `curl() { printf '%s\\n' "$@"; }; ${command}`], { encoding: 'utf8' });
+    expect(stdout.split('\n').slice(0, 2)).toEqual(["http://127.0.0.1:8080/v2/models/it's(1)/generate", '-H']);
+  });
+
   test('several models of one engine share one pool', async () => {
     const { url } = await startEngine(
       models('vllm', 'org/Base Model', 'org/Llama-3.1-8B', 'other/llama-3.1-8b', '${ODD}'),
@@ -188,6 +240,14 @@ describe('what init writes', () => {
     );
   });
 
+  test('a file of somebody beside it is left alone, whatever its name', async () => {
+    const { url } = await startEngine(models('vllm', 'm'));
+    const path = join(createFolder(), 'inferometer.yaml');
+    writeFileSync(`${path}.draft`, 'my notes');
+    expect((await init({ upstream: url, path })).code).toBe(0);
+    expect(readFileSync(`${path}.draft`, 'utf8')).toBe('my notes');
+  });
+
   test('an existing file is kept unless forced', async () => {
     const { url } = await startEngine(models('vllm', 'm'));
     const path = join(createFolder(), 'inferometer.yaml');
@@ -230,10 +290,17 @@ describe('failures', () => {
     },
   );
 
-  test('an engine that is still loading is told apart by its status, a port that fetch refuses by its reason', async () => {
+  test('an engine that is still loading is told apart by its status, one that begins an answer and stalls by its silence', async () => {
     const loading = await startEngine({ 'GET /v1/models': 503 });
     expect((await init({ upstream: loading.url })).err).toContain('neither /v1/models (503)');
-    expect((await init({ upstream: 'http://127.0.0.1:1' })).err).toContain(': bad port.');
+    const server = createServer((req, res) => {
+      if (req.url === '/v1/models') res.writeHead(200).write('{"data":[');
+      else res.writeHead(404).end();
+    });
+    const stalling = await listen(server);
+    expect((await init({ upstream: stalling, probeTimeoutMs: 300 })).err).toContain(
+      'neither /v1/models (no answer within 300 ms) nor /v2',
+    );
   });
 
   test('an engine that does not answer is exit code 1, one clear line, and nothing written', async () => {
