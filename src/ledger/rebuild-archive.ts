@@ -55,19 +55,29 @@ function addAll(cells: CellSums, more: CellSums | undefined): void {
   for (const [name, metrics] of more ?? []) addToCell(cells, name, metrics);
 }
 
-/** Records of the archived days that the store still keeps, but for `skip`; returns how many. */
+/** Records of the archived days that the store still keeps, but for those that came with a claim, and the strays of their entries; returns how many. */
 export async function restoreArchivedRecords(
   { restorer, archive, nowMs, recordsMs, onProgress }: RebuildRequest,
-  { days, skip }: { readonly days: readonly number[]; readonly skip: ReadonlySet<string> },
+  {
+    days,
+    replay: { archivedIds, strays },
+  }: { readonly days: readonly number[]; readonly replay: Pick<JournalReplay, 'archivedIds' | 'strays'> },
 ): Promise<number> {
   const oldest = dayOf(Math.floor((nowMs - recordsMs) / 1000));
   let count = 0;
   for (const [i, day] of days.entries()) {
     onProgress(0.85 + (0.1 * i) / days.length, `${count} archived records`);
-    if (day + DAY_SECONDS <= oldest) continue;
     let part = 0;
+    // They are of the day after, which the store may keep where it no longer keeps this one.
+    const strayed = strays.get(day) ?? [];
+    if (strayed.length > 0) {
+      await restorer.restoreRecords(day, part, strayed);
+      part += 1;
+      count += strayed.length;
+    }
+    if (day + DAY_SECONDS <= oldest) continue;
     for await (const records of archive.readRecords(day)) {
-      const wanted = records.filter(({ recordId }) => !skip.has(recordId));
+      const wanted = records.filter(({ recordId }) => !archivedIds.has(recordId));
       await restorer.restoreRecords(day, part, wanted);
       part += 1;
       count += wanted.length;

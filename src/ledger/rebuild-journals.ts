@@ -4,7 +4,8 @@ import type { RestoredClaim, RestoredMember, RestoredState, StoreRestorer } from
 import type { EntryLink } from '#domain/ledger.ts';
 import { relabelClaim } from '#domain/relabel-claim.ts';
 import type { LateClaim } from '#domain/voucher.ts';
-import type { FreezeCommit, ShareEntry, SyncMessage } from '#domain/settlement.ts';
+import type { FreezeCommit, SettledRecordJson, ShareEntry, SyncMessage } from '#domain/settlement.ts';
+import { hourOf } from '#domain/window.ts';
 import type { IncrementSpool } from './increment-spool.ts';
 import type { JournalSource } from './journal-folder.ts';
 import { BookSums } from './rebuild-figures.ts';
@@ -29,6 +30,8 @@ export class JournalReplay {
   readonly late: LateClaim[] = [];
   /** Records of restored claims that the archive has too. */
   readonly archivedIds = new Set<string>();
+  /** Records of archived entries that no archived day has, by the day of their entry. */
+  readonly strays = new Map<number, SettledRecordJson[]>();
   readonly #options: ReplayOptions;
   readonly #freezes: ReadonlyMap<string, number>;
   readonly #shares = new Map<string, ShareEntry[]>();
@@ -155,6 +158,7 @@ export class JournalReplay {
     if (!isEntry) return;
     if (sources.isArchivedEntry(journal, seq, day)) {
       this.#cut.add(journal);
+      this.#keepStrays(message, claim.records, day);
       return;
     }
     const isWhole = sources.journals.get(journal)?.applied[0]?.seq === 1 && !this.#cut.has(journal);
@@ -167,6 +171,15 @@ export class JournalReplay {
       if (sources.isArchivedEntry(journal, seq, dayOf(Math.floor(endedAtMs / 1000)))) this.archivedIds.add(recordId);
     }
     if (this.#waiting.length >= CLAIMS_AT_ONCE) await this.#flush();
+  }
+
+  /** What was turned away has no window to wait for: claimed around midnight, it ended a day later than its entry says. */
+  #keepStrays({ journal, seq }: SyncMessage, records: readonly SettledRecordJson[], day: number): void {
+    const { sources } = this.#options;
+    const strays = records.filter(({ endedAtMs }) =>
+      sources.counts(journal, seq, hourOf(Math.floor(endedAtMs / 1000))),
+    );
+    if (strays.length > 0) this.strays.set(day, [...(this.strays.get(day) ?? []), ...strays]);
   }
 
   async #flush(): Promise<void> {

@@ -81,7 +81,7 @@ export async function rebuildLedger(request: RebuildRequest): Promise<RebuildRes
     await addWriteOffs(spool, sources, archive);
     const late: LateClaim[] = [];
     const hours = await writeFigures(request, { sources, replay, spool, period, late });
-    const archived = await restoreArchivedRecords(request, { days: [...days.heads.keys()], skip: replay.archivedIds });
+    const archived = await restoreArchivedRecords(request, { days: [...days.heads.keys()], replay });
     await writeFreezes(restorer, sources);
     const members = replay.finish();
     const lateClaims = [...late, ...replay.late];
@@ -175,9 +175,9 @@ interface StateParts extends Pick<RestoredState, 'members' | 'vouchers' | 'lateC
 function toState({ sources, tip, book, replay, ...rest }: StateParts): RestoredState {
   const close = rest.vouchers.findLast(({ content }) => content.kind === 'close')?.content;
   const reach = Number.isFinite(sources.journalsFrom) ? sources.journalsFrom : hourOf(tip.to + 1);
-  // Claims of archived hours are in the archive's figures, not in the store.
-  const entriesFrom =
-    sources.archivedThrough > 0 ? Math.max(reach, sources.archivedThrough) : sources.isComplete ? 0 : reach;
+  // Claims of archived hours are in the archive's figures, not in the store; nor are those of strays, which count in the hour after.
+  const archivedTo = sources.archivedThrough + (replay.strays.size > 0 ? SECONDS_PER_HOUR : 0);
+  const entriesFrom = sources.archivedThrough > 0 ? Math.max(reach, archivedTo) : sources.isComplete ? 0 : reach;
   return {
     ...rest,
     epoch: sources.epoch,

@@ -6,7 +6,7 @@ import { restoreConfig } from './config-snapshot.ts';
 import { findClose, listCorrections } from './corrections.ts';
 import { shareIdle } from './idle-policy.ts';
 import type { ReportSource } from './read-report.ts';
-import { toRecordSources } from './record-sources.ts';
+import { shareAmongSources, toRecordSources } from './record-sources.ts';
 import { ceilHour } from './report-period.ts';
 import type { ReportPeriod } from './report-period.ts';
 import { hashPrices, isPooled, sumPools } from './report-pools.ts';
@@ -46,8 +46,10 @@ export function computeChargeback(asked: ChargebackRequest): ChargebackReport {
   const request = { ...asked, config };
   const context = createContext(period, config);
   const corrections = listCorrections(source, hours, (line) => readDimensions(line, groupBy, context));
-  const shares = shareIdle({ policy: idlePolicy, cells: source.cells, books: source.books, ...config });
-  const { sources, standard } = priceSources(request, hours);
+  const actual = readSources(request, hours);
+  const cellShares = shareIdle({ policy: idlePolicy, cells: source.cells, books: source.books, ...config });
+  const shares = source.records === null ? cellShares : shareAmongSources(cellShares, actual, createDayOf(request));
+  const { sources, standard } = priceSources(request, hours, actual);
   const rows = sumRows({
     groupBy,
     context,
@@ -108,8 +110,8 @@ function noteDrift({ deployment, profileDrift = null }: ReportPool): readonly st
 function priceSources(
   request: ChargebackRequest,
   hours: Period,
+  actual: readonly RowSource[],
 ): { readonly sources: readonly RowSource[]; readonly standard: ChargebackReport['standard'] } {
-  const actual = readSources(request, hours);
   if (request.basis !== 'standard') return { sources: actual, standard: null };
   const { config, source } = request;
   const load = config.finance?.plannedLoad ?? DEFAULT_PLANNED_LOAD;
@@ -118,15 +120,15 @@ function priceSources(
   return { sources, standard: { load, rates, varianceNanoUsd: sumVariance(actual, sources) } };
 }
 
-function readSources({ source, groupBy, period }: ChargebackRequest, hours: Period): readonly RowSource[] {
-  if (source.records === null) return source.cells;
+function readSources(request: ChargebackRequest, hours: Period): readonly RowSource[] {
+  const { records, cells } = request.source;
+  return records === null ? cells : toRecordSources({ records, cells, period: hours, dayOf: createDayOf(request) });
+}
+
+/** Days are told apart only where the report does. */
+function createDayOf({ groupBy, period }: ChargebackRequest): (epochSeconds: number) => string {
   const dayed = groupBy.includes('day');
-  return toRecordSources({
-    records: source.records,
-    cells: source.cells,
-    period: hours,
-    dayOf: (epochSeconds) => (dayed ? dayOf(epochSeconds, period.timezone) : ''),
-  });
+  return (epochSeconds) => (dayed ? dayOf(epochSeconds, period.timezone) : '');
 }
 
 /** What dimensions need beside a cell: the zone of days and the teams' cost centres. */

@@ -69,8 +69,13 @@ export function readDimension(name: Dimension, cell: Dimensioned, context: Dimen
     case 'user':
       return cell.user ?? null;
     default:
-      return cell.tags?.[name.slice('tag:'.length)] ?? null;
+      return readTag(cell.tags, name.slice('tag:'.length));
   }
+}
+
+/** A tag may have any name, that of something every object inherits too. */
+function readTag(tags: Readonly<Record<string, string>> | undefined, tag: string): string | null {
+  return tags !== undefined && Object.hasOwn(tags, tag) ? (tags[tag] ?? null) : null;
 }
 
 /** The values of a row in the order asked; `costCenter` follows `team` where only the team was asked for. */

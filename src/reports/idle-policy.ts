@@ -1,18 +1,15 @@
 // How the idle of each pool reaches the teams: not at all, by their cost there, or evenly. Contract §6, attribution-and-finops §4.5.
 import type { BookCell, RollupCell } from '#domain/books.ts';
 import type { DeploymentConfig, TeamConfig } from '#config/config.ts';
+import type { Dimensioned } from './dimensions.ts';
 import { splitByLargestRemainder } from './largest-remainder.ts';
 import { mayUseAny } from './model-globs.ts';
 import { ReportParameterError } from './report-error.ts';
 import type { IdlePolicy } from './report-shape.ts';
 
-/** The dimensions of a cell to which idle is given; `start` is null where the team had no use there. */
-export type IdleTarget = Pick<RollupCell, 'team' | 'project' | 'keyId' | 'model' | 'deployment'> & {
-  readonly start: number | null;
-};
-
 export interface IdleShare {
-  readonly target: IdleTarget;
+  /** To whose row it goes; `start` is null where the team had no use there. */
+  readonly target: Dimensioned;
   /** Above 0. */
   readonly nanoUsd: bigint;
 }

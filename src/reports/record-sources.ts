@@ -3,6 +3,8 @@ import type { Period, RollupCell } from '#domain/books.ts';
 import type { SettledRecordJson } from '#domain/settlement.ts';
 import { totalTokens } from '#domain/tokens.ts';
 import type { Outcome } from '#domain/usage-record.ts';
+import type { IdleShare } from './idle-policy.ts';
+import { splitByLargestRemainder } from './largest-remainder.ts';
 import type { MetricSums } from './metric-sums.ts';
 import { addSums, createSums } from './metric-sums.ts';
 import type { RowSource } from './report-rows.ts';
@@ -23,7 +25,7 @@ export function toRecordSources({ records, cells, period, dayOf }: RecordSources
   const rest = new Map<string, Rest>();
   const restOf = (source: RowSource): Rest => {
     const { team, project, keyId, model, deployment, start } = source;
-    const key = JSON.stringify([team, project, keyId, model, deployment, start === null ? null : dayOf(start)]);
+    const key = formatCell(source, dayOf);
     const known = rest.get(key);
     if (known !== undefined) return known;
     const created = { team, project, keyId, model, deployment, start, metrics: createSums() };
@@ -34,6 +36,38 @@ export function toRecordSources({ records, cells, period, dayOf }: RecordSources
   const sources = records.flatMap((record) => toSources(record, period));
   for (const source of sources) addSums(restOf(source).metrics, source.metrics, -1n);
   return [...sources, ...rest.values()];
+}
+
+/**
+ * Idle shares of cells, given on to the sources that explain each of them, by their cost: a user's unit price with idle holds idle. What a team,
+ * project, key, model, deployment or day gets stays the same; where nothing has a cost the share stays whole.
+ */
+export function shareAmongSources(
+  shares: readonly IdleShare[],
+  sources: readonly RowSource[],
+  dayOf: RecordSourcesRequest['dayOf'],
+): readonly IdleShare[] {
+  if (shares.length === 0) return shares;
+  const users = sources.filter(({ metrics }) => metrics.costNanoUsd > 0n);
+  const byCell = Map.groupBy(users, (source) => formatCell(source, dayOf));
+  return [...Map.groupBy(shares, ({ target }) => formatCell(target, dayOf))].flatMap(([cell, given]) => {
+    const targets = byCell.get(cell);
+    if (targets === undefined) return given;
+    const total = given.reduce((sum, { nanoUsd }) => sum + nanoUsd, 0n);
+    const parts = splitByLargestRemainder(
+      total,
+      targets.map(({ metrics }) => metrics.costNanoUsd),
+    );
+    return targets.map((target, index) => ({ target, nanoUsd: parts[index] ?? 0n }));
+  });
+}
+
+/** What tells the cells of a report apart that sources explain. */
+function formatCell(
+  { team, project, keyId, model, deployment, start }: IdleShare['target'],
+  dayOf: RecordSourcesRequest['dayOf'],
+): string {
+  return JSON.stringify([team, project, keyId, model, deployment, start === null ? null : dayOf(start)]);
 }
 
 type Rest = RowSource & { readonly metrics: MetricSums };

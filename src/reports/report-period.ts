@@ -29,11 +29,11 @@ export function parsePeriod(request: PeriodRequest, nowMs: number): ReportPeriod
   const timezone = parseTimeZone(request.timezone ?? 'UTC');
   const now = Math.floor(nowMs / 1000);
   const period = request.month === undefined ? parseSpan(request, timezone, now) : parseMonth(request, timezone);
-  checkWholeHours(timezone, [period.from, period.to]);
   if (period.from >= period.to) throw new ReportParameterError('to', 'must be later than from');
   if (period.to - period.from > PERIOD_MAX_SECONDS) {
     throw new ReportParameterError('to', 'must be at most 800 days after from');
   }
+  checkWholeHours(timezone, period);
   return { ...period, timezone };
 }
 
@@ -41,6 +41,11 @@ export function parsePeriod(request: PeriodRequest, nowMs: number): ReportPeriod
 export function ceilHour(epochSeconds: number): number {
   return Math.ceil(epochSeconds / SECONDS_PER_HOUR) * SECONDS_PER_HOUR;
 }
+
+/** Years of four digits that begin with none: `Date.UTC` reads 26 as 1926. */
+const MONTH = /^([1-9]\d{3})-(0[1-9]|1[0-2])$/;
+const INSTANT =
+  /^([1-9]\d{3})-(\d{2})-(\d{2})(?:[Tt ](\d{2}):00(?::00(?:\.0+)?)?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)?)?$/;
 
 interface Span {
   readonly from: number;
@@ -51,7 +56,7 @@ function parseMonth(request: PeriodRequest, timezone: TimeZone): Span {
   if (request.from !== undefined || request.to !== undefined) {
     throw new ReportParameterError('month', 'cannot stand beside from or to; give one of them');
   }
-  const match = /^(\d{4})-(0[1-9]|1[0-2])$/.exec(request.month ?? '');
+  const match = MONTH.exec(request.month ?? '');
   if (match === null) throw new ReportParameterError('month', `must look like 2026-11; got "${request.month ?? ''}"`);
   const start = { year: Number(match[1]), month: Number(match[2]), day: 1, hour: 0 };
   return { from: instantOf(start, timezone), to: instantOf({ ...start, month: start.month + 1 }, timezone) };
@@ -70,7 +75,7 @@ function parseSpan(request: PeriodRequest, timezone: TimeZone, now: number): Spa
 
 function parseInstant(parameter: string, text: string, timezone: TimeZone): number {
   const expectation = `must be a date such as 2026-11-01 or a whole hour such as 2026-11-01T08:00:00Z; got "${text}"`;
-  const match = /^(\d{4})-(\d{2})-(\d{2})(?:[Tt ](\d{2}):00(?::00(?:\.0+)?)?([Zz]|[+-]\d{2}:\d{2})?)?$/.exec(text);
+  const match = INSTANT.exec(text);
   if (match === null) throw new ReportParameterError(parameter, expectation);
   const local = { year: Number(match[1]), month: Number(match[2]), day: Number(match[3]), hour: Number(match[4] ?? 0) };
   const asUtc = new Date(Date.UTC(local.year, local.month - 1, local.day, local.hour));

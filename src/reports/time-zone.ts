@@ -39,9 +39,16 @@ export function offsetAt(epochSeconds: number, { formatter }: TimeZone): number 
   return Date.UTC(year, month - 1, day, hour, minute, second) / 1000 - epochSeconds;
 }
 
-/** Throws a ReportParameterError when the zone's offset is not whole hours at either end of a period (epoch seconds). */
-export function checkWholeHours(zone: TimeZone, instants: readonly number[]): void {
-  if (instants.every((instant) => offsetAt(instant, zone) % 3600 === 0)) return;
+/** Offsets hold for months: half an hour that comes and goes within a period (Lord Howe's winter) is met by looking once a week. */
+const LOOK_SECONDS = 7 * 86_400;
+
+/** Throws a ReportParameterError when the zone's offset is not whole hours all through a period (epoch seconds). */
+export function checkWholeHours(zone: TimeZone, { from, to }: { readonly from: number; readonly to: number }): void {
+  const isWhole = (instant: number): boolean => offsetAt(instant, zone) % 3600 === 0;
+  let isWholeThroughout = isWhole(to);
+  for (let instant = from; isWholeThroughout && instant < to; instant += LOOK_SECONDS)
+    isWholeThroughout = isWhole(instant);
+  if (isWholeThroughout) return;
   throw new ReportParameterError(
     'timezone',
     `${zone.name} is not whole hours from UTC; the books are kept per UTC hour, so use UTC or a zone of whole hours`,

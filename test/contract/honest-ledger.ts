@@ -185,14 +185,16 @@ async function passHourEdge(nowMs: number): Promise<void> {
   if (leftMs < SECONDS_BEFORE_EDGE * 1000) await new Promise((resolve) => setTimeout(resolve, leftMs + 2000));
 }
 
-/** Two journals, four hours of freezes, eight claims with entries, six records, one share unclaimed. */
-export async function writeHonestLedger(store: SettlementStore): Promise<HonestLedger> {
+/** Two journals, four hours of freezes, eight claims with entries, six records, one share unclaimed; from `from` (epoch second) on where it lies ahead. */
+export async function writeHonestLedger(store: SettlementStore, from = 0): Promise<HonestLedger> {
   const { epoch } = await store.open();
   await passHourEdge(await store.now());
   const journals = ['j-a', 'j-b'] as const;
   const authors = journals.map((journal) => new HonestJournal(store, epoch, journal));
   let at = 0;
   for (const author of authors) at = (await store.join({ journal: author.journal, incarnation: 1 })).frontier ?? 0;
+  for (; at < from - 1; at = Math.min(hourOf(at + 1) + 3599, from - 1))
+    await freezeHonestly(store, Math.min(hourOf(at + 1) + 3599, from - 1), {});
   const start = at;
   const recordIds: string[] = [];
   for (let round = 0; round < 3; round += 1) {

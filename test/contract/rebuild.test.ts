@@ -75,6 +75,8 @@ describe.each(['sqlite', 'redis'] as const)('rebuild on %s', (kind) => {
     for (let edge = hourOf((frontier ?? 0) + 1) + 3599; edge < day + DAY_SECONDS; edge += 3600) {
       await freezeHonestly(recorded, edge, {});
     }
+    // Claimed with the windows before midnight, ended after it: what was turned away waits for no window.
+    await ledger.authors[0]?.claim(['early.1'], [(day + DAY_SECONDS + 5) * 1000]);
     await freezeHonestly(recorded, day + DAY_SECONDS + 61, { 'j-b': 55n });
     const { vouchers, books, ledger: reader } = lost;
     const args = { team: 'search', amount: '-1.5', reason: 'credit', author: 'Ada', id: 'c' };
@@ -168,6 +170,16 @@ describe.each(['sqlite', 'redis'] as const)('rebuild on %s', (kind) => {
     expect(await found.ledger.readHeads()).toMatchObject({ frontier, k, freezeHash });
     expect(await found.ledger.readUnclaimed('j-a', 0)).toEqual(await lost.ledger.readUnclaimed('j-a', 0));
     await expect(rebuild(kept)).rejects.toThrow('not empty');
+  });
+
+  test('a record that ended after midnight in an entry of the archived day before is brought back, and verify adds up', async () => {
+    await rebuild(lines);
+    const after = { limit: 1000, fromMs: (day + DAY_SECONDS) * 1000 };
+    const read = async ({ books }: OpenedStore) =>
+      (await books.readRecords(after)).records.map(({ requestId }) => requestId);
+    expect(await read(found)).toEqual(['after', 'early']);
+    expect(await read(found)).toEqual(await read(lost));
+    expect(await verify()).toMatchObject({ ok: true, firstBroken: null, differenceNanoUsd: 0n });
   });
 
   test('the archive alone brings its days back', async () => {

@@ -1,4 +1,5 @@
 // The store contract on a real Redis, and what only a server can show: pauses, restarts, eviction, key names.
+import { Redis } from 'ioredis';
 import { describe, expect, test } from 'vitest';
 import { computeFreeze } from '#accounting/frontier.ts';
 import { silentLog } from '#domain/log.ts';
@@ -128,6 +129,27 @@ describe('redis only', () => {
     await expect(settlement.open()).rejects.toMatchObject({ name: 'StoreSchemaError' });
     await settlement.close();
     await server.stop();
+  });
+
+  test('a server without the database of the URL is refused, and database 0 stays as it was', async () => {
+    const server = await startRedis();
+    const { settlement } = create('no-such-database', { url: `${server.url}/99` });
+    const other = create('a-database', { url: `${server.url}/3` }).settlement;
+    const client = new Redis(server.url);
+    try {
+      await expect(settlement.open()).rejects.toMatchObject({
+        name: 'StoreSchemaError',
+        message: expect.stringContaining('database 99'),
+      });
+      await other.open();
+      expect(await client.dbsize()).toBe(0);
+      await client.select(3);
+      expect(await client.dbsize()).toBeGreaterThan(0);
+    } finally {
+      client.disconnect();
+      await Promise.all([settlement.close(), other.close()]);
+      await server.stop();
+    }
   });
 
   test('a store of schema 1 is brought up, and hours after its frontier count as wholly kept', async () => {

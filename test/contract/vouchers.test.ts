@@ -4,6 +4,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Config } from '#config/config.ts';
 import { silentLog } from '#domain/log.ts';
+import type { LedgerReader } from '#domain/ledger.ts';
 import { SECONDS_PER_HOUR } from '#domain/window.ts';
 import { type AdjustArguments, runAdjustCommand } from '#ledger/adjust-command.ts';
 import { type CloseArguments, runCloseCommand } from '#ledger/close-command.ts';
@@ -48,6 +49,19 @@ interface ReportJson {
   >;
 }
 
+/** More than the hours of a ledger and the rest of the present one. */
+const LEDGER_SECONDS = 5 * SECONDS_PER_HOUR;
+
+/** The same at a later time. */
+function readAt(reader: LedgerReader, nowMs: number): LedgerReader {
+  return new Proxy(reader, {
+    get: (target, property: keyof LedgerReader) =>
+      property === 'readHeads'
+        ? async () => ({ ...(await target.readHeads()), nowMs })
+        : (...given: never[]) => Reflect.apply(target[property] as (...g: never[]) => unknown, target, given),
+  });
+}
+
 describe.each(['sqlite', 'redis'] as const)('vouchers on %s', (kind) => {
   let store: OpenedStore;
   let ledger: HonestLedger;
@@ -57,7 +71,13 @@ describe.each(['sqlite', 'redis'] as const)('vouchers on %s', (kind) => {
   beforeEach(async () => {
     place = places.newPlace(kind);
     store = openStore({ url: place.url, prefix: place.prefix, timeoutMs: 5000, retention, log: silentLog });
-    ledger = await writeHonestLedger(store.settlement);
+    // The ledger reaches hours ahead: where they would lie in two months, it begins with the next one, and so does the present.
+    await store.settlement.open();
+    const nowMs = await store.settlement.now();
+    const next = monthAt(nowMs / 1000).to;
+    const isNearlyOver = next - nowMs / 1000 < LEDGER_SECONDS;
+    ledger = await writeHonestLedger(store.settlement, isNearlyOver ? next : 0);
+    if (isNearlyOver) store = { ...store, ledger: readAt(store.ledger, (next + SECONDS_PER_HOUR) * 1000) };
     month = monthAt(ledger.hour);
   });
   afterEach(() => store.settlement.close());

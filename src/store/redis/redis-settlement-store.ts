@@ -11,6 +11,7 @@ import {
   type StoreIdentity,
 } from '#domain/settlement-store.ts';
 import { BOARD_WINDOWS_PER_READ, MEMBER_FORGOTTEN_MS, STORE_SCHEMA } from '../store-options.ts';
+import { checkDatabase } from './check-database.ts';
 import { checkEviction } from './check-eviction.ts';
 import { toFields, toList, toMembers, toStrings, toSyncReply } from './read-replies.ts';
 import { packClaim } from './pack-claim.ts';
@@ -34,9 +35,10 @@ export class RedisSettlementStore implements SettlementStore {
     this.#connection = connection;
   }
 
-  /** Also refuses a Redis that may evict the books, where it says so (StoreSchemaError). */
+  /** Also refuses a Redis without the database of the URL, or one that may evict the books, where it says so (StoreSchemaError). */
   async open(): Promise<StoreIdentity> {
     await this.#connection.connect();
+    await checkDatabase(this.#connection);
     const { keys } = this.#connection;
     const [schema, epoch, restoring] = await this.#readOwner(keys.meta);
     if (!/^\d+$/.test(schema) || (epoch === '' && restoring !== '1'))

@@ -40,8 +40,13 @@ describe('the period of a report', () => {
     [{ from: '2026-11-01T24:00:00Z' }, /^from: /],
     [{ from: '2026-11-01T08:00:01Z' }, /^from: /],
     [{ from: '2026-11-01T08:00:00+05:30' }, /^from: /],
+    // RFC 3339 knows offsets of less than a day, and a slip in the year is no year of the last century.
+    [{ from: '2026-11-01T08:00:00+99:00' }, /^from: /],
+    [{ from: '0026-11-01' }, /^from: /],
+    [{ month: '0026-11' }, /^month: /],
     [{ month: '2026-1' }, /^month: /],
     [{ timezone: 'Asia/Kolkata' }, /^timezone: .*whole hours/],
+    [{ timezone: 'Australia/Lord_Howe', from: '2026-01-01', to: '2027-01-01' }, /^timezone: .*whole hours/],
     [{ timezone: 'America/St_Johns', month: '2026-11' }, /^timezone: /],
     [{ from: '2026-11-23', to: '2026-11-23' }, /^to: /],
     [{ from: '2020-01-01', to: '2026-01-01' }, /^to: .*800 days/],
