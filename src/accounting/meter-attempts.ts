@@ -48,6 +48,9 @@ export function createMetering(options: MeteringOptions): Metering {
   };
 }
 
+/** A client may ask for any number, and its refusal is in flight for a moment; no engine runs as many side by side. */
+const SEQUENCES_MAX = 65_536;
+
 function enterAttempt(start: AttemptStart, options: MeteringOptions): TrackedAttempt {
   const startMs = options.clock.toEpochMs(start.atMs);
   const identity: AttemptIdentity = {
@@ -63,7 +66,8 @@ function enterAttempt(start: AttemptStart, options: MeteringOptions): TrackedAtt
       stream: start.identity.stream,
       promptBytes: start.promptBytes,
       maxTokens: start.maxTokens,
-      sequences: Math.max(1, Math.floor(start.sequences)),
+      // Work without tokens is one stretch of time.
+      sequences: start.work === 'duration' ? 1 : Math.min(Math.max(1, Math.floor(start.sequences)), SEQUENCES_MAX),
       ...(start.promptCount !== undefined && start.promptCount > 1
         ? { promptCount: Math.floor(start.promptCount) }
         : {}),
@@ -153,7 +157,7 @@ class MeteredAttempt implements AttemptMeter {
   }
 
   #readFinal(end: AttemptEnd, record: UsageRecord): FinalFacts {
-    const { deployment, shape } = this.#attempt.start ?? { deployment: '', shape: { promptBytes: 0 } };
+    const { deployment, shape } = this.#attempt.start ?? { deployment: '', shape: { promptBytes: 0, sequences: 1 } };
     const { estimates, registry, profileOf } = this.#options;
     const promptTokens = estimates.promptTokens(deployment, shape.promptBytes);
     const { input, cachedInput } = end.tokens;
@@ -174,6 +178,7 @@ class MeteredAttempt implements AttemptMeter {
       whole,
       estimatedPromptTokens: promptTokens,
       ...(expectedCachedTokens > 0 ? { expectedCachedTokens } : {}),
+      ...(end.sequences === undefined || shape.sequences === 1 ? {} : { sequences: end.sequences }),
       estimatedStepsPerSecond: uncounted
         ? assumedStepsPerSecond(neighbours, window, profileOf(deployment).profile, promptTokens)
         : 0,

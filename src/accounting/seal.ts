@@ -11,7 +11,7 @@ import { divideSlice, placeLateBySide, type PooledPart, type SlicePart } from '.
 import type { ProfileOf } from './profile-of.ts';
 import type { SealedSlice } from './sealed-slices.ts';
 import { eachInSteps, type SlicedWork } from './sliced-work.ts';
-import { makeSound } from './sound-slice.ts';
+import { boundSum, makeSound } from './sound-slice.ts';
 import { type AttemptIdentity, prefillPlace, type TrackedAttempt } from './tracked-attempt.ts';
 import { addBusyBits, addSequenceMs, sliceOf, totalsOf, windowsOf } from './window-slices.ts';
 import { assumedStepsPerSecond, CAUTION, type WorkEstimates } from './work-estimates.ts';
@@ -265,5 +265,6 @@ function addTold(drafts: Map<string, Draft>, told: ToldWindow, sealedThrough: nu
 }
 
 function publish(draft: Draft): Publication {
+  for (const features of Object.values(draft.deployments)) boundSum(features);
   return { ...draft, busy: Buffer.from(draft.busy).toString('base64') };
 }

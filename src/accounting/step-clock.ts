@@ -1,6 +1,7 @@
 // The engine's pace as its streams show it: decode steps per millisecond and sequence, per 100 ms. In continuous batching every running sequence
 // makes the same steps, so the pace of the answers that stream dates the tokens of those that do not. Not here: what is dated by it (work-timeline.ts).
 import { windowOf } from '#domain/window.ts';
+import { answeredSequences } from './answered-sequences.ts';
 import { BUCKET_MS } from './attempt-features.ts';
 import type { TrackedAttempt } from './tracked-attempt.ts';
 
@@ -151,7 +152,7 @@ function addPace(
   const endMs = features.endMs ?? features.lastByteMs ?? firstMs;
   const said = final?.whole === true ? final.tokens.output : null;
   const output = said === null ? null : said + (final?.tokens.reasoning ?? 0);
-  const { sequences } = start.shape;
+  const sequences = answeredSequences(start.shape, final);
   const perEvent = (output ?? features.events) / features.events;
   const untilMs = Math.min(endMs, Math.ceil(span.untilMs / BUCKET_MS) * BUCKET_MS);
   for (let bucket = Math.floor(Math.max(firstMs, span.fromMs) / BUCKET_MS); bucket * BUCKET_MS < untilMs; bucket += 1) {

@@ -2,6 +2,7 @@
 // Not here: when an assumption is needed (seal.ts).
 import type { EngineProfile } from '#domain/engine-profile.ts';
 import { decodeStepMs, iterationMs } from '#attribution/predict-work.ts';
+import { answeredSequences } from './answered-sequences.ts';
 import { FirstTokenTimes } from './first-token-times.ts';
 import { PrefixMemory } from './prefix-memory.ts';
 import { StepClocks } from './step-clock.ts';
@@ -28,7 +29,8 @@ export class WorkEstimates {
     if (promptBytes <= 0 || promptTokens <= 0) return;
     const known = this.#tokensPerByte.get(deployment);
     if (known === undefined && this.#tokensPerByte.size >= MAX_DEPLOYMENTS) return;
-    const seen = promptTokens / promptBytes;
+    // A text has no more tokens than bytes: what is beyond are pictures, whose bytes are not counted, or an engine's fault.
+    const seen = Math.min(1, promptTokens / promptBytes);
     this.#tokensPerByte.set(deployment, known === undefined ? seen : known + LEARNING_RATE * (seen - known));
   }
 
@@ -51,16 +53,17 @@ export function assumedStepsPerSecond(
   const startMs = window * 1000;
   const rates: number[] = [];
   let members = 0;
-  for (const { features, start } of attempts) {
+  for (const { features, start, final } of attempts) {
     if (features === null || start === null || start.shape.work !== 'tokens') continue;
     if (features.startMs >= startMs + 1000 || (features.endMs !== null && features.endMs <= startMs)) continue;
-    members += start.shape.sequences;
+    const sequences = answeredSequences(start.shape, final);
+    members += sequences;
     const firstMs = features.firstContentMs;
     if (!start.shape.stream || firstMs === null) continue;
     const decodedMs = Math.min(startMs + 1000, features.endMs ?? Number.POSITIVE_INFINITY) - Math.max(startMs, firstMs);
     if (decodedMs < RATE_SAMPLE_MS) continue;
     const events = features.eventsUntil(startMs + 1000) - features.eventsUntil(startMs);
-    rates.push((events * 1000) / decodedMs / start.shape.sequences);
+    rates.push((events * 1000) / decodedMs / sequences);
   }
   const median = rates.sort((a, b) => a - b)[Math.floor(rates.length / 2)];
   if (median !== undefined) return CAUTION * median;

@@ -3,6 +3,7 @@
 import { prefillMs } from '#attribution/predict-work.ts';
 import type { EngineProfile } from '#domain/engine-profile.ts';
 import type { TokenCounts } from '#domain/tokens.ts';
+import { answeredSequences } from './answered-sequences.ts';
 import type { AttemptFeatures } from './attempt-features.ts';
 import type { QueueBounds } from './first-token-times.ts';
 import { countCutOutput, evenOutput, KNOWN_PART_MIN, scaledEvents } from './output-tokens.ts';
@@ -78,6 +79,8 @@ export interface FinalFacts {
   readonly estimatedStepsPerSecond: number;
   /** Prompt tokens that the engine most likely had in its prefix cache; used where it does not say. Absent: none. */
   readonly expectedCachedTokens?: number;
+  /** Sequences that the answer held; absent: it did not tell. */
+  readonly sequences?: number;
 }
 
 /** What an attempt's timeline follows from besides its own facts. */
@@ -94,11 +97,12 @@ export interface TimelineAids {
 
 /** The timeline of a finished attempt (`features.endMs` is set). Source: settlement.md, "What a process collects". */
 export function finalTimeline(
-  shape: AttemptShape,
+  asked: AttemptShape,
   features: AttemptFeatures,
   { profile, clock, queue = null, prefillAlone }: TimelineAids,
   facts: FinalFacts,
 ): WorkTimeline {
+  const shape = { ...asked, sequences: answeredSequences(asked, facts) };
   const endMs = features.endMs ?? features.startMs;
   const base = commonPart(shape, { startMs: features.startMs, endMs, gaps: features.gapsUntil(endMs) });
   const said = countsOf(facts.tokens);
@@ -107,7 +111,8 @@ export function finalTimeline(
     ...splitPrompt(shape, features, { profile, ...facts, expectedCached: facts.expectedCachedTokens ?? 0 }),
   };
   const idle = !facts.worked && counted.prompt === null && counted.output === null && features.events === 0;
-  if (shape.work === 'duration' || idle) return { ...base, memberFromMs: features.startMs };
+  // What was refused ran no sequences side by side, however many it asked for.
+  if (shape.work === 'duration' || idle) return { ...base, sequences: 1, memberFromMs: features.startMs };
   const promptTokens = counted.prompt ?? Math.max(0, facts.estimatedPromptTokens);
   const prompt = modelPrompt(
     { profile, prefillAlone },

@@ -13,6 +13,10 @@ export interface EngineTraits {
   readonly endsWithDone: boolean;
   /** Whether the engine serves KServe's `/v2` routes, over HTTP and gRPC; absent means no. */
   readonly speaksKserve?: boolean;
+  /** Whether the engine answers a Responses request with `background: true` as if it were false; absent means that it may work on after its answer. */
+  readonly ignoresBackground?: boolean;
+  /** Whether the engine runs `best_of` candidates and returns `n` of them; absent means that it refuses or ignores the field. */
+  readonly runsBestOf?: boolean;
   /** Route that drains the engine's iteration rows (JSON); absent where it has none. */
   readonly iterationsPath?: string;
   /** Route that drains the step times of ended requests (JSON); absent where it has none. */

@@ -55,6 +55,8 @@ export interface AttemptEnd {
   /** Prompt and completion as the engine counts them, for the work model; null where unknown. */
   readonly tokens: TokenCounts;
   readonly tokenSource: TokenSource;
+  /** Sequences that the answer held, whatever was asked for; absent: it does not tell. */
+  readonly sequences?: number | undefined;
   /** Monotonic ms of the last byte from the engine, or of the abort. */
   readonly atMs: number;
 }

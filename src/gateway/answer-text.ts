@@ -11,17 +11,26 @@ export interface AnswerTexts {
 /** Longer answers are not kept: about 250,000 tokens, more than any engine writes at a stretch. */
 const TEXT_LENGTH_MAX = 1024 * 1024;
 
+/** What an answer repeats of its request before what was generated. */
+export interface Echo {
+  readonly prompts: readonly string[];
+  /** Choices of each prompt, which stand one after the other. */
+  readonly choicesPerPrompt: number;
+}
+
 type Kind = 'output' | 'reasoning';
 type Add = (kind: Kind, place: string, text: unknown) => void;
 
 /** Collects the texts of a stream, bounded. */
 export class StreamText {
   readonly #shape: RouteShape;
+  readonly #echo: Echo | null;
   readonly #texts = { output: new Map<string, string>(), reasoning: new Map<string, string>() };
   #length = 0;
 
-  constructor(shape: RouteShape) {
+  constructor(shape: RouteShape, echo: Echo | null = null) {
     this.#shape = shape;
+    this.#echo = echo;
   }
 
   /** Takes a parsed event. */
@@ -40,16 +49,19 @@ export class StreamText {
   read(): AnswerTexts | null {
     if (this.#length > TEXT_LENGTH_MAX) return null;
     const { output, reasoning } = this.#texts;
-    return { output: [...output.values()], reasoning: [...reasoning.values()] };
+    const generated = [...output].map(([place, text]) => dropEcho(text, Number(place), this.#echo));
+    return { output: generated, reasoning: [...reasoning.values()] };
   }
 }
 
 /** Generated texts of a whole chat, completion, Responses or Anthropic answer; null where none is found. */
-export function readAnswerTexts(payload: unknown): AnswerTexts | null {
+export function readAnswerTexts(payload: unknown, echo: Echo | null = null): AnswerTexts | null {
   const output: string[] = [];
   const reasoning: string[] = [];
-  readWhole(asObject(payload), (kind, _place, text) => {
-    if (typeof text === 'string') (kind === 'output' ? output : reasoning).push(text);
+  readWhole(asObject(payload), (kind, place, text) => {
+    if (typeof text !== 'string') return;
+    if (kind === 'output') output.push(dropEcho(text, Number(place), echo));
+    else reasoning.push(text);
   });
   return output.length + reasoning.length === 0 ? null : { output, reasoning };
 }
@@ -60,22 +72,28 @@ export function measureTexts(texts: AnswerTexts | null): number | null {
   return [...texts.output, ...texts.reasoning].reduce((sum, text) => sum + Buffer.byteLength(text), 0);
 }
 
+/** A choice's text without its prompt. Engines that know no `echo` ignore it: what does not begin with the prompt stays as it is. */
+function dropEcho(text: string, choice: number, echo: Echo | null): string {
+  const prompt = echo?.prompts[Math.floor(choice / echo.choicesPerPrompt)] ?? '';
+  return text.startsWith(prompt) ? text.slice(prompt.length) : text;
+}
+
 function readDelta(shape: RouteShape, event: Record<string, unknown> | null, add: Add): void {
   if (shape === 'response') {
-    const place = `${String(event?.['output_index'])} ${String(event?.['content_index'])}`;
-    add(String(event?.['type']).includes('reasoning') ? 'reasoning' : 'output', place, event?.['delta']);
+    const place = `${readPlace(event?.['output_index'])} ${readPlace(event?.['content_index'])}`;
+    add(readPlace(event?.['type']).includes('reasoning') ? 'reasoning' : 'output', place, event?.['delta']);
     return;
   }
   if (shape === 'message') {
     const delta = asObject(event?.['delta']);
-    const place = String(event?.['index']);
+    const place = readPlace(event?.['index']);
     add('output', place, delta?.['text'] ?? delta?.['partial_json']);
     add('reasoning', place, delta?.['thinking']);
     return;
   }
   for (const value of asList(event?.['choices'])) {
     const choice = asObject(value);
-    const place = String(choice?.['index']);
+    const place = readPlace(choice?.['index']);
     add('output', place, choice?.['text']);
     readChatMessage(asObject(choice?.['delta']), place, add);
   }
@@ -83,8 +101,10 @@ function readDelta(shape: RouteShape, event: Record<string, unknown> | null, add
 
 function readWhole(answer: Record<string, unknown> | null, add: Add): void {
   for (const value of asList(answer?.['choices'])) {
-    add('output', '', asObject(value)?.['text']);
-    readChatMessage(asObject(asObject(value)?.['message']), '', add);
+    const choice = asObject(value);
+    const place = readPlace(choice?.['index']);
+    add('output', place, choice?.['text']);
+    readChatMessage(asObject(choice?.['message']), place, add);
   }
   for (const value of asList(answer?.['content'])) {
     const block = asObject(value);
@@ -109,10 +129,15 @@ function readChatMessage(message: Record<string, unknown> | null, place: string,
   for (const value of asList(message?.['tool_calls'])) {
     const call = asObject(value);
     const called = asObject(call?.['function']);
-    const callPlace = `${place} call ${String(call?.['index'])}`;
+    const callPlace = `${place} call ${readPlace(call?.['index'])}`;
     add('output', callPlace, called?.['name']);
     add('output', callPlace, called?.['arguments']);
   }
+}
+
+/** Of what is neither number nor text nothing is read: an object may have no text at all, and a deep list one that never ends. */
+function readPlace(value: unknown): string {
+  return typeof value === 'number' || typeof value === 'string' ? `${value}` : '';
 }
 
 function asList(value: unknown): readonly unknown[] {

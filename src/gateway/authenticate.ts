@@ -24,7 +24,7 @@ export function createAuthenticate(config: Config): Authenticate {
   const readHeaderTeam = (req: CredentialSource): Caller | undefined => {
     const name = req.headers[tenancy.header.name];
     if (name === undefined || !isTrusted(req.socket.remoteAddress)) return undefined;
-    const caller = typeof name === 'string' ? teamCallers.get(name) : undefined;
+    const caller = typeof name === 'string' ? (teamCallers.get(name) ?? teamCallers.get(readUtf8(name))) : undefined;
     if (caller === undefined) throw new GatewayError('unknown_team');
     return caller;
   };
@@ -39,6 +39,11 @@ export function createAuthenticate(config: Config): Authenticate {
     if (anonymous !== undefined) return anonymous;
     throw new GatewayError(hasKeys ? 'invalid_api_key' : 'unknown_team');
   };
+}
+
+/** Node reads header bytes as Latin-1; proxies write the names of teams in UTF-8. */
+function readUtf8(value: string): string {
+  return Buffer.from(value, 'latin1').toString('utf8');
 }
 
 function readKeyCaller(req: CredentialSource, lookUpKey: (key: string) => Caller | undefined): Caller | undefined {

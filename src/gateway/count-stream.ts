@@ -26,14 +26,20 @@ export class StreamCount {
     return this.#events;
   }
 
-  /** `text` is the event as latin1; `textBytes` of it are content, 0 where that was not measured. */
-  add(text: string, textBytes: number): void {
-    this.#events += 1;
-    this.#textBytes += textBytes;
+  /** `text` is the event as latin1; `textBytes` of it are content, 0 where that was not measured. Returns how many tokens it names. */
+  add(text: string, textBytes: number): number {
+    this.addUnnamed(1, textBytes);
     const tokens = countNamedTokens(text);
-    if (tokens === 0) return;
+    if (tokens === 0) return 0;
     this.#exactEvents += 1;
     this.#exactTokens += tokens;
+    return tokens;
+  }
+
+  /** Events that name no tokens. */
+  addUnnamed(events: number, textBytes: number): void {
+    this.#events += events;
+    this.#textBytes += textBytes;
   }
 
   /**

@@ -32,9 +32,11 @@ export function createObserver(headers: IncomingHttpHeaders, options: ExchangeOp
     const keepsText = counting?.expectsSilence === true;
     return route.createObserver(headers, { keepsText }) ?? new OpaqueObserver();
   }
+  const { promptCount, sequences, choices, echoed } = request;
+  const choicesPerPrompt = (choices ?? sequences) / promptCount;
+  const echo = echoed === undefined ? null : { prompts: echoed, choicesPerPrompt };
   if (!isEventStream(headers))
-    return isJson(headers) ? new JsonObserver({ keepsText: counting !== null }) : new OpaqueObserver();
-  const { promptCount, sequences, choices } = request;
+    return isJson(headers) ? new JsonObserver({ keepsText: counting !== null, echo }) : new OpaqueObserver();
   return new StreamObserver({
     shape: route.shape,
     promptCount,
@@ -44,6 +46,7 @@ export function createObserver(headers: IncomingHttpHeaders, options: ExchangeOp
     // trtllm-serve alone writes null where it says no usage, and only in completions (upstreams.md §1.4).
     saysNullUsage: upstream.deployment.engine === 'tensorrt-llm' && route.shape === 'completion',
     keepsText: counting?.expectsSilence === true,
+    echo,
     normalizeError:
       upstream.deployment.errors === 'openai'
         ? (payload, sequence) => normalizeErrorEvent(payload, route, sequence)

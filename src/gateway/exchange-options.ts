@@ -29,6 +29,8 @@ export interface ExchangeOptions {
   readonly span: AttemptSpan | undefined;
   /** Whether a complete stream of this engine and route ends with `[DONE]` or the last event of its protocol. */
   readonly endsWithDone: boolean;
+  /** Sequences that the engine ran for each answer it returned; 1 where it knows no `best_of`. */
+  readonly candidates: number;
   /** Counts what the engine does not report; null where its deployment has no tokenizer. */
   readonly counting: AttemptCount | null;
   /** Tokens per event, where an engine says no usage. */

@@ -54,14 +54,14 @@ function readName(bytes: Buffer, start: number, end: number): string {
   return raw.includes('\\') ? String(JSON.parse(`"${raw}"`)) : raw;
 }
 
-/** Offset after the string whose opening quote stands at `at`. */
-function skipString(bytes: Buffer, at: number): number {
-  let quote = bytes.indexOf(QUOTE, at + 1);
-  while (quote !== -1) {
-    let backslashes = 0;
-    while (bytes[quote - 1 - backslashes] === BACKSLASH) backslashes += 1;
-    if (backslashes % 2 === 0) return quote + 1;
-    quote = bytes.indexOf(QUOTE, quote + 1);
+/** Offset after the string whose opening quote stands at `at`; searched natively up to its first escaped quote, since a search for each is slow. */
+export function skipString(bytes: Buffer, at: number): number {
+  const quote = bytes.indexOf(QUOTE, at + 1);
+  if (quote === -1) return bytes.length;
+  if (bytes[quote - 1] !== BACKSLASH) return quote + 1;
+  for (let next = at + 1; next < bytes.length; next += 1) {
+    if (bytes[next] === BACKSLASH) next += 1;
+    else if (bytes[next] === QUOTE) return next + 1;
   }
   return bytes.length;
 }

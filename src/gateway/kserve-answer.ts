@@ -3,6 +3,7 @@
 import type { AnswerTexts } from './answer-text.ts';
 import type { AnswerObserver } from './observe-answer.ts';
 import {
+  countSequences,
   type GenerateCounting,
   PLAIN_GENERATE,
   readTensorUsage,
@@ -42,6 +43,7 @@ export class GenerateStreamObserver implements AnswerObserver {
   /** Counts are taken out of events. */
   readonly changesLength: boolean;
   #text = '';
+  #sequences = 0;
 
   /** `switches`: what the gateway added to the request, and takes out of every event. `keepsText`: it will have to be counted. */
   constructor(switches: readonly string[], keepsText = false, counting: GenerateCounting = PLAIN_GENERATE) {
@@ -58,6 +60,10 @@ export class GenerateStreamObserver implements AnswerObserver {
   /** The text so far where it is kept; null too for one too long to keep. */
   get texts(): AnswerTexts | null {
     return this.#keepsText && this.#text.length <= JSON_BYTES_MAX ? { output: [this.#text], reasoning: [] } : null;
+  }
+
+  get sequences(): number | undefined {
+    return this.#sequences === 0 ? undefined : this.#sequences;
   }
 
   get atBoundary(): boolean {
@@ -83,6 +89,10 @@ export class GenerateStreamObserver implements AnswerObserver {
     const text = event.toString('latin1');
     if (ERROR.test(text)) this.isFailed = true;
     const counts = readUsageOf(text, this.#counting, () => event.subarray(event.indexOf('{')));
+    this.#sequences = Math.max(
+      this.#sequences,
+      countSequences(text, () => event.subarray(event.indexOf('{'))),
+    );
     const hasText = TEXT.test(text);
     if (counts !== null) {
       const completion = addCounts(this.usage?.completion ?? null, counts.completion);
@@ -135,6 +145,8 @@ export class GenerateObserver extends WholeObserver {
     const text = bytes.toString('latin1');
     this.isFailed = ERROR.test(text);
     this.usage = readUsageOf(text, this.#counting, () => bytes);
+    const sequences = countSequences(text, () => bytes);
+    if (sequences > 0) this.sequences = sequences;
     const texts = this.usage === null ? readTexts(bytes) : null;
     if (texts !== null) {
       this.texts = { output: texts, reasoning: [] };

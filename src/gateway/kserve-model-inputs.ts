@@ -1,6 +1,7 @@
 // Which inputs a Triton model takes, learned from its metadata once and kept: a model that has no `return_num_input_tokens` refuses it.
 import type { Clock } from '#domain/clock.ts';
 import { askEngine, readJsonAnswer } from './ask-engine.ts';
+import { readText } from './raw-elements.ts';
 import { asObject } from './read-usage.ts';
 import type { Upstream } from './upstream-pool.ts';
 
@@ -102,5 +103,5 @@ export class KserveModelInputs {
 function readInputNames(metadata: unknown): ReadonlySet<string> | null {
   const inputs = asObject(metadata)?.['inputs'];
   if (!Array.isArray(inputs)) return null;
-  return new Set(inputs.map((input: unknown) => String(asObject(input)?.['name'] ?? '')));
+  return new Set(inputs.map((input: unknown) => readText(asObject(input)?.['name'])));
 }

@@ -32,6 +32,13 @@ export function parseKservePath(path: string): KservePath | null {
   }
 }
 
+const INFERENCE: ReadonlySet<KserveAction> = new Set<InferenceAction>(['infer', 'generate', 'generate_stream']);
+
+/** Whether a path is there and generates. */
+export function isInference(path: KservePath | null): path is KservePath & { readonly action: InferenceAction } {
+  return path !== null && INFERENCE.has(path.action);
+}
+
 /** The path under which an engine knows a model; the engine's base path is the sender's to add. */
 export function renderKservePath(servedModel: string, path: Pick<KservePath, 'version' | 'action'>): string {
   const version = path.version === null ? '' : `/versions/${path.version}`;

@@ -8,6 +8,7 @@ import { type KservePath, renderKservePath } from './kserve-path.ts';
 import { sendJson } from './models-route.ts';
 import { readNamedDeployment } from './read-model.ts';
 import { receiveBody } from './receive-body.ts';
+import { readText } from './raw-elements.ts';
 import { asObject } from './read-usage.ts';
 import type { ModelRouter } from './route-model.ts';
 import type { Exchange } from './serve-request.ts';
@@ -142,7 +143,7 @@ async function readStates(plane: DataPlane, deployment: DeploymentConfig): Promi
       const model = asObject(entry);
       if (model?.['name'] !== deployment.servedModel) return [];
       const { version, state, reason } = model;
-      return [{ version: String(version ?? ''), state: String(state ?? ''), reason: String(reason ?? '') }];
+      return [{ version: readText(version), state: readText(state), reason: readText(reason) }];
     });
   }
   return [{ version: '', state: 'UNAVAILABLE', reason: 'no engine answers' }];

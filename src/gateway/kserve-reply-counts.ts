@@ -1,7 +1,8 @@
 // The counts in a KServe answer, by `generate`'s fields or `infer`'s tensors: what they say, and how to take out those that the gateway
 // asked for. What they mean is triton-counts', how an answer passes kserve-answer's.
 import { flatten, type JsonTensor, readElements } from './kserve-request.ts';
-import { asObject, type ReportedUsage } from './read-usage.ts';
+import { readElementNumber } from './raw-elements.ts';
+import { asObject, isCount, type ReportedUsage } from './read-usage.ts';
 import {
   type CountingRequest,
   PLAIN_COUNTING,
@@ -10,8 +11,8 @@ import {
   type ReplyCounts,
 } from './triton-counts.ts';
 
-/** The value of a count: a number, a text of digits (LLM-API models send numbers as text), or a list of numbers. */
-const COUNT_VALUE = String.raw`(?:"(\d{1,15})"|(\d{1,15})|\[([\d\s,]{0,4096})\])`;
+/** The whole value of a count: a number, a text of digits (LLM-API models send numbers as text), or a list of numbers. */
+const COUNT_VALUE = String.raw`(?:"(\d{1,15})"|(\d{1,15})|\[(\s*\d[\d\s,]{0,4096})\])(?=\s*[,}])`;
 
 /** One count in the bytes of an answer. A name inside a generated text has its quotes escaped, so it is never taken for one. */
 interface CountField {
@@ -39,9 +40,7 @@ function readCounts(text: string): { readonly input: number | null; readonly out
     const match = value.exec(text);
     if (match === null) continue;
     const [, quoted, plain, list] = match;
-    counts[isInput ? 'input' : 'output'] = (quoted ?? plain ?? list ?? '')
-      .split(',')
-      .reduce((sum, part) => sum + Number(part), 0);
+    counts[isInput ? 'input' : 'output'] = sumCounts((quoted ?? plain ?? list ?? '').split(',').map(Number));
   }
   return counts;
 }
@@ -67,7 +66,8 @@ export function readUsageOf(
 ): ReportedUsage | null {
   const { input, output } = readCounts(text);
   const fields = (): Readonly<Record<string, unknown>> | null => parseDocument(document());
-  const lengths = output === null && text.includes(LENGTHS) ? flatten(fields()?.['sequence_length']).map(Number) : [];
+  const lengths =
+    output === null && text.includes(LENGTHS) ? flatten(fields()?.['sequence_length']).map(readElementNumber) : [];
   const reply = { inputTokens: input, outputTokens: output ?? sumCounts(lengths), isTensorrtLlm };
   return readReplyUsage(request, reply, () => {
     const { text_output, output_ids } = fields() ?? {};
@@ -77,12 +77,15 @@ export function readUsageOf(
 
 function describeContent(texts: readonly unknown[], ids: readonly unknown[]): ReplyContent {
   const [text] = texts;
-  return { text: typeof text === 'string' ? text : null, outputIds: ids.length > 0 ? ids.map(Number) : null };
+  return {
+    text: typeof text === 'string' ? text : null,
+    outputIds: ids.length > 0 ? ids.map(readElementNumber) : null,
+  };
 }
 
 /** The sum of counts; null where there is none, or one that is none. */
 function sumCounts(counts: readonly number[]): number | null {
-  if (counts.length === 0 || !counts.every((count) => Number.isSafeInteger(count) && count >= 0)) return null;
+  if (counts.length === 0 || !counts.every(isCount)) return null;
   return counts.reduce((sum, count) => sum + count, 0);
 }
 
@@ -111,7 +114,7 @@ export function readTensorUsage(outputs: readonly JsonTensor[], request: Countin
     const tensor = find(name);
     return tensor === undefined ? [] : readElements(tensor);
   };
-  const sum = (name: string): number | null => sumCounts(read(name).map(Number));
+  const sum = (name: string): number | null => sumCounts(read(name).map(readElementNumber));
   const counts = find('num_output_tokens') ?? find('sequence_length');
   const reply: ReplyCounts = {
     inputTokens: sum('num_input_tokens'),
@@ -125,4 +128,17 @@ export function readTensorUsage(outputs: readonly JsonTensor[], request: Countin
 export function readTexts(bytes: Buffer): readonly string[] | null {
   const strings = flatten(parseDocument(bytes)?.['text_output']).filter((text) => typeof text === 'string');
   return strings.length === 0 ? null : strings;
+}
+
+const SEQUENCE_INDEX = /"sequence_index"\s*:\s*\[?\s*"?(\d{1,6})/;
+const TEXT_LIST = /"text_output"\s*:\s*\[/;
+
+/**
+ * Sequences that a document or event tells of, by its texts or by the number of its own; 0 where it holds no text. What the fields of `generate` ask
+ * for need not be so: those that are no inputs of the model are ignored.
+ */
+export function countSequences(text: string, document: () => Buffer): number {
+  if (!text.includes('"text_output"')) return 0;
+  const texts = TEXT_LIST.test(text) ? (readTexts(document())?.length ?? 1) : 1;
+  return Math.max(texts, Number(SEQUENCE_INDEX.exec(text)?.[1] ?? 0) + 1);
 }

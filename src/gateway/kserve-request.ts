@@ -2,7 +2,7 @@
 import { type JsonMember, listMembers, skipSpace } from './json-members.ts';
 import { TOKEN_SWITCHES } from './kserve-model-inputs.ts';
 import { parseFields, type ParsedRequest } from './parse-request.ts';
-import { readRawBools, readRawIntegers, readRawText } from './raw-elements.ts';
+import { readRawBools, readRawIntegers, readRawText, readText } from './raw-elements.ts';
 import { asObject } from './read-usage.ts';
 import { type CountingRequest, PLAIN_COUNTING, readStart } from './triton-counts.ts';
 
@@ -73,8 +73,13 @@ function describeCounting(
     beams: find(['beam_width']) ?? 1,
     promptStart: typeof text === 'string' ? readStart(text) : '',
     inputIds: ids.length > 0 && ids.every((id) => typeof id === 'number') ? ids : null,
-    inputLength: find(['input_lengths']),
+    // Beside text it would be no input of the model, which ignores it, and anybody's claim.
+    inputLength: ids.length === 0 ? null : boundLength(find(['input_lengths']), ids.length),
   };
+}
+
+function boundLength(said: number | null, idCount: number): number | null {
+  return said === null ? null : Math.min(said, idCount);
 }
 
 /** Which of the token switches a generate body does not set itself, at the top or among its parameters. */
@@ -179,11 +184,11 @@ export function readTensors(list: unknown, binary: Buffer = Buffer.alloc(0)): re
     const tensor = asObject(entry);
     if (tensor === null) return [];
     const { name, datatype, data } = tensor;
-    const size = Number(asObject(tensor['parameters'])?.['binary_data_size'] ?? 0);
+    const size = readCount(asObject(tensor['parameters'])?.['binary_data_size']) ?? 0;
     const slice = binary.subarray(offset, offset + size);
     offset += size;
     const raw = size > 0 ? (slice.length === size ? slice : Buffer.alloc(0)) : null;
-    return [{ name: String(name ?? ''), datatype: String(datatype ?? ''), data, raw }];
+    return [{ name: readText(name), datatype: readText(datatype), data, raw }];
   });
 }
 

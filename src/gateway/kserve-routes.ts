@@ -3,7 +3,7 @@ import type { Config, DeploymentConfig } from '#config/config.ts';
 import type { DataPlane } from './data-plane.ts';
 import { serveKserveInference } from './kserve-inference.ts';
 import { KserveModelInputs } from './kserve-model-inputs.ts';
-import { type InferenceAction, type KserveAction, type KservePath, parseKservePath } from './kserve-path.ts';
+import { isInference, type KservePath, parseKservePath } from './kserve-path.ts';
 import {
   answerHealth,
   describeModel,
@@ -49,7 +49,7 @@ export function createKserveHandler(plane: DataPlane, otherwise: RouteHandler): 
       if (view.deployments.length === 0) return otherwise.serve(exchange);
       const { method } = exchange.req;
       const path = parseKservePath(exchange.path);
-      if (method === 'POST' && path !== null && isInference(path)) {
+      if (method === 'POST' && isInference(path)) {
         return serveKserveInference(plane, { path, router: view.router, modelInputs }, exchange);
       }
       const question = { exchange, ...view };
@@ -81,10 +81,4 @@ function answerGet(
     default:
       return path === null || isInference(path) ? undefined : { done: describeModel(plane, question, path) };
   }
-}
-
-const INFERENCE: ReadonlySet<KserveAction> = new Set<InferenceAction>(['infer', 'generate', 'generate_stream']);
-
-function isInference(path: KservePath): path is KservePath & { readonly action: InferenceAction } {
-  return INFERENCE.has(path.action);
 }

@@ -1,13 +1,15 @@
 // What an answer says about itself as its bytes pass: content, usage, errors, its end. Here are streams;
 // answers that are one document are observe-whole's.
-import { type AnswerTexts, StreamText } from './answer-text.ts';
+import { type AnswerTexts, type Echo, StreamText } from './answer-text.ts';
 import { StreamCount } from './count-stream.ts';
+import { EventTemplate, findTextEnd } from './event-template.ts';
 import { findEventUsage } from './event-usage.ts';
 import type { RouteShape } from './metered-routes.ts';
 import { EventReader, isErrorPayload, isWholeEvent, parseEventData } from './read-event.ts';
 import type { ReportedUsage } from './read-usage.ts';
 import type { UsageRemoval } from './sent-body.ts';
 import { type EventCut, SseScanner } from './sse-scanner.ts';
+import { SeenChoices } from './seen-choices.ts';
 import { StreamUsage } from './stream-usage.ts';
 import { parseTailUsage } from './tail-usage.ts';
 
@@ -30,6 +32,8 @@ export interface AnswerObserver {
   readonly isFinished: boolean;
   /** The answer carries an error in its body, whatever its status. */
   readonly isFailed: boolean;
+  /** Answers seen so far, by their numbers; undefined or absent where nothing tells. */
+  readonly sequences?: number | undefined;
   /** Null where the answer said none. */
   readonly usage: ReportedUsage | null;
   /** Nothing above can be known of the answer; absent where it can. */
@@ -58,6 +62,8 @@ export interface StreamObserverOptions {
   readonly saysNullUsage?: boolean;
   /** Keep the generated text, to be counted at the end. Default: no. */
   readonly keepsText?: boolean;
+  /** What of the request its text repeats. Default: nothing. */
+  readonly echo?: Echo | null;
   /** Says an engine's error event, the number given, in the words of the protocol; null leaves it as it is. Default: all are left. */
   readonly normalizeError?: ((payload: unknown, sequence: number) => string | null) | undefined;
 }
@@ -78,6 +84,8 @@ export class StreamObserver implements AnswerObserver {
   isFailed = false;
   readonly contentBytes = null;
   readonly #choices: number;
+  /** Null where one answer is all that was asked for. */
+  readonly #seen: SeenChoices | null;
   #finishes = 0;
   readonly #reader: EventReader;
   readonly #usage: StreamUsage;
@@ -90,14 +98,18 @@ export class StreamObserver implements AnswerObserver {
   readonly #noUsage: Buffer | null;
   readonly #text: StreamText | null;
   readonly #numbersEvents: boolean;
+  /** Null where each event is to be read: its text is kept, or it says its number. */
+  readonly #template: EventTemplate | null;
   #lastEvent = '';
 
   constructor(options: StreamObserverOptions) {
     this.#reader = new EventReader(options.shape);
     this.#usage = new StreamUsage(options);
-    this.#text = options.keepsText === true ? new StreamText(options.shape) : null;
+    this.#text = options.keepsText === true ? new StreamText(options.shape, options.echo) : null;
     this.#choices = COUNTED_SHAPES.has(options.shape) ? (options.choices ?? options.sequences) : 1;
+    this.#seen = COUNTED_SHAPES.has(options.shape) && options.sequences > 1 ? new SeenChoices(options) : null;
     this.#numbersEvents = options.shape === 'response';
+    this.#template = this.#text === null && !this.#numbersEvents ? new EventTemplate() : null;
     this.#removal = options.removal;
     this.#noUsage = options.saysNullUsage === true ? NULL : null;
     this.#normalizeError = options.normalizeError;
@@ -111,6 +123,10 @@ export class StreamObserver implements AnswerObserver {
 
   get isFinished(): boolean {
     return this.#finishes >= this.#choices;
+  }
+
+  get sequences(): number | undefined {
+    return this.#seen === null ? undefined : Math.max(this.#seen.count, this.#finishes);
   }
 
   get isTorn(): boolean {
@@ -139,6 +155,12 @@ export class StreamObserver implements AnswerObserver {
   }
 
   observe(chunk: Buffer): Buffer | null {
+    const template = this.#template;
+    if (template !== null && this.#scanner.isAtRest && template.matches(chunk)) {
+      this.steps = template.events;
+      this.count.addUnnamed(template.events, template.textBytes);
+      return chunk;
+    }
     this.steps = 0;
     return this.#scanner.scan(chunk);
   }
@@ -152,12 +174,17 @@ export class StreamObserver implements AnswerObserver {
   #readEvent(bytes: Buffer, start: number, end: number): boolean | EventCut {
     const text = bytes.toString('latin1', start, end);
     if (this.#numbersEvents && text.includes('"sequence_number"')) this.#lastEvent = text;
-    const hasContent = this.#reader.hasContent(text);
+    this.#seen?.add(text);
+    const textStart = this.#reader.findText(text);
+    const textEnd = textStart === -1 ? -1 : findTextEnd(bytes, start + textStart, end);
+    const textBytes = textEnd === -1 ? 0 : textEnd - start - textStart;
+    const hasContent = textBytes > 0 || this.#reader.hasContent(text);
+    let isPlain = textBytes > 0;
     if (hasContent) {
       this.steps += 1;
-      this.count.add(text, this.#reader.measureContent(text));
+      if (this.count.add(text, textBytes) > 0) isPlain = false;
     }
-    this.#readEnd(text);
+    if (this.#readEnd(text)) isPlain = false;
     const keepsText = hasContent && this.#text !== null;
     if (this.#removal.running && this.#reader.hasUsage(text)) {
       const verdict = this.#readRunningUsage(bytes, start, end);
@@ -167,7 +194,10 @@ export class StreamObserver implements AnswerObserver {
       }
     }
     const needsParsing = this.#reader.needsParsing(text);
-    if (!keepsText && !needsParsing) return false;
+    if (!keepsText && !needsParsing) {
+      if (isPlain) this.#template?.learn(bytes, { start, end, textStart: start + textStart, textEnd });
+      return false;
+    }
     const payload = parseEventData(bytes.toString('utf8', start, end));
     if (keepsText) this.#text?.add(payload);
     if (!needsParsing) return false;
@@ -180,9 +210,13 @@ export class StreamObserver implements AnswerObserver {
     return this.#usage.add(payload) && this.#removal.chunk;
   }
 
-  #readEnd(text: string): void {
-    if (!this.isFinished) this.#finishes += this.#reader.countFinishes(text);
-    if (!this.isLast && this.#reader.isLast(text)) this.isLast = true;
+  /** Whether the event says an end that was not said before. */
+  #readEnd(text: string): boolean {
+    const finishes = this.isFinished ? 0 : this.#reader.countFinishes(text);
+    this.#finishes += finishes;
+    const isLast = !this.isLast && this.#reader.isLast(text);
+    if (isLast) this.isLast = true;
+    return isLast || finishes > 0;
   }
 
   /** The last event of the Responses API holds the whole answer and may be of any length: its ends say what matters. */

@@ -1,9 +1,10 @@
 // What an answer that is no stream says about itself as its bytes pass. Streams are observe-answer's, KServe's answers kserve-answer's.
-import { type AnswerTexts, measureTexts, readAnswerTexts } from './answer-text.ts';
+import { type AnswerTexts, type Echo, measureTexts, readAnswerTexts } from './answer-text.ts';
 import type { AnswerObserver } from './observe-answer.ts';
 import { Pieces } from './pieces.ts';
 import { isErrorPayload } from './read-event.ts';
 import { readUsage, type ReportedUsage } from './read-usage.ts';
+import { countChoices } from './seen-choices.ts';
 import { parseTailUsage } from './tail-usage.ts';
 
 /** One document: it has no events, and nothing is known of it before its end. */
@@ -14,6 +15,7 @@ export abstract class WholeObserver implements AnswerObserver {
   readonly atBoundary = true;
   isFinished = false;
   isFailed = false;
+  sequences: number | undefined = undefined;
   usage: ReportedUsage | null = null;
   contentBytes: number | null = null;
   texts: AnswerTexts | null = null;
@@ -29,13 +31,15 @@ const TAIL_BYTES = 64 * 1024;
 /** Observes an answer that is one JSON document; its bytes pass on unchanged. */
 export class JsonObserver extends WholeObserver {
   readonly #keepsText: boolean;
+  readonly #echo: Echo | null;
   readonly #pieces = new Pieces();
   #isCut = false;
   #isEnded = false;
 
   /** With `keepsText` the generated texts can be had at the end of an answer without usage. */
-  constructor(options: { readonly keepsText?: boolean } = {}) {
+  constructor(options: { readonly keepsText?: boolean; readonly echo?: Echo | null } = {}) {
     super();
+    this.#echo = options.echo ?? null;
     this.#keepsText = options.keepsText === true;
   }
 
@@ -64,9 +68,10 @@ export class JsonObserver extends WholeObserver {
     const payload = parseJson(text);
     this.isFinished = payload !== undefined;
     this.isFailed = isErrorPayload(payload);
+    this.sequences = countChoices(payload);
     this.usage = readUsage(payload);
     if (this.usage !== null) return null;
-    const texts = readAnswerTexts(payload);
+    const texts = readAnswerTexts(payload, this.#echo);
     this.contentBytes = measureTexts(texts);
     if (this.#keepsText) this.texts = texts;
     return null;

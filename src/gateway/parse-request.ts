@@ -1,5 +1,6 @@
 // What the gateway needs to know of a JSON body, found with one JSON.parse; changing the body is splice-body's concern.
 import { GatewayError } from '#domain/errors.ts';
+import { createTooMany, holdsTooMany } from './count-values.ts';
 import type { RouteShape } from './metered-routes.ts';
 
 /** Facts of one inference request. */
@@ -21,6 +22,8 @@ export interface ParsedRequest {
   readonly user: string | null;
   /** UTF-8 bytes of the prompt's text alone, for estimates; token ids count 4 bytes each. */
   readonly promptTextBytes: number;
+  /** Prompts that each of its choices repeats first (`echo` of completions); absent where none does. */
+  readonly echoed?: readonly string[];
 }
 
 /** Parses a body. Throws 400 `invalid_json`, or `invalid_request` for JSON that is no object or a model that is no text. */
@@ -34,9 +37,11 @@ export function readRequest(fields: Readonly<Record<string, unknown>>, shape: Ro
   if (model !== undefined && model !== null && typeof model !== 'string') {
     throw new GatewayError('invalid_request', { text: 'The field model must be a string.', param: 'model' });
   }
-  const promptCount = countPrompts(shape === 'embedding' ? fields['input'] : fields['prompt']);
-  const choices = readCount(fields['n']) ?? 1;
-  const candidates = Math.max(choices, readCount(fields['best_of']) ?? 1);
+  const promptCount = countPrompts(shape === 'embedding' ? fields['input'] : fields['prompt'], shape);
+  // Other protocols have no such fields: engines ignore them there.
+  const isSampled = shape === 'chat' || shape === 'completion';
+  const choices = isSampled ? (readCount(fields['n']) ?? 1) : 1;
+  const candidates = isSampled ? Math.max(choices, readCount(fields['best_of']) ?? 1) : 1;
   return {
     model: model === undefined || model === null || model === '' ? null : model,
     stream: fields['stream'] === true,
@@ -50,11 +55,13 @@ export function readRequest(fields: Readonly<Record<string, unknown>>, shape: Ro
     choices: promptCount * choices,
     user: readUser(fields),
     promptTextBytes: measurePromptText(fields),
+    ...(shape === 'completion' && fields['echo'] === true ? { echoed: listTexts(fields['prompt']) } : {}),
   };
 }
 
-/** The top-level fields of a body. Throws 400 `invalid_json`, or `invalid_request` for JSON that is no object. */
+/** The top-level fields of a body. Throws 413 `request_too_large`, 400 `invalid_json`, or `invalid_request` for JSON that is no object. */
 export function parseFields(body: Buffer): Readonly<Record<string, unknown>> {
+  if (holdsTooMany(body)) throw createTooMany();
   let parsed: unknown;
   try {
     parsed = JSON.parse(body.toString('utf8'));
@@ -72,9 +79,16 @@ function readCount(value: unknown): number | null {
   return typeof value === 'number' && Number.isSafeInteger(value) && value > 0 ? value : null;
 }
 
-/** A list of texts or of token lists is a list of prompts; a list of numbers is one prompt as token ids. */
-function countPrompts(prompt: unknown): number {
+/** A list of texts or of token lists is a list of prompts; a list of numbers is one prompt as token ids; other protocols take none. */
+function countPrompts(prompt: unknown, shape: RouteShape): number {
+  if (shape !== 'completion' && shape !== 'embedding') return 1;
   return Array.isArray(prompt) && prompt.length > 0 && typeof prompt[0] !== 'number' ? prompt.length : 1;
+}
+
+/** Prompts by their place in the list; one that is no text is ''. */
+function listTexts(prompt: unknown): readonly string[] {
+  const list: readonly unknown[] = Array.isArray(prompt) ? prompt : [prompt];
+  return list.map((text) => (typeof text === 'string' ? text : ''));
 }
 
 function readUser(fields: Readonly<Record<string, unknown>>): string | null {

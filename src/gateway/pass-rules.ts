@@ -4,6 +4,8 @@ import type { Caller } from '#domain/caller.ts';
 import { GatewayError } from '#domain/errors.ts';
 import { isControlPath, OPERATOR_SCOPE } from './control-routes.ts';
 import { createPathFilter, readSafePath } from './forwardable-path.ts';
+import { isInference, parseKservePath } from './kserve-path.ts';
+import { METERED_ROUTES } from './metered-routes.ts';
 import type { Ranking } from './relay-by-rank.ts';
 import type { ModelRouter } from './route-model.ts';
 
@@ -28,9 +30,12 @@ export interface PassTarget {
   readonly scopes: readonly string[];
 }
 
+/** Inference that is metered by its tokens, where an engine has it. */
+const METERED: ReadonlySet<string> = new Set(METERED_ROUTES.map(({ path }) => path));
+
 /**
  * Returns the rules that let a request through, in the config's order. A path that controls an engine goes by `allowControl`, and for keys with
- * the scope `operator` alone; a spelling that could mean another path never goes.
+ * the scope `operator` alone; a spelling that could mean another path never goes, nor does TRACE, whose answer would show the engine's key.
  */
 export type FindPassRules = (target: PassTarget) => readonly PassRule[];
 
@@ -45,7 +50,7 @@ export function createPassRules(config: Config): FindPassRules {
   });
   return ({ method, path, scopes }) => {
     const safe = readSafePath(path);
-    if (safe === null) return [];
+    if (safe === null || method === 'TRACE' || (method === 'POST' && isMeteredOtherwise(path, safe))) return [];
     const controls = isControlPath(safe);
     if (controls && !scopes.includes(OPERATOR_SCOPE)) return [];
     return rules.flatMap(({ deployment, globs, postGlobs, controlGlobs }) => {
@@ -54,6 +59,12 @@ export function createPassRules(config: Config): FindPassRules {
       return found === undefined ? [] : [{ deployment, glob: found.glob }];
     });
   };
+}
+
+/** Whether a path is another spelling of one that is metered, which an engine would serve past caps and meter: encoded, or with a slash at its end. */
+function isMeteredOtherwise(path: string, safe: string): boolean {
+  const plain = safe.replace(/\/$/, '');
+  return path !== plain && (METERED.has(plain) || isInference(parseKservePath(plain)));
 }
 
 /** Globs with their patterns. */

@@ -77,23 +77,16 @@ export class EventReader {
     this.#shape = SHAPES[shape];
   }
 
-  hasContent(text: string): boolean {
-    const { usualContent, content } = this.#shape;
+  /** Where the usual content begins in the event; -1 where it stands otherwise. */
+  findText(text: string): number {
+    const { usualContent } = this.#shape;
     const at = text.indexOf(usualContent);
-    if (at !== -1 && at + usualContent.length < text.length && text.charCodeAt(at + usualContent.length) !== 0x22)
-      return true;
-    return content.test(text);
+    return at === -1 ? -1 : at + usualContent.length;
   }
 
-  /** Bytes of the usual content, escapes as they are written; 0 where it stands otherwise. */
-  measureContent(text: string): number {
-    const { usualContent } = this.#shape;
-    const start = text.indexOf(usualContent);
-    if (start === -1) return 0;
-    const from = start + usualContent.length;
-    let end = text.indexOf('"', from);
-    while (end > from && text.charCodeAt(end - 1) === 0x5c) end = text.indexOf('"', end + 1);
-    return end === -1 ? 0 : end - from;
+  /** True where the event brings content in any of its spellings. */
+  hasContent(text: string): boolean {
+    return this.#shape.content.test(text);
   }
 
   /** How many sequences the event says to have ended as they should. */

@@ -1,5 +1,6 @@
 // Finds the deployment that a header names, and the model that a query names, or a body, JSON or multipart form, of which nothing else is known.
 import type { IncomingHttpHeaders } from 'node:http';
+import { createTooMany, holdsTooMany } from './count-values.ts';
 
 const HEADER_END = Buffer.from('\r\n\r\n');
 /** A model's name is short; a form that claims otherwise has none. */
@@ -27,13 +28,14 @@ export function canNameModel(contentType: string | undefined): boolean {
   return isJsonType(contentType) || (contentType !== undefined && /^multipart\/form-data\b/i.test(contentType));
 }
 
-/** The text of `model` at the top of a JSON object or in a form field; null where there is none or the body is broken. */
+/** The text of `model` at the top of a JSON object or in a form field; null where there is none or the body is broken. Throws 413 `request_too_large`. */
 export function readModel(body: Buffer, contentType: string): string | null {
   const boundary = /^multipart\/form-data\b.*?;\s*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))/i.exec(contentType);
   return boundary === null ? readJsonModel(body) : readFormModel(body, boundary[1] ?? boundary[2] ?? '');
 }
 
 function readJsonModel(body: Buffer): string | null {
+  if (holdsTooMany(body)) throw createTooMany();
   try {
     const parsed: unknown = JSON.parse(body.toString('utf8'));
     if (typeof parsed !== 'object' || parsed === null || !('model' in parsed)) return null;

@@ -113,8 +113,16 @@ function addKnown(left: number | null, right: number | null): number | null {
   return left === null ? right : right === null ? left : left + right;
 }
 
+/** Engines count in 32 bits; a larger number is a fault of theirs, and sums of it could not be kept exactly. */
+const COUNT_MAX = 2 ** 31 - 1;
+
+/** Whether a number can be a count of tokens. */
+export function isCount(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= 0 && value <= COUNT_MAX;
+}
+
 function readCount(value: unknown): number | null {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : null;
+  return typeof value === 'number' && isCount(value) ? value : null;
 }
 
 /** The value as an object with any fields, or null where it is none. */

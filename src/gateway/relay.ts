@@ -2,6 +2,7 @@
 // engine of the deployment answers, it says which deployment comes next; going there is relay-by-rank's.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { DeploymentConfig } from '#config/config.ts';
+import type { EngineTraits } from '#domain/engine.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { MeteredRoute } from './metered-routes.ts';
 import type { ParsedRequest } from './parse-request.ts';
@@ -182,6 +183,7 @@ export class Relay {
         : answerHeaders,
       removal: body.removal,
       span: refused?.span,
+      candidates: candidatesOf(request, plane.engines[deployment.engine]),
       endsWithDone:
         SAYS_ITS_END.has(route.shape) ||
         (route.takesStreamOptions && plane.engines[deployment.engine]?.endsWithDone === true),
@@ -231,6 +233,11 @@ export class Relay {
       'no engine answered a request',
     );
   }
+}
+
+/** Sequences for each answer that is returned, where the engine runs more than it returns. */
+function candidatesOf({ sequences, choices = sequences }: ParsedRequest, traits: EngineTraits | undefined): number {
+  return traits?.runsBestOf === true ? sequences / choices : 1;
 }
 
 /** The transport's error code, for the log: it holds no content. */

@@ -7,6 +7,7 @@ import type { AttemptMeter, AttemptStart, Metering, PrefillPlace, RecordListener
 import type { PromptPrint } from '#domain/prompt-print.ts';
 import { type TokenCounts, type TokenSource, UNKNOWN_TOKENS } from '#domain/tokens.ts';
 import type { Outcome, UsageRecord } from '#domain/usage-record.ts';
+import { keepText } from './kept-text.ts';
 
 /** Where finished records go. */
 export interface MeterServices {
@@ -23,6 +24,8 @@ export interface AttemptEnding {
   readonly status: number;
   readonly tokens: TokenCounts;
   readonly tokenSource: TokenSource;
+  /** See AttemptEnd. */
+  readonly sequences?: number | undefined;
   /** False where the request is tried again elsewhere. */
   readonly lastAttempt: boolean;
   /** Monotonic ms at which the engine's part ended, where the record is written later than that. Default: now. */
@@ -63,6 +66,7 @@ export class RequestMeter {
   waitedMs = 0;
   tags: Readonly<Record<string, string>> = {};
   user: string | null = null;
+  /** As sent; records keep its beginning. */
   requestedModel: string | null = null;
   model: string | null = null;
   deployment: string | null = null;
@@ -178,7 +182,7 @@ export class RequestMeter {
       keyId: this.caller.keyId,
       user: this.user,
       tags: this.tags,
-      requestedModel: this.requestedModel,
+      requestedModel: this.requestedModel === null ? null : keepText(this.requestedModel),
       model: this.model,
       deployment: this.deployment,
       upstream: target.upstream,
@@ -244,6 +248,7 @@ export class AttemptSpan {
       record,
       tokens: ending.tokens,
       tokenSource: ending.tokenSource,
+      sequences: ending.sequences,
       atMs: ending.engineEndedAtMs ?? atMs,
     });
     this.#request.tell(record);

@@ -15,6 +15,11 @@ const STRIPPED = new Set([
   'x-request-id',
 ]);
 
+/** Which pages may read an answer is `server.cors` to say: engines allow every one of them, vLLM with its cookies. */
+function isOwn(name: string): boolean {
+  return name.startsWith('x-inferometer-') || name.startsWith('access-control-');
+}
+
 /** Headers that name the request in every answer, errors included: the client's id echoed, and ours (contract §4 "Ids"). */
 export function createIdHeaders(requestId: string, clientRequestId: string | null): Record<string, string> {
   return { 'x-request-id': clientRequestId ?? requestId, 'x-inferometer-request-id': requestId };
@@ -38,7 +43,7 @@ const NO_TRAILERS = new Set([
 export function selectTrailers(trailers: IncomingHttpHeaders | undefined): OutgoingHttpHeaders | null {
   let selected: OutgoingHttpHeaders | null = null;
   for (const name in trailers) {
-    if (NO_TRAILERS.has(name) || name.startsWith('x-inferometer-')) continue;
+    if (NO_TRAILERS.has(name) || isOwn(name)) continue;
     selected ??= {};
     selected[name] = trailers[name];
   }
@@ -59,7 +64,7 @@ export function createAnswerHeaders(headers: IncomingHttpHeaders, options: Answe
   const named = headers.connection === undefined ? undefined : parseNames(headers.connection);
   const answer: OutgoingHttpHeaders = {};
   for (const name in headers) {
-    if (STRIPPED.has(name) || name.startsWith('x-inferometer-') || named?.has(name) === true) continue;
+    if (STRIPPED.has(name) || isOwn(name) || named?.has(name) === true) continue;
     if (name === 'content-length' && options.lengthUnknown) continue;
     answer[name] = headers[name];
   }

@@ -3,18 +3,17 @@ import { hash } from 'node:crypto';
 import type { DeploymentConfig, PrivacyConfig } from '#config/config.ts';
 import { adaptFields, type FieldChanges, hasFieldRules } from './adapt-fields.ts';
 import type { DataPlane } from './data-plane.ts';
+import { keepText } from './kept-text.ts';
 import type { MeteredRoute } from './metered-routes.ts';
 import { type ParsedRequest, parseFields, readRequest } from './parse-request.ts';
 import { planUsage } from './plan-usage.ts';
 import { hashPromptPrefix } from './prompt-prefix.ts';
 import { readQueryModel } from './read-model.ts';
 import { receiveBody } from './receive-body.ts';
+import { refuseBackground } from './refuse-background.ts';
 import { chooseDeployment, relayByRank } from './relay-by-rank.ts';
 import { SentBodies } from './sent-body.ts';
 import type { Exchange, RouteHandler } from './serve-request.ts';
-
-/** Longer users are cut: the record keeps who asked, not an essay. */
-const MAX_USER_LENGTH = 256;
 
 /** Creates the handler of one metered route. */
 export function createInferenceHandler(plane: DataPlane, route: MeteredRoute): RouteHandler {
@@ -35,6 +34,7 @@ async function serveInference(plane: DataPlane, route: MeteredRoute, exchange: E
     promptBytes: body.length,
     draft(deployment) {
       const adapted = hasFieldRules(deployment) ? adaptFields(sentFields, deployment, route.shape) : null;
+      refuseBackground(adapted?.fields ?? sentFields, route.shape, plane.engines[deployment.engine]);
       const request = adapted === null ? asked : readRequest(adapted.fields, route.shape);
       const changes = adapted === null ? null : adapted.changes;
       const { affinity } = deployment;
@@ -74,5 +74,5 @@ function createBodies(
 function readUser(request: ParsedRequest, privacy: PrivacyConfig): string | null {
   if (request.user === null || privacy.user === 'drop') return null;
   if (privacy.user === 'hash') return `sha256:${hash('sha256', request.user, 'hex').slice(0, 32)}`;
-  return request.user.slice(0, MAX_USER_LENGTH);
+  return keepText(request.user);
 }

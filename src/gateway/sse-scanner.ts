@@ -71,6 +71,11 @@ export class SseScanner {
     return this.#filters || (this.#partsLength === 0 && this.#lineEmpty);
   }
 
+  /** Whether the next byte is an event's first, and what is scanned next depends on nothing before it. */
+  get isAtRest(): boolean {
+    return this.#partsLength === 0 && this.#lineEmpty && !this.#afterCr && !this.#oversize && !this.#isEnded;
+  }
+
   /** Whether the stream ended in the middle of an event; known after `end`. */
   get isTorn(): boolean {
     return this.#isTorn;

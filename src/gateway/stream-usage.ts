@@ -42,7 +42,8 @@ export class StreamUsage {
     const event = asObject(payload);
     const choices = event?.['choices'];
     const hasChoices = Array.isArray(choices) ? choices.length > 0 : null;
-    const choiceIndex = Array.isArray(choices) ? Number(asObject(choices[0])?.['index'] ?? 0) : 0;
+    const index = Array.isArray(choices) ? asObject(choices[0])?.['index'] : 0;
+    const choiceIndex = typeof index === 'number' ? index : 0;
     const id = event?.['id'];
     return this.#take({ usage, hasChoices, choiceIndex, id: typeof id === 'string' ? id : null });
   }

@@ -4,6 +4,7 @@ import { Agent as HttpsAgent } from 'node:https';
 import { isIP, isIPv6, type LookupFunction } from 'node:net';
 import type { UpstreamConfig } from '#config/config.ts';
 import type { buildConnector, Dispatcher } from 'undici';
+import { readDirectly } from './direct-reads.ts';
 import { Agent as HttpAgent } from './node-http.ts';
 import type { TurnSends } from './turn-sends.ts';
 import { createConnector, Pool, ProxyAgent } from './undici-parts.ts';
@@ -29,7 +30,10 @@ export function createDispatcher(config: UpstreamConfig, connectMs: number, send
     const connector = createConnector({ allowH2: false, timeout: connectMs, ...createConnectOptions(config) });
     const connect: buildConnector.connector = (options, callback) =>
       connector(options, (...result) => {
-        if (result[0] === null) sends?.attach(result[1]);
+        if (result[0] === null) {
+          sends?.attach(result[1]);
+          readDirectly(result[1]);
+        }
         callback(...result);
       });
     return new Pool(origin, { ...CONNECTION_OPTIONS, connect });

@@ -291,13 +291,15 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline, S
     if (span === undefined || this.#isFinished) return this.#recording;
     const sight = { observer: this.#observer, engineStatus: this.#engineStatus, isStream: this.#isStream, outcome };
     const resolved = resolveAttemptTokens(this.#options, sight);
+    const { sequences: answers } = this.#observer;
+    const sequences = answers === undefined ? undefined : Math.ceil(answers * this.#options.candidates);
     if (!(resolved instanceof Promise)) {
       const { tokens, tokenSource } = resolved;
-      return span.finish({ outcome, status, lastAttempt, tokens, tokenSource });
+      return span.finish({ outcome, status, lastAttempt, sequences, tokens, tokenSource });
     }
     const engineEndedAtMs = this.#now();
     this.#recording = resolved.then((tokens) =>
-      span.finish({ outcome, status, lastAttempt, engineEndedAtMs, ...tokens }),
+      span.finish({ outcome, status, lastAttempt, sequences, engineEndedAtMs, ...tokens }),
     );
     return this.#recording;
   }

@@ -1,11 +1,18 @@
 // The gRPC port: KServe's inference service with the keys, deployments, admission and books of the HTTP routes. Its methods stand in
 // serve-infer, serve-stream and serve-reading; every other method answers UNIMPLEMENTED, those that steer an engine among them.
-import { Server, ServerCredentials, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import {
+  logVerbosity,
+  Server,
+  ServerCredentials,
+  setLogVerbosity,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
 import type { GrpcConfig } from '#config/config.ts';
 import type { DataPlane } from '#gateway/data-plane.ts';
 import { createKserveViews } from '#gateway/kserve-routes.ts';
 import { GrpcUpstreams } from './grpc-upstreams.ts';
 import type { GrpcPlane } from './open-call.ts';
+import { createIdentityInterceptor } from './require-identity.ts';
 import { createInferHandler } from './serve-infer.ts';
 import { createReadingHandler, encodeHealth, READING_METHODS } from './serve-reading.ts';
 import { createStreamHandler } from './serve-stream.ts';
@@ -13,6 +20,8 @@ import { createStreamHandler } from './serve-stream.ts';
 /** Dead clients are noticed by pings, so that their engines are let go. */
 const KEEPALIVE_MS = 60_000;
 const KEEPALIVE_TIMEOUT_MS = 20_000;
+/** The standard health protocol's one method here. */
+const HEALTH_PATH = '/grpc.health.v1.Health/Check';
 /** How long clients may take to read the last of their answers before their connections go anyway. */
 const CLOSE_MS = 5_000;
 
@@ -29,11 +38,14 @@ export function createGrpcServer(plane: DataPlane, config: GrpcConfig): GrpcList
   const { maxMessageBytes } = config;
   const upstreams = new GrpcUpstreams({ maxMessageBytes, listEngines: () => plane.pool.list() });
   const grpc: GrpcPlane = { plane, upstreams, findView: createKserveViews(plane) };
+  // It prints metadata that it cannot take, a mistyped key among it; what matters is in our own log.
+  setLogVerbosity(logVerbosity.NONE);
   const server = new Server({
     'grpc.max_receive_message_length': maxMessageBytes,
     'grpc.max_send_message_length': -1,
     'grpc.keepalive_time_ms': KEEPALIVE_MS,
     'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+    interceptors: [createIdentityInterceptor(plane, new Set([HEALTH_PATH]))],
   });
   addInferenceService(server, grpc);
   addHealthService(server, plane);
@@ -98,7 +110,7 @@ function addInferenceService(server: Server, grpc: GrpcPlane): void {
 /** The standard health protocol, which needs no key: orchestrators probe with it. */
 function addHealthService(server: Server, plane: DataPlane): void {
   server.addService(
-    { Check: defineMethod('/grpc.health.v1.Health/Check', false) },
+    { Check: defineMethod(HEALTH_PATH, false) },
     {
       Check(_call: unknown, respond: (error: null, answer: Buffer) => void) {
         respond(null, encodeHealth(!plane.isRefusing()));

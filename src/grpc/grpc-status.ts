@@ -1,5 +1,5 @@
 // Between gRPC's status codes, the gateway's own errors and the HTTP statuses that records hold.
-import { Metadata, type ServerErrorResponse, status as Status } from '@grpc/grpc-js';
+import { Metadata, status as Status, type StatusObject } from '@grpc/grpc-js';
 import type { GatewayError } from '#domain/errors.ts';
 
 /** Codes of the gateway's refusals by their HTTP status (gRPC's "HTTP to gRPC Status Code Mapping", but telling our 429 from our 503). */
@@ -40,8 +40,11 @@ export function toHttpStatus(code: Status): number {
   return HTTP_STATUSES[code] ?? 500;
 }
 
+/** What ends a call otherwise than with OK. */
+export type Refusal = Error & StatusObject;
+
 /** A refusal as gRPC tells it: code and text, the error's own code and its headers as trailers. */
-export function toServerError(error: GatewayError, ids: Readonly<Record<string, string>>): ServerErrorResponse {
+export function toServerError(error: GatewayError, ids: Readonly<Record<string, string>>): Refusal {
   const metadata = new Metadata();
   for (const [name, value] of Object.entries({ ...ids, ...error.headers })) {
     if (name !== 'connection') metadata.set(name, value);

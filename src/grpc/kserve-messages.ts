@@ -8,6 +8,7 @@ import {
   BYTES,
   encodeBytesField,
   encodeVarintField,
+  FieldBudget,
   readFields,
   readNumber,
   readNumbers,
@@ -73,13 +74,14 @@ export function readInferRequest(message: Buffer): InferRequestFacts {
   let wantsEmptyFinal = false;
   const inputs: Tensor[] = [];
   const raw: Buffer[] = [];
-  for (const field of readFields(message)) {
+  const budget = new FieldBudget();
+  for (const field of readFields(message, budget)) {
     if (field.wireType !== BYTES) continue;
     if (field.number === 1) modelName = readText(message, field);
     else if (field.number === 3) id = readText(message, field);
-    else if (field.number === 4) wantsEmptyFinal ||= readFlag(sliceValue(message, field), EMPTY_FINAL) === true;
-    else if (field.number === 5) inputs.push(readTensor(sliceValue(message, field)));
-    else if (field.number === 6) asksTokens ||= TOKEN_OUTPUTS.has(readTensor(sliceValue(message, field)).name);
+    else if (field.number === 4) wantsEmptyFinal ||= readFlag(sliceValue(message, field), EMPTY_FINAL, budget) === true;
+    else if (field.number === 5) inputs.push(readTensor(sliceValue(message, field), budget));
+    else if (field.number === 6) asksTokens ||= TOKEN_OUTPUTS.has(readTensor(sliceValue(message, field), budget).name);
     else if (field.number === 7) raw.push(sliceValue(message, field));
   }
   const tensors = pairContents(inputs, raw);
@@ -119,11 +121,12 @@ export function readInferAnswer(message: Buffer, findCounting: FindCounting): In
   let isFinal: boolean | null = null;
   const outputs: Tensor[] = [];
   const raw: Buffer[] = [];
-  for (const field of readFields(message)) {
+  const budget = new FieldBudget();
+  for (const field of readFields(message, budget)) {
     if (field.wireType !== BYTES) continue;
     if (field.number === 3) id = readText(message, field);
-    else if (field.number === 4) isFinal = readFlag(sliceValue(message, field), FINAL) ?? isFinal;
-    else if (field.number === 5) outputs.push(readTensor(sliceValue(message, field)));
+    else if (field.number === 4) isFinal = readFlag(sliceValue(message, field), FINAL, budget) ?? isFinal;
+    else if (field.number === 5) outputs.push(readTensor(sliceValue(message, field), budget));
     else if (field.number === 6) raw.push(sliceValue(message, field));
   }
   const usage = readTensorUsage(pairContents(outputs, raw), findCounting(id));
@@ -199,11 +202,11 @@ export function encodeReady(ready: boolean): Buffer {
   return ready ? encodeVarintField(1, 1) : Buffer.alloc(0);
 }
 
-function readTensor(bytes: Buffer): Tensor {
+function readTensor(bytes: Buffer, budget: FieldBudget): Tensor {
   let name = '';
   let datatype = '';
   let contents: Buffer | null = null;
-  for (const field of readFields(bytes)) {
+  for (const field of readFields(bytes, budget)) {
     if (field.wireType !== BYTES) continue;
     if (field.number === 1) name = readText(bytes, field);
     else if (field.number === 2) datatype = readText(bytes, field);
@@ -224,13 +227,12 @@ function pairContents(tensors: readonly Tensor[], raw: readonly Buffer[]): Fille
 function readIntegers(tensor: FilledTensor): number[] {
   if (tensor.raw !== null) return readRawIntegers(tensor.raw, tensor.datatype).filter(isCount);
   if (tensor.contents === null) return [];
-  const numbers: number[] = [];
+  const numbers: number[][] = [];
   for (const field of readFields(tensor.contents)) {
     // int_contents 2, int64_contents 3, uint_contents 4, uint64_contents 5.
-    if (field.number >= 2 && field.number <= 5 && isInteger(field))
-      numbers.push(...readNumbers(tensor.contents, field));
+    if (field.number >= 2 && field.number <= 5 && isInteger(field)) numbers.push(readNumbers(tensor.contents, field));
   }
-  return numbers.filter(isCount);
+  return numbers.flat().filter(isCount);
 }
 
 /** The first truth of a tensor; null without one. */
@@ -239,7 +241,7 @@ function readTruth(tensor: FilledTensor | undefined): boolean | null {
   if (tensor.raw !== null) return readRawBools(tensor.raw)[0] ?? null;
   if (tensor.contents === null) return null;
   // bool_contents 1.
-  const field = [...readFields(tensor.contents)].find(({ number }) => number === 1);
+  const field = readFields(tensor.contents).find(({ number }) => number === 1);
   return field === undefined ? null : (readNumbers(tensor.contents, field)[0] ?? 0) !== 0;
 }
 
@@ -249,13 +251,13 @@ function readFirstText(tensor: FilledTensor | undefined): string | null {
   if (tensor.raw !== null) return readRawText(tensor.raw)[0] ?? null;
   if (tensor.contents === null) return null;
   // bytes_contents 8.
-  const field = [...readFields(tensor.contents)].find(({ number, wireType }) => number === 8 && wireType === BYTES);
+  const field = readFields(tensor.contents).find(({ number, wireType }) => number === 8 && wireType === BYTES);
   return field === undefined ? null : readText(tensor.contents, field);
 }
 
-/** A negative integer reads as one above 2^31 or 2^63: no count either. */
+/** Outside raw contents a negative integer reads as one above 2^31 or 2^63: no count either. */
 function isCount(value: number): boolean {
-  return value < 2 ** 31;
+  return value >= 0 && value < 2 ** 31;
 }
 
 function isInteger({ wireType }: WireField): boolean {
@@ -272,15 +274,15 @@ function measureText({ raw, contents }: FilledTensor): number {
 }
 
 /** The bool of one entry of a `map<string, InferParameter>`; undefined for another key or another type. */
-function readFlag(entry: Buffer, key: string): boolean | undefined {
+function readFlag(entry: Buffer, key: string, budget: FieldBudget): boolean | undefined {
   let isKey = false;
   let flag: boolean | undefined;
-  for (const field of readFields(entry)) {
+  for (const field of readFields(entry, budget)) {
     if (field.number === 1 && field.wireType === BYTES) isKey = readText(entry, field) === key;
     else if (field.number === 2 && field.wireType === BYTES) {
       flag = false;
       const value = sliceValue(entry, field);
-      for (const choice of readFields(value)) {
+      for (const choice of readFields(value, budget)) {
         if (choice.number === 1 && choice.wireType === VARINT) flag = readNumber(value, choice) !== 0;
       }
     }

@@ -1,7 +1,7 @@
 // What every gRPC call goes through whatever it wants: who asks, its ids and tags, which metadata reaches an engine, and how a failure
 // becomes a status. The counterpart of gateway/serve-request for HTTP.
 import type { IncomingHttpHeaders } from 'node:http';
-import { Metadata, type ServerErrorResponse } from '@grpc/grpc-js';
+import { Metadata } from '@grpc/grpc-js';
 import type { Caller } from '#domain/caller.ts';
 import { GatewayError } from '#domain/errors.ts';
 import type { DataPlane } from '#gateway/data-plane.ts';
@@ -12,7 +12,7 @@ import { RequestMeter } from '#gateway/request-meter.ts';
 import { createIdHeaders } from '#gateway/response-headers.ts';
 import { parseTags } from '#gateway/read-tags.ts';
 import type { Upstream } from '#gateway/upstream-pool.ts';
-import { toServerError } from './grpc-status.ts';
+import { type Refusal, toServerError } from './grpc-status.ts';
 import type { GrpcUpstreams } from './grpc-upstreams.ts';
 import { MalformedMessageError } from './protobuf-reader.ts';
 
@@ -44,6 +44,15 @@ export interface OpenCall {
 /** Never forwarded besides what HTTP strips: they are the transport's own, or meant for HTTP bodies. */
 const TRANSPORT = /^(?:grpc-|:)|^(?:accept-encoding|content-type|user-agent)$/;
 
+/** Who calls, by metadata and peer. Throws 401 `invalid_api_key` or `unknown_team`. */
+export function identifyCall(plane: DataPlane, call: IncomingCall): Pick<OpenCall, 'caller' | 'headers'> {
+  const headers = readHeaders(call.metadata);
+  return {
+    headers,
+    caller: plane.view.authenticate({ headers, socket: { remoteAddress: readAddress(call.getPeer()) } }),
+  };
+}
+
 /**
  * Identifies a call. Throws 401 `invalid_api_key` or `unknown_team` with nothing recorded, 503 `draining`, 400 `invalid_tags`. A refusal
  * after the identity is told to `onIdentified` first, so that it leaves a record.
@@ -53,8 +62,7 @@ export function openCall(
   call: IncomingCall,
   onIdentified: (call: OpenCall) => void = () => {},
 ): OpenCall {
-  const headers = readHeaders(call.metadata);
-  const caller = plane.view.authenticate({ headers, socket: { remoteAddress: readAddress(call.getPeer()) } });
+  const { caller, headers } = identifyCall(plane, call);
   const previous = String(headers['grpc-previous-rpc-attempts'] ?? '');
   const opened: OpenCall = {
     caller,
@@ -130,7 +138,7 @@ export function createAnswerMetadata(theirs: Metadata, own: Readonly<Record<stri
 export function toGatewayError(plane: DataPlane, error: unknown, requestId: string | null): GatewayError {
   if (error instanceof GatewayError) return error;
   if (error instanceof MalformedMessageError) {
-    return new GatewayError('invalid_request', { text: 'The message is not valid protobuf.' });
+    return new GatewayError('invalid_request', { text: error.message });
   }
   const err = error instanceof Error ? { name: error.name, message: error.message, stack: error.stack } : {};
   plane.log.error({ err, requestId }, 'a gRPC call failed inside the gateway');
@@ -142,7 +150,7 @@ export function refuseCall(
   plane: DataPlane,
   error: GatewayError,
   options: { readonly team: string | null; readonly ids: Readonly<Record<string, string>> },
-): ServerErrorResponse {
+): Refusal {
   plane.onRejection(options.team, error.code);
   return toServerError(error, options.ids);
 }

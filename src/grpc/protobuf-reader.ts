@@ -18,11 +18,27 @@ export interface WireField {
   readonly end: number;
 }
 
-/** The bytes are no protobuf message. */
+/** The bytes are no protobuf message, or one of more fields than are read; the message tells a client which. */
 export class MalformedMessageError extends Error {
-  constructor() {
-    super('the message is not valid protobuf');
+  constructor(text = 'The message is not valid protobuf.') {
+    super(text);
     this.name = 'MalformedMessageError';
+  }
+}
+
+/** Fields of one message with all that is nested in it: the shortest have two bytes, and 64 MB of them took gigabytes and half a minute to walk. */
+export const FIELDS_MAX = 200_000;
+/** Integers read of one repeated field; of longer ones the first. No prompt has as many tokens. */
+const INTEGERS_MAX = 4_000_000;
+
+/** How many fields may still be read of a message and what is nested in it. */
+export class FieldBudget {
+  #left = FIELDS_MAX;
+
+  /** Throws MalformedMessageError where there are none left. */
+  take(): void {
+    this.#left -= 1;
+    if (this.#left < 0) throw new MalformedMessageError(`The message has more than ${FIELDS_MAX} fields.`);
   }
 }
 
@@ -40,8 +56,11 @@ export function readVarint(bytes: Buffer, at: number): { readonly value: number;
   throw new MalformedMessageError();
 }
 
-/** The fields of a message in the order in which they stand; groups, which proto3 does not have, are malformed. */
-export function* readFields(bytes: Buffer): Generator<WireField> {
+/**
+ * The fields of a message in the order in which they stand; groups, which proto3 does not have, are malformed. Nested messages share the budget
+ * of the one that holds them.
+ */
+export function* readFields(bytes: Buffer, budget: FieldBudget = new FieldBudget()): Generator<WireField> {
   let at = 0;
   while (at < bytes.length) {
     const tag = readVarint(bytes, at);
@@ -49,6 +68,7 @@ export function* readFields(bytes: Buffer): Generator<WireField> {
     const number = Math.floor(tag.value / 8);
     const { valueStart, end } = measureValue(bytes, { wireType, at: tag.next });
     if (number === 0 || end > bytes.length) throw new MalformedMessageError();
+    budget.take();
     yield { number, wireType, start: at, valueStart, end };
     at = end;
   }
@@ -89,11 +109,11 @@ export function readNumber(bytes: Buffer, field: WireField): number {
   return readVarint(bytes, field.valueStart).value;
 }
 
-/** All varints of a repeated integer field, packed or not. */
+/** The varints of a repeated integer field, packed or not; the first INTEGERS_MAX of very many. */
 export function readNumbers(bytes: Buffer, field: WireField): number[] {
   if (field.wireType === VARINT) return [readNumber(bytes, field)];
   const numbers: number[] = [];
-  for (let at = field.valueStart; at < field.end;) {
+  for (let at = field.valueStart; at < field.end && numbers.length < INTEGERS_MAX;) {
     const { value, next } = readVarint(bytes, at);
     numbers.push(value);
     at = next;

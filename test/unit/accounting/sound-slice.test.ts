@@ -1,6 +1,6 @@
-// The last look at a slice before it is sealed: nothing negative, nothing that is no number.
+// The last look at a slice before it is sealed: nothing negative, nothing that is no number, nothing boundless.
 import { describe, expect, it } from 'vitest';
-import { makeSound } from '#accounting/sound-slice.ts';
+import { FEATURE_MAX, makeSound } from '#accounting/sound-slice.ts';
 import { createSliceFeatures } from '#attribution/work-model.ts';
 
 describe('a slice before it is sealed', () => {
@@ -19,5 +19,13 @@ describe('a slice before it is sealed', () => {
     slice.prefillSteps[2] = 1;
     expect(makeSound(slice)).toBe(true);
     expect([slice.p, slice.k, slice.d, slice.s[2], slice.prefillSteps[2]]).toEqual([0, 0, 0, 1, 1]);
+  });
+
+  it('holds no more than adds up exactly with 500 others', () => {
+    const slice = { ...createSliceFeatures(), q: 1e30, k: Number.POSITIVE_INFINITY };
+    slice.s[1] = 2 ** 60;
+    expect(makeSound(slice)).toBe(true);
+    expect([slice.q, slice.k, slice.s[1]]).toEqual([FEATURE_MAX, FEATURE_MAX, FEATURE_MAX]);
+    expect(500 * FEATURE_MAX).toBeLessThan(Number.MAX_SAFE_INTEGER);
   });
 });

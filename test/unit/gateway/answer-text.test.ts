@@ -132,3 +132,24 @@ describe('whole answers', () => {
     expect(measureTexts({ output: ['ä'], reasoning: ['b'] })).toBe(3);
   });
 });
+
+describe('prompts that completions repeat (`echo`)', () => {
+  const echo = { prompts: ['Once upon', 'Twice upon'], choicesPerPrompt: 2 };
+  const choice = (index: number, text: string) => ({ index, text });
+  const texts = ['Once upon a time', 'Once upon a hill', 'Twice upon a tree', 'a sea'];
+  const generated = [' a time', ' a hill', ' a tree', 'a sea'];
+
+  test('what was generated is counted without them, each choice by its own prompt, and all of it where none is repeated', () => {
+    const answer = { choices: texts.map((text, index) => choice(index, text)) };
+    expect(readAnswerTexts(answer, echo)?.output).toEqual(generated);
+    expect(readAnswerTexts(answer)?.output).toEqual(texts);
+  });
+
+  test('in streams too, wherever their chunks are cut', () => {
+    const text = new StreamText('completion', echo);
+    for (const [index, whole] of texts.entries()) {
+      for (const letter of whole) text.add({ choices: [choice(index, letter)] });
+    }
+    expect(text.read()?.output).toEqual(generated);
+  });
+});

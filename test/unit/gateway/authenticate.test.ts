@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Config } from '#config/config.ts';
 import { createAddressFilter } from '#gateway/authenticate.ts';
+import { sendRaw } from '#test/support/raw-http.ts';
 import {
   ADS_KEY,
   createConfig,
@@ -48,6 +49,34 @@ describe('authenticate', () => {
       expect([answer.status, JSON.parse(answer.text).error.code]).toEqual([401, 'unknown_team']);
     }
     expect(harness.engine.requests[0]?.headers['x-team']).toBeUndefined();
+  });
+
+  it('the team header may name a team in UTF-8, as proxies write it, and two such headers name nobody', async () => {
+    harness = await startHarness((url) => {
+      const config = createConfig([createDeploymentConfig([createUpstreamConfig(url)])], {
+        tenancy: { authentication: ['header'] },
+      });
+      return {
+        ...config,
+        teams: config.teams.map((team) => ({ ...team, name: team.name === 'ads' ? '検索' : 'Büro' })),
+      };
+    });
+    const ask = async (...names: readonly string[]): Promise<string> => {
+      const body = JSON.stringify({ model: 'gemma', messages: [] });
+      const head = names.map((name) => `x-team: ${name}\r\n`).join('');
+      return sendRaw(
+        harness.port,
+        Buffer.from(
+          `POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n${head}content-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+        ),
+      );
+    };
+    await ask('検索');
+    expect(harness.metering.records.map((record) => record.team)).toEqual(['検索']);
+    await ask('Büro');
+    expect(team()).toBe('Büro');
+    expect(await ask('検索', 'Büro')).toContain('unknown_team');
+    expect(harness.metering.records).toHaveLength(2);
   });
 
   it('from an address that is not trusted the team header is dropped', async () => {

@@ -279,4 +279,16 @@ describe('while a long answer is counted', () => {
       ['completed', 'counted'],
     ]);
   });
+
+  it.each([
+    ['by the tokenizer', TOKENIZER, tokensOf(' over the lazy dog')],
+    ['by its bytes', '', Math.ceil(' over the lazy dog'.length / 4)],
+  ])('the prompt that an answer repeats (`echo`) is no output, counted %s', async (_how, tokenizer, output) => {
+    await start({ tokenizer });
+    const prompt = 'the quick brown fox jumps';
+    const choices = [{ index: 0, text: `${prompt} over the lazy dog`, finish_reason: 'stop' }];
+    harness.engine.answerWith(answerJson({ object: 'text_completion', choices }));
+    const body = { model: 'llama-3.1-70b', prompt, echo: true };
+    expect((await recordOf(body, '/v1/completions')).tokens.output).toBe(output);
+  });
 });

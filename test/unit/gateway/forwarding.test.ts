@@ -292,6 +292,48 @@ describe('forwardable paths', () => {
   });
 });
 
+describe('a glob that covers everything', () => {
+  let harness: Harness;
+  beforeEach(async () => {
+    harness = await startHarness((url) =>
+      createConfig([createDeploymentConfig([createUpstreamConfig(url)], { passThrough: ['/v1/*', '/v2/*'] })]),
+    );
+  });
+  afterEach(() => harness.close());
+
+  it.each([
+    '/v1/chat/%63ompletions',
+    '/v1/chat/completions/',
+    '/%76%31/embeddings/',
+    '/v2/models/served/gener%61te',
+    '/v2/models/served/infer/',
+  ])('lets no other spelling of metered inference past caps and meter: %s', async (path) => {
+    const answer = await send(harness.port, { path });
+    expect([answer.status, harness.engine.requests]).toEqual([404, []]);
+    expect(harness.metering.records).toMatchObject([{ outcome: 'rejected', status: 404 }]);
+  });
+
+  it('forwards every method but TRACE, whose answer would show the key of the engine', async () => {
+    for (const method of ['GET', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE']) {
+      await send(harness.port, { method, path: '/v1/files/f-1', body: '', headers: { 'content-length': '0' } });
+    }
+    expect(harness.engine.requests.map(({ method }) => method)).toEqual(['GET', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
+    expect(harness.metering.records.map(({ status }) => status).toSorted()).toEqual([200, 200, 200, 200, 200, 404]);
+  });
+});
+
+describe('what a client names and no config knows', () => {
+  it('stands in its record cut, and well-formed, like its user', async () => {
+    const harness = await startHarness();
+    const text = `${'x'.repeat(255)}\u{1f600}${'y'.repeat(100_000)}`;
+    expect((await send(harness.port, { body: chatBody({ model: text }) })).status).toBe(404);
+    await send(harness.port, { body: chatBody({ user: text }) });
+    const cut = `${'x'.repeat(255)}\ufffd`;
+    expect(harness.metering.records).toMatchObject([{ requestedModel: cut }, { user: cut }]);
+    await harness.close();
+  });
+});
+
 describe('privacy.user', () => {
   it.each([
     ['keep', 'alice'],

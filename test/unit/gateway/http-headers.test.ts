@@ -87,6 +87,27 @@ describe('HEAD, OPTIONS and other origins', () => {
     if (headers.origin !== 'https://app.example') expect(answer.headers['access-control-allow-origin']).toBeUndefined();
   });
 
+  it.each([
+    ['off', []],
+    ['on for other pages', cors.origins],
+  ])(
+    'an engine that lets every page read its answers lets none through a gateway whose cors is %s',
+    async (_how, origins) => {
+      if (origins.length > 0) allow(origins);
+      const lax = {
+        'access-control-allow-origin': 'https://evil.example',
+        'access-control-allow-credentials': 'true',
+        'access-control-expose-headers': '*',
+      };
+      harness.engine.answerWith((res) => void res.writeHead(200, lax).end('{}'));
+      for (const path of ['/v1/chat/completions', '/v1/audio/speech']) {
+        const answer = await send(harness.port, { path, headers: { origin: 'https://evil.example' } });
+        expect(answer.status).toBe(200);
+        expect(Object.keys(answer.headers).filter((name) => name.startsWith('access-control'))).toEqual([]);
+      }
+    },
+  );
+
   it('answers and refusals can be read by a page of an allowed origin, and caches learn that it matters', async () => {
     allow(cors.origins);
     const origin = 'https://app.example';

@@ -420,3 +420,41 @@ test('a deployment of another engine does not answer on KServe routes', async ()
   expect(answer.status).toBe(404);
   expect(harness.engine.requests).toEqual([]);
 });
+
+test.each([
+  ['one text', { text_output: 'x', num_output_tokens: 40 }, 1],
+  ['a list of texts', { text_output: ['x', 'y'], num_output_tokens: 40 }, 2],
+])('generate tells how many sequences its answer held, whatever was asked for: %s', async (_what, body, sequences) => {
+  const harness = await start(triton(ENSEMBLE_INPUTS, answerJson(body)));
+  await send(harness.port, { path: `${PATH}/generate`, body: { ...GENERATE, n: 1000 } });
+  expect(harness.metering.starts).toMatchObject([{ sequences: 1000 }]);
+  expect(harness.metering.ends).toMatchObject([{ sequences }]);
+});
+
+test.each([
+  ['one', [{}, {}], 1],
+  ['one of several by its number', [{ sequence_index: 0 }, { sequence_index: 2 }, { sequence_index: 1 }], 3],
+])('generate_stream tells how many sequences its events held: %s', async (_what, events, sequences) => {
+  const lines = events.map((event) => `data: ${JSON.stringify({ text_output: 'x', ...event })}\n\n`);
+  const harness = await start(triton(ENSEMBLE_INPUTS, answerStream(lines)));
+  await send(harness.port, { path: `${PATH}/generate_stream`, body: { ...GENERATE, n: 1000 } });
+  expect(harness.metering.ends).toMatchObject([{ sequences }]);
+});
+
+test.each([1, Number.MAX_SAFE_INTEGER])(
+  'a length of %d that a text request claims for its prompt is not believed: the model knows no such input and ignores it',
+  async (claimed) => {
+    const harness = await start(triton(LLM_API_INPUTS, answerJson({ text_output: 'x', num_output_tokens: 4 })));
+    await send(harness.port, { path: `${PATH}/generate`, body: { ...GENERATE, input_lengths: claimed } });
+    expect(tokensOf(harness)?.input ?? null).toBeNull();
+  },
+);
+
+test('the length that is said beside token ids is at most theirs', async () => {
+  const harness = await start(
+    triton(['input_ids', 'input_lengths', 'request_output_len'], answerJson({ sequence_length: 4 })),
+  );
+  const body = { input_ids: [1, 2, 3], input_lengths: Number.MAX_SAFE_INTEGER, request_output_len: 4, streaming: true };
+  await send(harness.port, { path: `${PATH}/generate`, body });
+  expect(tokensOf(harness)).toMatchObject({ input: 3, output: 4 });
+});

@@ -56,6 +56,8 @@ describe('the estimate of work', () => {
   it('does not believe in bounds far above what answers have, and guesses without one', () => {
     expect(estimateWork({ ...request, maxTokens: 1_000_000 })).toBe(2025);
     expect(estimateWork({ ...request, maxTokens: null })).toBe(1257);
+    const work = estimateWork({ ...request, sequences: Number.MAX_SAFE_INTEGER });
+    expect(300 + work - work).toBe(300);
   });
 
   it('is never zero', () => {

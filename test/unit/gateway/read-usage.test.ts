@@ -49,6 +49,16 @@ describe('read-usage', () => {
       { prompt_tokens: -1, completion_tokens: 1.5 },
       [null, null, null, null],
     ],
+    [
+      'counts beyond 32 bits are a fault, and not known',
+      { prompt_tokens: Number.MAX_SAFE_INTEGER, completion_tokens: 2 ** 31 },
+      [null, null, null, null],
+    ],
+    [
+      'the largest count of 32 bits',
+      { prompt_tokens: 2 ** 31 - 1, completion_tokens: 1 },
+      [2 ** 31 - 1, null, 1, null],
+    ],
   ])('buckets are disjoint: %s', (_name, usage, [input, cachedInput, output, reasoning]) => {
     expect(count(usage)).toEqual({ input, cachedInput, output, reasoning });
   });
