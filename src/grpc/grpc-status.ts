@@ -40,6 +40,17 @@ export function toHttpStatus(code: Status): number {
   return HTTP_STATUSES[code] ?? 500;
 }
 
+/** How grpc-js's client begins what it says itself; an engine's address follows. */
+const OWN_DETAILS = /^(?:Deadline exceeded after |No connection established|Waiting for LB pick)|remote_addr=/;
+
+/** The text of a status for the client: an engine's own, but nothing that names an engine's address. */
+export function describeStatus({ code, details }: Pick<StatusObject, 'code' | 'details'>): string {
+  if (!OWN_DETAILS.test(details)) return details;
+  return code === Status.DEADLINE_EXCEEDED
+    ? "The call's deadline passed before the engine's answer was complete."
+    : 'The engine could not be reached.';
+}
+
 /** What ends a call otherwise than with OK. */
 export type Refusal = Error & StatusObject;
 

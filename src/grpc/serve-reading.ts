@@ -5,6 +5,7 @@ import type { DeploymentConfig } from '#config/config.ts';
 import { GatewayError } from '#domain/errors.ts';
 import { KSERVE_EXTENSIONS } from '#gateway/kserve-reading.ts';
 import type { Upstream } from '#gateway/upstream-pool.ts';
+import { describeStatus } from './grpc-status.ts';
 import { encodeReady, readNameField, renameModel } from './kserve-messages.ts';
 import {
   createAnswerMetadata,
@@ -71,10 +72,11 @@ class EngineRefusal extends Error {
   readonly metadata: Metadata;
 
   constructor(status: { readonly code: Status; readonly details: string; readonly metadata: Metadata }) {
-    super(status.details);
+    const details = describeStatus(status);
+    super(details);
     this.name = 'EngineRefusal';
     this.code = status.code;
-    this.details = status.details;
+    this.details = details;
     this.metadata = createAnswerMetadata(status.metadata, {});
   }
 }

@@ -8,6 +8,7 @@ import { nameDeployment } from '#gateway/name-deployment.ts';
 import { ClientGoneError } from '#gateway/read-body.ts';
 import type { RequestMeter } from '#gateway/request-meter.ts';
 import { UNSEATED } from '#gateway/seats.ts';
+import { describeStatus } from './grpc-status.ts';
 import { toParsedRequest } from './infer-work.ts';
 import {
   askEmptyFinal,
@@ -113,7 +114,8 @@ class StreamRelay implements LaneListener, Deadline {
   /** The status with which an engine broke off its stream. */
   #passOn(status: StatusObject): void {
     if (this.#isOver) return;
-    const { code, details } = status;
+    const { code } = status;
+    const details = describeStatus(status);
     const metadata = createAnswerMetadata(status.metadata, {});
     this.#close('upstream_error', 502);
     this.#endWith(Object.assign(new Error(details), { code, details, metadata }));

@@ -8,7 +8,7 @@ import type { Deadline } from '#gateway/deadline-sweep.ts';
 import type { AttemptSpan, RequestMeter } from '#gateway/request-meter.ts';
 import { UNSEATED } from '#gateway/seats.ts';
 import type { Upstream } from '#gateway/upstream-pool.ts';
-import { toHttpStatus } from './grpc-status.ts';
+import { describeStatus, toHttpStatus } from './grpc-status.ts';
 import { resolveInferTokens } from './infer-work.ts';
 import { type InferRequestFacts, readInferAnswer } from './kserve-messages.ts';
 import { connect } from './lease-engine.ts';
@@ -145,7 +145,7 @@ export class UnaryExchange implements Deadline {
     const code = error?.code ?? Status.UNKNOWN;
     if (error !== null) this.#trailers = error.metadata;
     const outcome = code === Status.DEADLINE_EXCEEDED ? 'timed_out' : 'upstream_error';
-    this.#end({ code, details: error?.details ?? '', outcome });
+    this.#end({ code, details: error === null ? '' : describeStatus(error), outcome });
   }
 
   #end(ending: Pick<UnaryResult, 'code' | 'details' | 'outcome'> & { readonly answer?: Buffer }): void {

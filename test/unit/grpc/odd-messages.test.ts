@@ -113,6 +113,33 @@ test('what a client sends in metadata is never printed, neither its key nor what
   printed.mockRestore();
 });
 
+test('a deadline that passes is told without the address of an engine', async () => {
+  const harness = await start(() => {});
+  const open = openSession(harness);
+  const ask = (deadline: string) =>
+    new Promise<readonly [number, string]>((resolve) => {
+      const stream = open.request({ ...HEADERS, 'x-api-key': SEARCH_KEY, 'grpc-timeout': deadline });
+      const take = (headers: Record<string, unknown>): void => {
+        const code = headers['grpc-status'];
+        if (code !== undefined) resolve([Number(code), decodeURIComponent(String(headers['grpc-message']))]);
+      };
+      stream
+        .on('response', take)
+        .on('trailers', take)
+        .on('error', () => {});
+      stream.resume();
+      const head = Buffer.from([0, 0, 0, 0, 0]);
+      const message = nest(1, Buffer.from('llama-3.1-70b'));
+      head.writeUInt32BE(message.length, 1);
+      stream.end(Buffer.concat([head, message]));
+    });
+  const deadlines = ['0m', '1m', '2m', '5m', '20m', '50m', '100m'];
+  for (const [code, text] of await Promise.all(deadlines.map(ask))) {
+    expect(code).toBe(Status.DEADLINE_EXCEEDED);
+    expect(text).not.toMatch(/127\.0\.0\.1|remote_addr/);
+  }
+});
+
 test('compressed messages are read, and one that grows past the limit is RESOURCE_EXHAUSTED', async () => {
   const harness = await start();
   const open = openSession(harness);
