@@ -10,6 +10,7 @@ import { resolveAttemptTokens } from './attempt-tokens.ts';
 import { type ClientWriter, createClientWriter, type Source } from './client-writer.ts';
 import { createObserver, isEventStream } from './create-observer.ts';
 import type { Deadline } from './deadline-sweep.ts';
+import { type BodyReceiver, claimBody } from './direct-reads.ts';
 import type { AnswerObserver } from './observe-answer.ts';
 import { OpaqueObserver } from './observe-whole.ts';
 import type { ExchangeOptions, ExchangeResult } from './exchange-options.ts';
@@ -26,7 +27,7 @@ const UNREAD_BYTES_MAX = 16_384;
 const NO_ANSWER: AnswerObserver = new OpaqueObserver();
 
 /** Streams one engine's answer to one client. */
-export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline, Source {
+export class UpstreamExchange implements Dispatcher.DispatchHandler, BodyReceiver, Deadline, Source {
   seat = UNSEATED;
   readonly #options: ExchangeOptions;
   #writer: ClientWriter;
@@ -171,6 +172,20 @@ export class UpstreamExchange implements Dispatcher.DispatchHandler, Deadline, S
     this.#lastByteAtMs = nowMs;
     this.#span?.observe(nowMs, 0);
     this.#writer.begin(status, { headers: answer, statusText, flushes: this.#isStream });
+    if (this.#isStream && headers['transfer-encoding'] === 'chunked') claimBody(this);
+  }
+
+  get takesData(): boolean {
+    return !this.#isOver && this.#controller?.paused === false;
+  }
+
+  takeData(data: Buffer): void {
+    const controller = this.#controller as Dispatcher.DispatchController;
+    try {
+      this.onResponseData(controller, data);
+    } catch (error) {
+      controller.abort(error as Error);
+    }
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
