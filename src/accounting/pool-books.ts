@@ -54,7 +54,9 @@ export function computePoolBooks(freeze: PoolFreeze): PoolBooks {
           continue;
         }
         const { from: window, ...flags } = piece.run;
-        const frozen = freezeWindow({ ...flags, window, facts, publications: piece.publications });
+        const { publications } = piece;
+        const known = facts && withPassing(facts, freeze.input.facts.pools[freeze.pool] ?? [], publications);
+        const frozen = freezeWindow({ ...flags, window, facts: known, publications });
         addWindow(sums, frozen);
         shares.push(...toShares(freeze.pool, window, frozen));
       }
@@ -89,6 +91,29 @@ function cutByFacts({ pool, from, to, input }: PoolFreeze): readonly FactsSegmen
 
 function unknownRun({ from, to }: FactsSegment): ProvisioningRun {
   return { from, to, provisioned: false, available: true, observed: false };
+}
+
+/**
+ * The facts, and those of deployments with work that this version does not name: they left a pool that others go on using while requests of theirs
+ * ran, or came with the version that follows. Without any their work would be free, and paid for by the others. What they were last, else what they
+ * will be.
+ */
+function withPassing(
+  facts: PoolFacts,
+  versions: readonly PoolFacts[],
+  publications: readonly JournalPublication[],
+): PoolFacts {
+  const names = new Set(publications.flatMap(({ publication }) => Object.keys(publication.deployments ?? {})));
+  const passing = [...names].flatMap((name) => {
+    if (Object.hasOwn(facts.deployments, name)) return [];
+    const hasIt = (version: PoolFacts): boolean => Object.hasOwn(version.deployments, name);
+    const isBefore = ({ effectiveFrom }: PoolFacts): boolean => effectiveFrom < facts.effectiveFrom;
+    const nearest = versions.findLast((version) => isBefore(version) && hasIt(version)) ?? versions.find(hasIt);
+    const known = nearest?.deployments[name];
+    return known === undefined ? [] : [[name, known] as const];
+  });
+  if (passing.length === 0) return facts;
+  return { ...facts, deployments: { ...facts.deployments, ...Object.fromEntries(passing) } };
 }
 
 /** Pieces of a run: quiet stretches, and single windows with their publications. */

@@ -318,6 +318,26 @@ describe('books', () => {
     });
   });
 
+  test('work of a deployment that left or joined a shared pool a moment ago is charged to it, not to its neighbours', () => {
+    const alone = createPoolFacts();
+    const [known] = Object.values(alone.deployments);
+    const both = createPoolFacts({ deployments: { ...alone.deployments, ...(known && { other: known }) } });
+    for (const [before, after] of [
+      [both, alone],
+      [alone, both],
+    ] as const) {
+      const window = before === both ? 15 : 5;
+      const board = [
+        { journal: 'A', publication: createPublication({ window }) },
+        { journal: 'B', publication: createPublication({ window, deployment: 'other' }) },
+      ];
+      const facts = { version: 2, pools: { 'pool-a': [before, { ...after, effectiveFrom: 10 }] } };
+      const shares = computeFreeze(createFreezeInput({ nowMs: 22_000, facts, board }), options)?.shares;
+      expect(shares?.['B']?.totalNanoUsd).toBe('173611');
+      expect(shares?.['A']?.totalNanoUsd).toBe(shares?.['B']?.totalNanoUsd);
+    }
+  });
+
   test('the chain hash depends on the hash before, the books and the shares', () => {
     const base = createFreezeInput({ nowMs: 12_000 });
     const hash = computeFreeze(base, options)?.hash;
