@@ -24,6 +24,8 @@ export function parseTags(header: string | string[] | undefined): Readonly<Recor
 function decodeValue(encoded: string): string {
   let value: string;
   try {
+    // Node reads header bytes as Latin-1: text that its sender left unencoded would be kept as other text.
+    if (/[^\t\x20-\x7e]/.test(encoded)) throw new URIError('not encoded');
     value = decodeURIComponent(encoded);
   } catch (error) {
     throw invalidTags('a value is not percent-encoded UTF-8', error);

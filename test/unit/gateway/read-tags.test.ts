@@ -18,6 +18,9 @@ describe('read-tags', () => {
     'x',
     'A=1',
     'a=%zz',
+    'a=%ff',
+    // UTF-8 as it arrives where the sender did not encode it.
+    `a=${Buffer.from('é').toString('latin1')}`,
     'a=1,a=2',
     `${'k'.repeat(33)}=1`,
     `a=${'x'.repeat(129)}`,
