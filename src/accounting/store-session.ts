@@ -51,7 +51,7 @@ export class StoreSession {
     } catch (error) {
       if (!(error instanceof StoreUnavailableError)) throw error;
       if (this.#up !== false)
-        this.#log.warn({ err: error }, 'the store does not answer; settlement waits in the journal');
+        this.#log.warn({ reason: error.message }, 'the store does not answer; settlement waits in the journal');
       this.#up = false;
       this.#retryDelayMs = Math.min(RETRY_MAX_MS, Math.max(FIRST_RETRY_MS, this.#retryDelayMs * 2));
       this.#retryAtMs = this.#clock.monotonicMs() + this.#retryDelayMs;

@@ -12,6 +12,7 @@ import {
 } from '#test/support/accounting-bench.ts';
 import { decodeEntry, LineEncoder } from '#accounting/journal-entry.ts';
 import { lockJournal } from '#accounting/journal-lock.ts';
+import { silentLog } from '#domain/log.ts';
 import type { AttemptMeter, AttemptStart } from '#domain/metering.ts';
 import type { SettledRecordJson } from '#domain/settlement.ts';
 import { type SettlementStore, StoreSchemaError, StoreUnavailableError } from '#domain/settlement-store.ts';
@@ -413,8 +414,14 @@ describe('accounting', () => {
     const memory = new MemorySettlementStore({ now: () => time.epochMs() });
     const outage = createOutage(memory);
     outage.set(true);
-    const bench = await startBench({ time, memory, store: outage.store });
+    const told: unknown[] = [];
+    const log = { ...silentLog, warn: (fields: object, message: string) => void told.push({ ...fields, message }) };
+    const bench = await startBench({ time, memory, store: outage.store, log });
     expect(bench.accounting.status()).toMatchObject({ storeUp: false, frontier: null, journalOk: true });
+    // Expected, so without a stack trace.
+    expect(told).toEqual([
+      { reason: expect.any(String), message: 'the store does not answer; settlement waits in the journal' },
+    ]);
     const early = createStart(time, 'early');
     const meter = bench.accounting.metering.begin(early);
     time.advance(300);
