@@ -21,6 +21,8 @@ export interface MetricsSources {
   queueLengths(): readonly { readonly deployment: string; readonly waiting: number }[];
   accountingStatus(): {
     readonly storeUp: boolean;
+    /** Why nothing is posted to the store although it may answer, or null. */
+    readonly stoppedBecause: string | null;
     /** Messages and records in the journal that the store has not acknowledged. */
     readonly journalPending: number;
     /** Attempts, running or finished, whose cost is not settled. */
@@ -155,9 +157,12 @@ function registerAccountingGauges({ registry, sources, labels }: StateGaugesOpti
   registerGauge(registry, {
     name: 'store_up',
     workers: 'min',
-    help: '1 if the store answered this gateway last time, 0 if not. Left out: why (see the log).',
+    help: '1 if the store answered this gateway last time and settlement posts to it, 0 if not. Left out: why (see the log, or /readyz).',
     labelNames: [],
-    collect: (set) => set({}, sources.accountingStatus().storeUp ? 1 : 0),
+    collect: (set) => {
+      const { storeUp, stoppedBecause } = sources.accountingStatus();
+      set({}, storeUp && stoppedBecause === null ? 1 : 0);
+    },
   });
   registerGauge(registry, {
     name: 'journal_pending',

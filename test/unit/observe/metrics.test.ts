@@ -2,66 +2,13 @@ import type { BooksReader } from '#domain/books.ts';
 import { silentLog } from '#domain/log.ts';
 import type { Log } from '#domain/log.ts';
 import type { SettledRecordJson } from '#domain/settlement.ts';
-import { createMetrics } from '#observe/metrics.ts';
-import type { MetricsOptions } from '#observe/metrics.ts';
 import { createBook, createCell, createFixedBooks } from '#test/unit/reports/sample-books.ts';
 import { ensureDebianProgram } from '#test/support/install-debian.ts';
 import { spawnSync } from 'node:child_process';
 import { describe, expect, test, vi } from 'vitest';
 import { createSampleConfig, LLAMA } from './sample-config.ts';
+import { create, createSources, NOW_MS, read } from './sample-metrics.ts';
 import { RECORD } from './sample-record.ts';
-
-const NOW_MS = Date.UTC(2026, 10, 22, 10);
-
-function create(overrides: Partial<MetricsOptions> = {}) {
-  return createMetrics({
-    config: createSampleConfig(),
-    books: createFixedBooks(),
-    clock: { monotonicMs: () => 0, epochMs: () => NOW_MS, toEpochMs: (ms) => ms },
-    log: silentLog,
-    version: '0.1.0',
-    sources: {
-      upstreamStatus: () => [{ deployment: 'llama-70b', upstream: 'trt-1', healthy: true, inFlight: 3 }],
-      queueLengths: () => [{ deployment: 'llama-70b', waiting: 4 }],
-      accountingStatus: () => ({
-        storeUp: true,
-        journalPending: 2,
-        journalLinesAtRisk: 0,
-        unsettledRecords: 5,
-        adoptedJournals: 1,
-        lateCount: 3,
-        settlementLagSeconds: 2.5,
-        residualGpuSeconds: () => new Map([['llama-70b', 0.5]]),
-      }),
-      profiles: () => [
-        {
-          deployment: 'llama-70b',
-          source: 'declared',
-          fitError: 0.03,
-          samples: 900,
-          drift: -0.02,
-          prefillFactor: 0.83,
-          profile: {
-            iterationMs: 12,
-            prefillTokenMs: 0.03,
-            prefillContextMs: 0,
-            decodeStepMs: 0.04,
-            contextTokenMs: 0.000017,
-          },
-        },
-      ],
-      prices: () => createSampleConfig().prices,
-      configReloadSuccessful: () => true,
-    },
-    ...overrides,
-  });
-}
-
-/** Value of one series in the exposition text; undefined where it is absent. */
-function read(text: string, series: string): number | undefined {
-  const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `));
-  return line === undefined ? undefined : Number(line.slice(series.length + 1));
-}
 
 /** Contract §7, without budgets, energy and unmetered, which come with their issues. */
 const GOLDEN_NAMES = [
@@ -386,6 +333,16 @@ describe('gauges', () => {
     await second;
     expect(reads).toBe(1);
     vi.useRealTimers();
+  });
+
+  test('a store that answers but lost its books is told as down: nothing is posted to it', async () => {
+    const settled = createSources();
+    const accountingStatus = () => ({
+      ...settled.accountingStatus(),
+      stoppedBecause: 'the store has lost its books',
+    });
+    const text = await create({ sources: { ...settled, accountingStatus } }).render();
+    expect(read(text, 'inferometer_store_up')).toBe(0);
   });
 
   test('tell the state of now', async () => {
