@@ -71,6 +71,12 @@ export function resolveTenancy(tenancy: TenancyInput, findings: ProblemList): Te
   if (['authorization', 'x-api-key', 'host', 'cookie', 'content-type', 'content-length'].includes(name)) {
     findings.add(['tenancy', 'header', 'name'], `${name} has another meaning already: choose a header of its own`);
   }
+  if (RESERVED_TEAMS.has(tenancy.anonymous)) {
+    findings.add(
+      ['tenancy', 'anonymous'],
+      `${tenancy.anonymous} is reserved for requests without a team: name a team, or leave it empty to answer them with 401`,
+    );
+  }
   return {
     authentication: tenancy.authentication,
     header: { name, trustedProxies: tenancy.header.trustedProxies },

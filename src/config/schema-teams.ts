@@ -7,7 +7,9 @@ import { list, mapping, section, sectionWithDefaults } from './schema-section.ts
 export const KEY_LENGTH_MIN = 16;
 
 const TEAM_EXPECTED = 'a team name without control characters, not starting with "(", at most 128 long';
-const teamName = () => text({ pattern: /^(?![(\s])[^\p{C}]{0,127}[^\p{C}\s]$/u, expected: TEAM_EXPECTED });
+const TEAM_PATTERN = /^(?![(\s])[^\p{C}]{0,127}[^\p{C}\s]$/u;
+const teamName = () => text({ pattern: TEAM_PATTERN, expected: TEAM_EXPECTED });
+const teamNameOrEmpty = () => text({ pattern: new RegExp(`^$|${TEAM_PATTERN.source}`, 'u'), expected: TEAM_EXPECTED });
 const label = () =>
   text({ pattern: /^[^\p{C}]{0,256}$/u, expected: 'at most 256 characters without control characters' });
 
@@ -17,7 +19,7 @@ export const tenancySchema = sectionWithDefaults({
     name: text({ pattern: /^[\w!#$%&'*+.^`|~-]{1,128}$/, expected: 'the name of a header' }).default('x-team'),
     trustedProxies: list(text({ expected: 'an address or a CIDR range' })).default(['127.0.0.0/8', '::1']),
   }),
-  anonymous: label().default(''),
+  anonymous: teamNameOrEmpty().default(''),
 });
 
 const key = section({

@@ -235,6 +235,15 @@ describe('teams and identity', () => {
     expect(warningsOf(text)[0]).toContain('no team is named dev');
   });
 
+  test.each(['none', 'other', '(unattributed)'])(
+    'requests without identity are no team %s, whose name the books use otherwise',
+    (name) => {
+      expect(problemsOf(`${MINIMAL}tenancy: { anonymous: ${name} }\n`)).toEqual([
+        expect.stringContaining('tenancy.anonymous: '),
+      ]);
+    },
+  );
+
   test.each([
     ['{ authentication: [] }', 'nobody could get in'],
     ['{ authentication: [keys, keys] }', 'keys stands in this list twice'],
