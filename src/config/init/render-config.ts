@@ -30,7 +30,7 @@ export function renderConfig(draft: ConfigDraft): string {
     renderDeployment(draft, deployment, { name: names[index] ?? '', pools }),
   );
   return `# Written by \`inferometer init\`. The engine at ${draft.url} was recognised as ${draft.engine}: ${draft.evidence}.
-# Check changes with \`inferometer config check\`; README.md explains every key.
+# Check changes with \`inferometer config check\`; README.md tells of more keys.
 ${renderNotes(draft.notes)}
 server: { host: 0.0.0.0, port: 8080 }
 admin: { host: 127.0.0.1, port: 8081, token: "\${INFEROMETER_ADMIN_TOKEN:-}" } # beyond loopback the token is required
