@@ -8,7 +8,8 @@ import type { HourSums } from './increment-spool.ts';
 export interface HourFacts {
   readonly hour: number;
   readonly books: readonly BookCell[];
-  readonly cells: readonly RollupCell[];
+  /** Null where they have left the store. */
+  readonly cells: readonly RollupCell[] | null;
   /** What the entries moved; null where not all of them are kept. */
   readonly claimed: HourSums | null;
   /** Nanodollars of unclaimed shares by pool; null while the hour is being frozen. */
@@ -27,7 +28,7 @@ export function checkHour(facts: HourFacts): Breakage | null {
     (pool) => !facts.books.some((book) => book.pool === pool),
   );
   if (missing !== undefined) return tell(facts.hour, missing, 'books of the pool', 'none');
-  return checkCells(facts);
+  return facts.cells === null ? null : checkCells(facts.cells, facts);
 }
 
 function checkBook({ pool, metrics }: BookCell, { hour, claimed, unclaimed, writtenOff }: HourFacts): Breakage | null {
@@ -56,7 +57,7 @@ function checkBook({ pool, metrics }: BookCell, { hour, claimed, unclaimed, writ
   return null;
 }
 
-function checkCells({ hour, cells, books, claimed }: HourFacts): Breakage | null {
+function checkCells(cells: readonly RollupCell[], { hour, books, claimed }: HourFacts): Breakage | null {
   const found = sumCells(cells);
   const wrong = claimed === null ? null : findDifference(claimed.cells, found);
   if (wrong !== null) {
@@ -77,7 +78,13 @@ function checkCells({ hour, cells, books, claimed }: HourFacts): Breakage | null
 }
 
 /** capacity − idle − unmetered − pending − what the teams' cells hold, in nanodollars: 0 unless the books are wrong. */
-export function differenceOf({ books, cells }: Pick<HourFacts, 'books' | 'cells'>): bigint {
+export function differenceOf({
+  books,
+  cells,
+}: {
+  readonly books: readonly BookCell[];
+  readonly cells: readonly RollupCell[];
+}): bigint {
   const booked = books.reduce((sum, { metrics }) => {
     const pending = metrics.chargedNanoUsd - metrics.claimedNanoUsd;
     return sum + metrics.capacityNanoUsd - metrics.idleNanoUsd - metrics.unmeteredNanoUsd - pending;

@@ -28,6 +28,7 @@ export interface RebuildCommandRequest {
   readonly archiveDir: string;
   readonly marks: ArchiveMarks;
   readonly recordsMs: number;
+  readonly rollupsMs: number;
   /** Epoch milliseconds of the store's clock. */
   readonly nowMs: number;
   readonly args: RebuildArguments;
@@ -37,7 +38,7 @@ export interface RebuildCommandRequest {
 
 /** Rebuilds, verifies and says both; exit code 0 the books add up, 1 they do not. Rejects with RebuildRefusedError or JournalFolderError. */
 export async function runRebuildCommand(request: RebuildCommandRequest): Promise<0 | 1> {
-  const { args, write, ledger, books, recordsMs, onProgress } = request;
+  const { args, write, ledger, books, recordsMs, rollupsMs, onProgress } = request;
   const roots = args.journal === undefined || args.journal.length === 0 ? [request.journalDir] : args.journal;
   const archive = await openArchive(args.archive ?? request.archiveDir);
   // Where the journals are lost too, the archive alone brings back what it has.
@@ -57,6 +58,7 @@ export async function runRebuildCommand(request: RebuildCommandRequest): Promise
     ledger,
     books,
     recordsMs,
+    rollupsMs,
     period: { from: null, to: null },
     onProgress: (share, text) => onProgress(0.7 + share * 0.3, text),
   });

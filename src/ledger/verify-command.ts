@@ -20,6 +20,7 @@ export interface VerifyCommandRequest {
   /** `retention.archive`; empty for none. */
   readonly archive: string;
   readonly recordsMs: number;
+  readonly rollupsMs: number;
   readonly args: VerifyArguments;
   readonly write: (text: string) => void;
   readonly onProgress: (share: number, text: string) => void;

@@ -21,8 +21,9 @@ export interface VerifyRequest {
   readonly books: BooksReader;
   /** Whole hours, epoch seconds; null: everything the store still has. */
   readonly period: { readonly from: number | null; readonly to: number | null };
-  /** `retention.records`, milliseconds. */
+  /** `retention.records` and `retention.rollups`, milliseconds. */
   readonly recordsMs: number;
+  readonly rollupsMs: number;
   /** `share` 0 … 1. */
   readonly onProgress: (share: number, text: string) => void;
 }
@@ -67,10 +68,14 @@ interface Plan {
   readonly claimsFrom: number;
   /** From here on hour cells are kept. */
   readonly cellsFrom: number;
+  /** From here on day cells are kept; months and books stay longer. */
+  readonly daysFrom: number;
 }
 
-function planPeriod({ period, recordsMs }: VerifyRequest, heads: LedgerHeads): Plan {
+function planPeriod({ period, recordsMs, rollupsMs }: VerifyRequest, heads: LedgerHeads): Plan {
   const now = Math.floor(heads.nowMs / 1000);
+  // Not the oldest day: it may leave the store while it is read.
+  const daysFrom = dayOf(now - Math.floor(rollupsMs / 1000)) + DAY_SECONDS;
   const cellsFrom = dayOf(now) - (HOUR_CELL_DAYS - 1) * DAY_SECONDS;
   const oldestDay = dayOf(now - Math.floor(recordsMs / 1000));
   const from = period.from ?? Math.min(oldestDay, cellsFrom);
@@ -87,6 +92,7 @@ function planPeriod({ period, recordsMs }: VerifyRequest, heads: LedgerHeads): P
       Object.values(heads.journals).reduce((last, head) => Math.max(last, head?.day ?? 0), dayOf(now)) + DAY_SECONDS,
     claimsFrom: Math.max(heads.entriesFrom, scanFrom + SECONDS_PER_HOUR),
     cellsFrom,
+    daysFrom,
   };
 }
 
@@ -112,7 +118,7 @@ class Verification {
   }
 
   async run(heads: LedgerHeads): Promise<VerifyResult> {
-    const { scanFrom, scanTo, hours } = this.#plan;
+    const { scanFrom, scanTo, hours, cellsFrom, daysFrom } = this.#plan;
     this.#first ??= await this.#vouchers.read();
     for (const writeOff of this.#vouchers.listWriteOffs()) await this.#spool.add(writeOff);
     const { onProgress } = this.#request;
@@ -129,13 +135,14 @@ class Verification {
       onProgress(0.75 + (0.2 * (hour - hours.from)) / (hours.to - hours.from), `${this.#hours} hours`);
     }
     for (const span of listSpans(hours, 'day')) {
-      if (span.from >= this.#plan.cellsFrom) await this.#checkSteadily(() => this.#checkSpan(span, ['day', 'hour']));
+      if (span.from >= Math.max(cellsFrom, daysFrom))
+        await this.#checkSteadily(() => this.#checkSpan(span, ['day', 'hour']));
     }
     for (const span of listSpans(hours, 'month')) {
-      await this.#checkSteadily(() => this.#checkSpan(span, ['month', 'day']));
+      if (span.from >= daysFrom) await this.#checkSteadily(() => this.#checkSpan(span, ['month', 'day']));
     }
     this.#first ??= await this.#vouchers.checkLate(this.#scan.late);
-    this.#first ??= await this.#vouchers.checkCloses();
+    this.#first ??= await this.#vouchers.checkCloses(daysFrom);
     onProgress(1, `${this.#scan.records} records, ${this.#hours} hours`);
     return {
       ok: this.#first === null && this.#difference === 0n,
@@ -154,9 +161,9 @@ class Verification {
     });
     if (facts === null) return;
     const { books, cells } = facts as HourFacts;
-    if (books.length === 0 && cells.length === 0) return;
+    if (books.length === 0 && (cells === null || cells.length === 0)) return;
     this.#hours += 1;
-    if (hour >= this.#plan.cellsFrom) this.#difference += differenceOf({ books, cells });
+    if (cells !== null) this.#difference += differenceOf({ books, cells });
   }
 
   async #readHour(hour: number, heads: LedgerHeads): Promise<HourFacts> {
@@ -167,7 +174,7 @@ class Verification {
     return {
       hour,
       books: await books.readBooks(period),
-      cells: hasCells ? await books.readRollups(period, 'hour') : [],
+      cells: hasCells ? await books.readRollups(period, 'hour') : null,
       claimed: hasCells && hour >= this.#plan.claimsFrom ? await this.#spool.sum(hour) : null,
       unclaimed: isFrozen ? await this.#sumUnclaimed(hour, heads) : null,
       writtenOff: this.#vouchers.writtenOff(hour),

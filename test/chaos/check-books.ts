@@ -186,7 +186,14 @@ async function checkVerify(store: OpenedStore, problems: string[]): Promise<void
   const { ledger, books } = store;
   const to = Math.floor(Date.now() / 1000) + 2 * HOUR_SECONDS;
   const period = { from: Math.floor(to / HOUR_SECONDS - 6) * HOUR_SECONDS, to: null };
-  const result = await verifyLedger({ ledger, books, recordsMs: 35 * DAY_MS, period, onProgress: () => {} });
+  const result = await verifyLedger({
+    ledger,
+    books,
+    recordsMs: 35 * DAY_MS,
+    rollupsMs: 400 * DAY_MS,
+    period,
+    onProgress: () => {},
+  });
   if (!result.ok) {
     const broken = JSON.stringify(result.firstBroken, (_, value: unknown) =>
       typeof value === 'bigint' ? value.toString() : value,

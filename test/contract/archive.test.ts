@@ -104,6 +104,7 @@ describe.each(['sqlite', 'redis'] as const)('archive on %s', (kind) => {
       books: store.books,
       period: { from: null, to: null },
       recordsMs: 2 * DAY_MS,
+      rollupsMs: 400 * DAY_MS,
       onProgress: () => {},
     });
     expect(verified).toMatchObject({ ok: true, differenceNanoUsd: 0n });

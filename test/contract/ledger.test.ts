@@ -33,7 +33,7 @@ describe.each(['sqlite', 'redis'] as const)('ledger verify on %s', (kind) => {
       ledger: store.ledger,
       books: store.books,
       period: { from: null, to: null },
-      recordsMs: retention.recordsMs,
+      ...retention,
       onProgress: () => {},
     });
 
@@ -136,7 +136,7 @@ describe.each(['sqlite', 'redis'] as const)('ledger verify on %s', (kind) => {
   test('an honest ledger adds up from any hour on', async () => {
     for (let hour = 0; hour < 4; hour += 1) {
       const period = { from: ledger.hour + hour * 3600, to: null };
-      const shared = { ledger: store.ledger, books: store.books, recordsMs: retention.recordsMs };
+      const shared = { ledger: store.ledger, books: store.books, ...retention };
       const result = await verifyLedger({ ...shared, period, onProgress: () => {} });
       expect(result).toMatchObject({ ok: true, hours: 4 - hour, firstBroken: null });
     }
@@ -158,7 +158,7 @@ describe.each(['sqlite', 'redis'] as const)('ledger verify on %s', (kind) => {
       readFreezeHour: (hour) => reader.readFreezeHour(hour),
       readUnclaimed: (journal, afterK) => reader.readUnclaimed(journal, afterK),
     };
-    const shared = { books: store.books, recordsMs: retention.recordsMs, period: { from: null, to: null } };
+    const shared = { books: store.books, ...retention, period: { from: null, to: null } };
     const result = await verifyLedger({ ...shared, ledger: moving, onProgress: () => {} });
     expect(result).toMatchObject({ ok: true, differenceNanoUsd: 0n, firstBroken: null });
   });

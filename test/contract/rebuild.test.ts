@@ -149,6 +149,7 @@ describe.each(['sqlite', 'redis'] as const)('rebuild on %s', (kind) => {
       books: found.books,
       period: { from: null, to: null },
       recordsMs: 35 * DAY_MS,
+      rollupsMs: 400 * DAY_MS,
       onProgress: () => {},
     });
 

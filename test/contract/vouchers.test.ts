@@ -118,7 +118,7 @@ describe.each(['sqlite', 'redis'] as const)('vouchers on %s', (kind) => {
       ledger: store.ledger,
       books: store.books,
       period: { from: null, to: null },
-      recordsMs: retention.recordsMs,
+      ...retention,
       onProgress: () => {},
     });
   const report = async (span: { from: number; to: number } = month): Promise<ReportJson> => {
