@@ -72,7 +72,7 @@ export function createSettlementMetrics(registry: Registry) {
     ),
     unmeteredCost: pool(
       'inferometer_unmetered_cost_usd_total',
-      "Dollars of GPU time that DCGM saw used beyond the time with a request in flight, moved out of idle at each hour's end by this gateway. Left out: deployments without a DCGM exporter; what other gateways booked.",
+      "Dollars of GPU time that DCGM saw used beyond the time with a request in flight, found at each hour's end by this gateway and counted in place of the idle that follows. Left out: deployments without a DCGM exporter; what other gateways booked.",
     ),
     busyWindows: new Counter({
       name: 'inferometer_busy_windows_total',
@@ -80,8 +80,8 @@ export function createSettlementMetrics(registry: Registry) {
       labelNames: [...perPool, 'source'] as const,
       registers,
     }),
-    /** By series: idle dollars that were counted before they were found unmetered; a counter cannot fall. */
-    idleOwed: new Map<string, number>(),
+    /** By series: unmetered dollars that were counted as idle before they were found; a counter cannot fall. */
+    unmeteredOwed: new Map<string, number>(),
   };
 }
 
@@ -167,19 +167,28 @@ export function countBooks(metrics: SettlementMetrics, labels: MetricLabels, boo
     const pool = isKnown ? { deployment: deployments, gpu } : { deployment: OTHER, gpu: OTHER };
     add(metrics.capacityGpuSeconds, pool, toUnits(read('capacityGpuMicros'), 1e6));
     add(metrics.capacityCost, pool, toUnits(read('capacityNanoUsd'), 1e9));
-    addIdle(metrics, pool, toUnits(read('idleNanoUsd'), 1e9));
-    add(metrics.unmeteredCost, pool, toUnits(read('unmeteredNanoUsd'), 1e9));
+    addUncharged(metrics, pool, {
+      idleUsd: toUnits(read('idleNanoUsd'), 1e9),
+      unmeteredUsd: toUnits(read('unmeteredNanoUsd'), 1e9),
+    });
     for (const [source, metric] of BUSY_WINDOWS)
       add(metrics.busyWindows, { ...pool, source }, toUnits(read(metric), 1));
   }
 }
 
-/** Idle that turned out unmetered is taken off the idle that follows. */
-function addIdle(metrics: SettlementMetrics, pool: { deployment: string; gpu: string }, usd: number): void {
+/** What turned out unmetered is counted in place of the idle that follows: the parts of capacity add up to it at every scrape. */
+function addUncharged(
+  metrics: SettlementMetrics,
+  pool: { deployment: string; gpu: string },
+  { idleUsd, unmeteredUsd }: { idleUsd: number; unmeteredUsd: number },
+): void {
   const key = `${pool.deployment} ${pool.gpu}`;
-  const left = usd - (metrics.idleOwed.get(key) ?? 0);
-  metrics.idleOwed.set(key, Math.max(0, -left));
-  add(metrics.idleCost, pool, left);
+  const owed = (metrics.unmeteredOwed.get(key) ?? 0) + unmeteredUsd;
+  const uncharged = idleUsd + unmeteredUsd;
+  const unmetered = Math.min(owed, Math.max(0, uncharged));
+  metrics.unmeteredOwed.set(key, owed - unmetered);
+  add(metrics.unmeteredCost, pool, unmetered);
+  add(metrics.idleCost, pool, uncharged - unmetered);
 }
 
 /** The exact integer becomes a float here, at the edge, and nowhere before. */

@@ -110,16 +110,23 @@ describe('statistics beside requests', () => {
     expect(text).not.toContain('client-made');
   });
 
-  test('idle that is found unmetered later is taken off what follows, so that the parts of capacity add up', async () => {
+  test('idle that is found unmetered later is counted so in place of what follows: the parts of capacity add up at every scrape', async () => {
     const metrics = create();
+    const read3 = async () => {
+      const text = await metrics.render();
+      const of = (name: string) => read(text, `inferometer_${name}_total{deployment="llama-70b",gpu="H100-SXM"}`);
+      return [of('capacity_cost_usd'), of('idle_cost_usd'), of('unmetered_cost_usd')];
+    };
     const booked = (values: Record<string, string>) =>
       metrics.booksCommitted([{ hour: 0, pool: 'p', deployments: 'llama-70b', gpu: 'H100-SXM', metrics: values }]);
     booked({ capacityNanoUsd: '5000000000', idleNanoUsd: '5000000000', engineWindows: '3' });
-    booked({ idleNanoUsd: '-2000000000', unmeteredNanoUsd: '2000000000' });
-    booked({ capacityNanoUsd: '5000000000', idleNanoUsd: '5000000000' });
+    booked({ idleNanoUsd: '-4000000000', unmeteredNanoUsd: '4000000000' });
+    expect(await read3()).toEqual([5, 5, 0]);
+    booked({ capacityNanoUsd: '3000000000', idleNanoUsd: '3000000000' });
+    expect(await read3()).toEqual([8, 5, 3]);
+    booked({ capacityNanoUsd: '3000000000', idleNanoUsd: '3000000000' });
+    expect(await read3()).toEqual([11, 7, 4]);
     const text = await metrics.render();
-    const of = (name: string) => read(text, `inferometer_${name}_total{deployment="llama-70b",gpu="H100-SXM"}`);
-    expect([of('capacity_cost_usd'), of('idle_cost_usd'), of('unmetered_cost_usd')]).toEqual([10, 8, 2]);
     expect(read(text, 'inferometer_busy_windows_total{deployment="llama-70b",gpu="H100-SXM",source="engine"}')).toBe(3);
   });
 });
