@@ -19,10 +19,3 @@ export function* splitClaim(claim: Claim | null): SlicedWork<SplitText> {
   yield* eachInSteps(records, (record) => writer.add(record));
   return { before: `${opening.slice(0, -1)},"records":[`, records: writer.finish(), after: ']}' };
 }
-
-/** Parts that join to the whole text. */
-export function* partsOf({ before, records, after }: SplitText): Generator<string, void, undefined> {
-  yield before;
-  for (const [index, text] of records.texts.entries()) yield index === 0 ? text : `,${text}`;
-  yield after;
-}

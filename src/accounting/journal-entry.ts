@@ -7,6 +7,7 @@ import type { UsageRecord } from '#domain/usage-record.ts';
 import { writeHex } from '#domain/write-hex.ts';
 import type { ProgressFacts, WireFacts } from './attempt-features.ts';
 import type { SliceLine } from './sealed-slices.ts';
+import type { SlicedWork } from './sliced-work.ts';
 import type { AttemptIdentity, RecordEnding } from './tracked-attempt.ts';
 import type { FinalFacts } from './work-timeline.ts';
 
@@ -108,6 +109,32 @@ export class LineEncoder {
   #holds(json: string, from: number): boolean {
     return from + json.length * 3 + AROUND <= LINE_BYTES;
   }
+}
+
+/** The bytes of one line, in pieces: those of a large message are never put together in memory. */
+export interface EncodedLine {
+  /** Newline included. */
+  readonly pieces: readonly Buffer[];
+  readonly length: number;
+}
+
+/** Encodes a line whose JSON is at hand in bytes. */
+export function* encodePieces(json: readonly Buffer[]): SlicedWork<EncodedLine> {
+  let sum = 0;
+  let length = AROUND;
+  for (const piece of json) {
+    sum = crc32(piece, sum);
+    length += piece.length;
+    yield;
+  }
+  const head = Buffer.alloc(CRC_DIGITS + 1, BLANK);
+  writeHex(head, 0, CRC_DIGITS, sum);
+  return { pieces: [head, ...json, Buffer.of(NEWLINE)], length };
+}
+
+/** The JSON of an encoded line. */
+export function readEncoded({ pieces }: EncodedLine): string {
+  return Buffer.concat(pieces.slice(1, -1)).toString();
 }
 
 /** Writes one line at `from`; returns where it ends. */

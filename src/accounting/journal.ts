@@ -4,13 +4,14 @@ import { closeSync, fdatasyncSync, ftruncateSync, mkdirSync, writeSync } from 'n
 import type { Clock } from '#domain/clock.ts';
 import type { Log } from '#domain/log.ts';
 import { type FsyncMode, GroupSync } from './group-sync.ts';
-import { type JournalEntry, type JournalHead, LineEncoder } from './journal-entry.ts';
+import { type EncodedLine, type JournalEntry, type JournalHead, LineEncoder, readEncoded } from './journal-entry.ts';
 import { type JournalIdentity, readJournalIdentity, renewJournalIdentity } from './journal-identity.ts';
 import { type LineLocation, readLine, readSegment } from './journal-lines.ts';
 import { type JournalLock, lockJournal } from './journal-lock.ts';
 import { settleLastSegment, JournalSegments, openSegment, segmentPath } from './journal-segments.ts';
 import { TurnLines } from './turn-lines.ts';
 import { UnwrittenLines } from './unwritten-lines.ts';
+import { writePieces } from './write-pieces.ts';
 
 export interface JournalOptions {
   readonly dir: string;
@@ -126,20 +127,24 @@ export class Journal {
 
   /** Writes one line with write(2) before it returns; null when the disk refused it and it waits in memory. */
   append(entry: JournalEntry): LineLocation | null {
-    return this.appendJson(JSON.stringify(entry));
-  }
-
-  /** The same for an entry whose JSON is at hand already. */
-  appendJson(json: string): LineLocation | null {
-    const location = this.appendJsonOrForget(json);
+    const json = JSON.stringify(entry);
+    this.commit();
+    const location = this.#tryWrite(() => this.#write(json));
     if (location === null && this.#fd !== CLOSED) this.#unwritten.keep(json);
     return location;
   }
 
-  /** The same for a line that must not be acted on unless it is written: null, and it is forgotten. */
-  appendJsonOrForget(json: string): LineLocation | null {
+  /** The same for a line that is encoded already. */
+  appendEncoded(line: EncodedLine): LineLocation | null {
+    const location = this.appendOrForget(line);
+    if (location === null && this.#fd !== CLOSED) this.#unwritten.keep(readEncoded(line));
+    return location;
+  }
+
+  /** The same for one that must not be acted on unless it is written: null, and it is forgotten. */
+  appendOrForget(line: EncodedLine): LineLocation | null {
     this.commit();
-    return this.#tryWrite(() => this.#write(json));
+    return this.#tryWrite(() => this.#writePieces(line));
   }
 
   /**
@@ -266,6 +271,14 @@ export class Journal {
     const line = this.#encoder.encode(json);
     const location = { segment: this.#segment, offset: this.#size, length: line.length };
     this.#writeBytes(line, 1);
+    return location;
+  }
+
+  #writePieces({ pieces, length }: EncodedLine): LineLocation {
+    const location = { segment: this.#segment, offset: this.#size, length };
+    writePieces(this.#fd, pieces);
+    this.#size += length;
+    this.#sync.add(1);
     return location;
   }
 

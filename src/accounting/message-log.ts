@@ -4,9 +4,9 @@ import { createHash } from 'node:crypto';
 import type { MessageText } from '#domain/message-text.ts';
 import type { SyncMessage, SyncReply } from '#domain/settlement.ts';
 import type { BuiltClaim } from './claim.ts';
-import { partsOf, splitClaim } from './claim-text.ts';
+import { splitClaim } from './claim-text.ts';
 import type { Journal } from './journal.ts';
-import type { JournalEntry, JournalHead } from './journal-entry.ts';
+import { encodePieces, type JournalEntry, type JournalHead } from './journal-entry.ts';
 import type { JournalIdentity } from './journal-identity.ts';
 import type { LineLocation } from './journal-lines.ts';
 import { newHead, type ReplayedJournal } from './journal-replay.ts';
@@ -40,11 +40,13 @@ interface Kept {
 
 interface NumberedMessage {
   readonly message: SyncMessage;
-  /** All of it: what is journaled. */
-  readonly json: string;
+  /** All of it, in bytes: what is journaled. */
+  readonly json: readonly Buffer[];
   /** The same for the store. */
   readonly text: MessageText;
 }
+
+const COMMA = Buffer.from(',');
 
 /** Journaled messages beyond this many wait on disk only. */
 const IN_MEMORY_MAX = 8;
@@ -60,13 +62,24 @@ export function hashMessage(message: UnhashedMessage & Partial<SyncMessage>): st
   return createHash('sha256').update(prevHash).update(JSON.stringify(rest)).digest('hex');
 }
 
-function* hashInSteps(prevHash: string, bodyJson: Iterable<string>): SlicedWork<string> {
+function* hashInSteps(prevHash: string, bodyJson: Iterable<Buffer>): SlicedWork<string> {
   const hash = createHash('sha256').update(prevHash);
   for (const part of bodyJson) {
     hash.update(part);
     yield;
   }
   return hash.digest('hex');
+}
+
+/** The texts as they stand in a list. */
+function* encodeTexts(texts: readonly string[]): SlicedWork<readonly Buffer[]> {
+  const bytes: Buffer[] = [];
+  for (const text of texts) {
+    if (bytes.length > 0) bytes.push(COMMA);
+    bytes.push(Buffer.from(text));
+    yield;
+  }
+  return bytes;
 }
 
 /** The one message of a journal that the store has forgotten: it leaves again, so that nobody waits for it. Follows `reply`. */
@@ -167,9 +180,10 @@ export class MessageLog {
     const prices = [...(claim?.prices ?? [])].map(([key, price]) => [key, price.toString()] as const);
     const entry: LoggedMessage = { t: 'message', message, slices: slices.map(toSliceLine), prices };
     const rest = yield* joinInSteps(stringifyInSteps({ slices: entry.slices, prices }));
-    const line = `{"t":"message","message":${json},${rest.slice(1)}`;
+    const opening = Buffer.from('{"t":"message","message":');
+    const line = yield* encodePieces([opening, ...json, COMMA, Buffer.from(rest.slice(1))]);
     const claims = claim !== null;
-    const location = claims ? this.#journal.appendJsonOrForget(line) : this.#journal.appendJson(line);
+    const location = claims ? this.#journal.appendOrForget(line) : this.#journal.appendEncoded(line);
     if (location === null && claims) return yield* this.append({ ...draft, claim: null });
     const { journal, seq, hash, sealedThrough, epoch } = message;
     this.#head = { journal, seq, hash, sealedThrough, epoch };
@@ -180,7 +194,7 @@ export class MessageLog {
     return { seq, journaled: location !== null, claims };
   }
 
-  /** The next message and its JSON. A claim is large: it is made into text once, for the hash, the journal and the store alike. */
+  /** The next message and its JSON. A claim is large: it is made into text once, and into bytes once, for the hash, the journal and the store. */
   *#number({ claim, ...said }: MessageDraft): SlicedWork<NumberedMessage> {
     const { journal, incarnation } = this.#journal.identity;
     const address = { journal, epoch: said.epoch, seq: this.#head.seq + 1 };
@@ -193,17 +207,19 @@ export class MessageLog {
     };
     const claimText = yield* splitClaim(claim?.claim ?? null);
     const { records } = claimText;
+    const recordBytes = yield* encodeTexts(records.texts);
     const opening = JSON.stringify(address).slice(0, -1);
     const beforeRecords = `${JSON.stringify(facts).slice(1, -1)},"claim":${claimText.before}`;
     const afterRecords = `${claimText.after},"leave":${said.leave}`;
-    const body = { before: `${opening},${beforeRecords}`, records, after: `${afterRecords}}` };
-    const hash = yield* hashInSteps(prevHash, partsOf(body));
-    const before = `${opening},"prevHash":${JSON.stringify(prevHash)},${beforeRecords}`;
+    const beforeBytes = Buffer.from(beforeRecords);
+    const body = [Buffer.from(`${opening},`), beforeBytes, ...recordBytes, Buffer.from(`${afterRecords}}`)];
+    const hash = yield* hashInSteps(prevHash, body);
+    const start = `${opening},"prevHash":${JSON.stringify(prevHash)},`;
     const after = `${afterRecords},${JSON.stringify({ incarnation, hash }).slice(1)}`;
-    const json = yield* joinInSteps(partsOf({ before, records, after }));
+    const json = [Buffer.from(start), beforeBytes, ...recordBytes, Buffer.from(after)];
     const content = { ...facts, claim: claim?.claim ?? null, leave: said.leave };
     const message = { ...address, prevHash, ...content, incarnation, hash };
-    return { message, json, text: { shell: before + after, records } };
+    return { message, json, text: { shell: start + beforeRecords + after, records } };
   }
 
   /** The text of a message that this start made and that is still in memory; null otherwise. */

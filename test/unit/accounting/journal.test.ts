@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import type { JournalEntry } from '#accounting/journal-entry.ts';
+import { type EncodedLine, encodePieces, type JournalEntry } from '#accounting/journal-entry.ts';
 import { type Journal, type JournalOptions, openJournal } from '#accounting/journal.ts';
 import { JournalLockedError } from '#accounting/journal-lock.ts';
 import { segmentPath } from '#accounting/journal-segments.ts';
+import { runWhole } from '#accounting/sliced-work.ts';
 import { createWindowClock } from '#accounting/window-clock.ts';
 import { silentLog } from '#domain/log.ts';
 import { createVirtualClock } from '#test/support/virtual-clock.ts';
@@ -35,6 +36,13 @@ function fill(journal: Journal): Journal {
   journal.rotateWhenDue(() => head);
   journal.releaseBefore(1);
   return journal;
+}
+
+/** A line in pieces of so many bytes. */
+function inPieces(entry: JournalEntry, bytes: number): EncodedLine {
+  const json = Buffer.from(JSON.stringify(entry));
+  const starts = Array.from({ length: Math.ceil(json.length / bytes) }, (_, index) => index * bytes);
+  return runWhole(encodePieces(starts.map((start) => json.subarray(start, start + bytes))));
 }
 
 describe('journal', () => {
@@ -172,8 +180,8 @@ describe('journal', () => {
     const journal = fill(open({ segmentBytes: 1, maxBytes: 300, retentionMs: 0 }));
     expect(journal.append(ack(4))).toBe(null);
     expect(journal.append({ t: 'progress', atMs: 1, attempts: [] })).toBe(null);
-    expect(journal.appendJsonOrForget(JSON.stringify(ack(99)))).toBe(null);
-    expect(journal.append(ack(5))).toBe(null);
+    expect(journal.appendOrForget(inPieces(ack(99), 10))).toBe(null);
+    expect(journal.appendEncoded(inPieces(ack(5), 10))).toBe(null);
     expect([journal.ok, journal.linesAtRisk]).toEqual([false, 2]);
     expect(readSeqs(journal)).toEqual([1, 2, 3, 4, 5]);
     expect(readFileSync(segmentPath(dir, 2), 'utf8')).not.toContain('"seq":4');
@@ -183,6 +191,20 @@ describe('journal', () => {
     journal.abandon();
     const again = open();
     expect(readSeqs(again).filter((seq) => seq > 3)).toEqual([4, 5, 6]);
+    again.abandon();
+  });
+
+  it('a line in more pieces than the system takes at once is one line, and the next one follows it', () => {
+    const { open } = setUp();
+    const journal = fill(open());
+    const entry = { ...ack(4), note: 'ü😀'.repeat(3000) };
+    const location = journal.appendEncoded(inPieces(entry, 7));
+    expect(journal.append(ack(5))).not.toBeNull();
+    expect(location === null ? null : journal.read(location)).toEqual(entry);
+    expect(readSeqs(journal)).toEqual([1, 2, 3, 4, 5]);
+    journal.abandon();
+    const again = open();
+    expect(readSeqs(again)).toEqual([1, 2, 3, 4, 5]);
     again.abandon();
   });
 
