@@ -198,6 +198,7 @@ class Composition {
       storeUp,
       journalOk,
       stoppedBecause,
+      deployments: this.#config.deployments,
       upstreams,
     });
   }

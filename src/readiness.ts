@@ -8,6 +8,8 @@ export interface ReadinessFacts {
   readonly journalOk: boolean;
   /** Why nothing is posted any more, or null. */
   readonly stoppedBecause: string | null;
+  /** All of the config: one whose host has no address has no upstream. */
+  readonly deployments: readonly { readonly name: string }[];
   readonly upstreams: readonly { readonly deployment: string; readonly healthy: boolean | null }[];
 }
 
@@ -32,6 +34,7 @@ export interface ReadinessAnswer {
  */
 export function assessReadiness(facts: ReadinessFacts): ReadinessAnswer {
   const upstreams: Record<string, { healthy: number; total: number }> = {};
+  for (const { name } of facts.deployments) upstreams[name] = { healthy: 0, total: 0 };
   for (const { deployment, healthy } of facts.upstreams) {
     const count = (upstreams[deployment] ??= { healthy: 0, total: 0 });
     count.total += 1;

@@ -7,6 +7,7 @@ const READY: ReadinessFacts = {
   storeUp: true,
   journalOk: true,
   stoppedBecause: null,
+  deployments: [{ name: 'a' }, { name: 'b' }],
   upstreams: [
     { deployment: 'a', healthy: true },
     { deployment: 'a', healthy: false },
@@ -34,6 +35,7 @@ describe('readiness', () => {
     ['degraded', { storeUp: false }],
     ['degraded', { stoppedBecause: 'another store' }],
     ['degraded', { upstreams: [{ deployment: 'a', healthy: false }] }],
+    ['degraded', { deployments: [...READY.deployments, { name: 'without an address' }] }],
   ] as const)('says %s for %o', (status, facts) => {
     expect(assessReadiness({ ...READY, ...facts }).status).toBe(status);
   });
