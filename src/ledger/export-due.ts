@@ -60,11 +60,12 @@ async function runDue(request: ExportDueRequest, hold: () => Promise<boolean>): 
   const first = dayOf(now - Math.floor(recordsMs / 1000)) - LATE_DAYS * DAY_SECONDS;
   const end = dayOf(Math.min(now, frontier ?? 0));
   const done = await marks.readExported();
+  const retained = now - Math.ceil(recordsMs / 1000);
   const exported: DayManifest[] = [];
   const waiting: { day: string; reason: string }[] = [];
   for (let day = first; day < end; day += DAY_SECONDS) {
     onProgress((0.9 * (day - first)) / Math.max(1, end - first), formatDay(day));
-    if (done.has(day) || (await isEmpty(request, day))) continue;
+    if (done.has(day) || (await isEmpty(request, { day, retained }))) continue;
     if (!(await hold())) return { held: false, exported, dropped: [], waiting };
     try {
       const manifest = await exportMarked(request, day);
@@ -75,7 +76,7 @@ async function runDue(request: ExportDueRequest, hold: () => Promise<boolean>): 
     }
   }
   await writeVouchers(request.folder, request.books);
-  const dropped = await dropOld(marks, now - Math.ceil(recordsMs / 1000));
+  const dropped = await dropOld(marks, retained);
   onProgress(1, `${exported.length} days exported, ${dropped.length} left the store`);
   return { held: true, exported, dropped, waiting };
 }
@@ -88,9 +89,16 @@ async function exportMarked(request: ExportDueRequest, day: number): Promise<Day
   return (await marks.finishExport(day, manifest.ledgerHash)) ? manifest : null;
 }
 
-async function isEmpty({ books, ledger }: ExportDueRequest, day: number): Promise<boolean> {
-  const booked = await books.readBooks({ from: day, to: day + DAY_SECONDS });
-  return booked.length === 0 && (await ledger.listEntries(day)).length === 0;
+/** Nothing to be exported: no books, or, of a day before `retained` (epoch second), nothing but its books, since it has left the store. */
+async function isEmpty(
+  { books, ledger }: ExportDueRequest,
+  { day, retained }: { readonly day: number; readonly retained: number },
+): Promise<boolean> {
+  const to = day + DAY_SECONDS;
+  if ((await ledger.listEntries(day)).length > 0) return false;
+  if ((await books.readBooks({ from: day, to })).length === 0) return true;
+  if (to > retained) return false;
+  return (await books.readRecords({ fromMs: day * 1000, toMs: to * 1000, limit: 1 })).records.length === 0;
 }
 
 /** Days whose last second is before `before` (epoch second) and that were exported, oldest first. */

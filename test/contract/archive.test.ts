@@ -96,6 +96,7 @@ describe.each(['sqlite', 'redis'] as const)('archive on %s', (kind) => {
     aheadMs = 4 * DAY_MS;
     expect((await due()).dropped).toContain(new Date(day * 1000).toISOString().slice(0, 10));
     expect(await kept()).toBe(0);
+    expect(await due()).toEqual({ held: true, exported: [], dropped: [], waiting: [] });
     const period = { fromMs: day * 1000, toMs: (day + DAY_SECONDS) * 1000, limit: 1000 };
     expect((await store.books.readRecords(period)).records).toEqual([]);
     // What is gone is gone with its retention: the rest adds up.
