@@ -130,7 +130,7 @@ function registerDeploymentGauges({ registry, sources, config, clock, version }:
   registerGauge(registry, {
     name: 'provisioned_gpus',
     workers: 'first',
-    help: 'GPUs of a deployment by the config; a pool that several deployments share counts at each. Left out: hours outside a schedule, when they cost nothing.',
+    help: 'GPUs of a deployment by the config; a pool that several deployments share counts at each. Left out: that they cost nothing outside a schedule, or while they are down under provisioned: health.',
     labelNames: ['deployment'] as const,
     collect: (set) => {
       for (const deployment of config().deployments) set({ deployment: deployment.name }, countGpus(deployment));
