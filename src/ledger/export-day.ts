@@ -69,7 +69,7 @@ export class DayNotSettledError extends Error {
 
 /**
  * Writes `records-<day>.ndjson[.gz]` or `.parquet` and the manifest, each under another name first. The same day exports to the same bytes.
- * Rejects with DayNotSettledError unless `partial`, with StoreUnavailableError, or with the file system's error.
+ * Rejects with DayNotSettledError unless `partial`, and where the folder has more of the day than the store, with StoreUnavailableError, or with the file system's error.
  */
 export async function exportDay(request: ExportDayRequest): Promise<DayManifest> {
   const { day, folder, format, gzip } = request;
@@ -84,6 +84,11 @@ export async function exportDay(request: ExportDayRequest): Promise<DayManifest>
     const sums = await writeRecords(request, sink);
     const missing = unsettled ?? (await findMissing(request, sums.records));
     if (missing !== null && !request.partial) throw new DayNotSettledError(missing);
+    const there = missing === null ? 0 : await countExported(folder, day);
+    if (there > sums.records)
+      throw new DayNotSettledError(
+        `${formatDay(day)} stands in ${folder} with ${there} records, the store has ${sums.records} of them: they would be lost; export it with another --out`,
+      );
     const manifest = await writeManifest(request, { part, name, sums, complete: missing === null });
     return manifest;
   } finally {
@@ -144,7 +149,7 @@ async function writeManifest(
     chains: await readChainHeads({ ledger, books }, day),
   };
   const ledgerHash = createHash('sha256').update(canonicalJson(content)).digest('hex');
-  const path = join(folder, `manifest-${formatDay(day)}.json`);
+  const path = manifestPath(folder, day);
   const others = await readOtherFiles(path, { ledgerHash, name });
   const files = [...others, file].toSorted((a, b) => (a.name < b.name ? -1 : 1));
   const booked = complete ? await addBooks({ ledger, books, day, folder }) : null;
@@ -163,6 +168,19 @@ async function addBooks(
   const path = join(request.folder, name);
   if (!(await writeBooksFile(path, request))) return null;
   return { name, bytes: (await stat(path)).size, sha256: await hashFile(path) };
+}
+
+/** Records of the day that the folder has by its manifest; 0 without one. */
+async function countExported(folder: string, day: number): Promise<number> {
+  try {
+    return (JSON.parse(await readFile(manifestPath(folder, day), 'utf8')) as DayManifest).records;
+  } catch {
+    return 0;
+  }
+}
+
+function manifestPath(folder: string, day: number): string {
+  return join(folder, `manifest-${formatDay(day)}.json`);
 }
 
 /** Files of the same day in other formats stay in the manifest as long as the ledger says the same of it. */

@@ -6,6 +6,7 @@ import { silentLog } from '#domain/log.ts';
 import type { LedgerReader } from '#domain/ledger.ts';
 import { hourOf } from '#domain/window.ts';
 import { checkArchive } from '#ledger/audit-archive.ts';
+import { exportDay } from '#ledger/export-day.ts';
 import { exportDue, type ExportDueResult } from '#ledger/export-due.ts';
 import { dayOf } from '#ledger/scan-entries.ts';
 import { verifyLedger } from '#ledger/verify-ledger.ts';
@@ -97,6 +98,9 @@ describe.each(['sqlite', 'redis'] as const)('archive on %s', (kind) => {
     expect((await due()).dropped).toContain(new Date(day * 1000).toISOString().slice(0, 10));
     expect(await kept()).toBe(0);
     expect(await due()).toEqual({ held: true, exported: [], dropped: [], waiting: [] });
+    const again = { ledger: reader, books, day, folder, format: 'ndjson', gzip: true, onProgress: () => {} } as const;
+    await expect(exportDay({ ...again, partial: true })).rejects.toThrow('they would be lost');
+    expect(await check()).toBeNull();
     const period = { fromMs: day * 1000, toMs: (day + DAY_SECONDS) * 1000, limit: 1000 };
     expect((await store.books.readRecords(period)).records).toEqual([]);
     // What is gone is gone with its retention: the rest adds up.
