@@ -1,7 +1,7 @@
 // The gateway's own errors as clients see them: one envelope per protocol. The last event of a broken
 // stream is error-event's.
 import type { ServerResponse } from 'node:http';
-import type { GatewayError } from '#domain/errors.ts';
+import { GatewayError } from '#domain/errors.ts';
 import type { Protocol } from './metered-routes.ts';
 
 /** Anthropic's error types by status; its SDK picks the exception class by status, people read the type. */
@@ -43,6 +43,11 @@ export function renderErrorBody(error: GatewayError, protocol: Protocol): string
   return renderEnvelope(error, protocol);
 }
 
+/** For a request that no engine was sent: the client may ask another gateway, or this one's successor, at once. */
+export function createDrainingError(): GatewayError {
+  return new GatewayError('draining', { headers: { connection: 'close', 'retry-after': '1' } });
+}
+
 /** Sends an error as the whole answer. Does nothing once headers went out or the client has gone. */
 export function sendError(
   res: ServerResponse,
@@ -58,4 +63,10 @@ export function sendError(
     'content-length': Buffer.byteLength(body),
   });
   res.end(body);
+}
+
+/** The end of the gateway finds a request that no engine was sent: its client is told so, and nothing goes on with it. */
+export function cutUnsent(res: ServerResponse, options: Parameters<typeof sendError>[2]): void {
+  sendError(res, createDrainingError(), options);
+  res.destroy();
 }

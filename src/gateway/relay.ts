@@ -10,6 +10,7 @@ import { type FailedAttempt, findOnward, leaveRefusing, type Onward } from './fi
 import { acquireLease } from './acquire-lease.ts';
 import { createEstimate } from './estimate-answer.ts';
 import { estimateWork } from './estimate-work.ts';
+import { cutUnsent } from './openai-error.ts';
 import { createRequestHeaders } from './request-headers.ts';
 import type { RequestMeter } from './request-meter.ts';
 import type { SentBodies } from './sent-body.ts';
@@ -73,8 +74,9 @@ export class Relay {
       this.#exchange?.interrupt();
       return;
     }
-    this.#options.meter.endUnsent({ outcome: 'interrupted', status: 503 });
-    this.#options.res.destroy();
+    const { meter, res, route, answerHeaders } = this.#options;
+    meter.endUnsent({ outcome: 'interrupted', status: 503 });
+    cutUnsent(res, { protocol: route.protocol, headers: answerHeaders });
   }
 
   /**

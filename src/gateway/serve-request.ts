@@ -5,7 +5,7 @@ import { createCorsHeaders } from './cors.ts';
 import type { DataPlane } from './data-plane.ts';
 import { protocolOf } from './metered-routes.ts';
 import type { Interruptible, OpenRequest } from './in-flight.ts';
-import { sendError } from './openai-error.ts';
+import { createDrainingError, cutUnsent, sendError } from './openai-error.ts';
 import { ClientGoneError } from './read-body.ts';
 import { parseTags } from './read-tags.ts';
 import { readClientRequestId } from './request-id.ts';
@@ -53,8 +53,7 @@ export async function serveRequest(
     const caller = plane.view.authenticate(req);
     const clientRetry = readClientRetry(req);
     meter = new RequestMeter(plane, { requestId, clientRequestId, caller, route, receivedAtMs, clientRetry });
-    if (plane.isRefusing())
-      throw new GatewayError('draining', { headers: { connection: 'close', 'retry-after': '1' } });
+    if (plane.isRefusing()) throw createDrainingError();
     meter.tags = parseTags(req.headers['x-inferometer-tags']);
     const exchange = new OpenExchange({ req, res, path, meter, idHeaders });
     plane.inFlight.add(exchange);
@@ -87,12 +86,14 @@ class OpenExchange implements Exchange, OpenRequest {
   }
 
   interrupt(): void {
+    // Its record stands, and what its client is told may still be on its way.
+    if (this.meter.isClosed) return;
     if (this.attempt !== undefined) {
       this.attempt.interrupt();
       return;
     }
     this.meter.endUnsent({ outcome: 'interrupted', status: 503 });
-    this.res.destroy();
+    cutUnsent(this.res, { protocol: protocolOf(this.path), headers: this.idHeaders });
   }
 }
 

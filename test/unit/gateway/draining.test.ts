@@ -3,6 +3,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { DeploymentConfig } from '#config/config.ts';
 import { answerJson, answerStream, chatEvents, createGate, type Script } from '#test/support/fake-engine.ts';
 import { chatBody, type Harness, SEARCH_KEY, send, startHarness } from './harness.ts';
 
@@ -93,7 +94,8 @@ it.each([
   expect([text.endsWith(end), complete]).toEqual([true, true]);
 });
 
-it('a stream that the end of the gateway cuts is told so', async () => {
+// What lies between draining and closing is up to who composes the gateway.
+it.each([0, 1, 2, 3])('a stream that the end of the gateway cuts is told so, closed %d steps later', async (steps) => {
   const asked = createGate();
   harness.engine.answerWith((res) => {
     res.writeHead(200, { 'content-type': 'text/event-stream' });
@@ -103,7 +105,51 @@ it('a stream that the end of the gateway cuts is told so', async () => {
   await asked.opened;
   while (harness.metering.upstreamBytes.length < 2) await delay(1);
   expect(await harness.gateway.drain(1)).toEqual({ left: 1 });
+  for (let step = 0; step < steps; step += 1) await Promise.resolve();
   await harness.gateway.close();
   const { text, complete } = await answer;
   expect([text.includes('"code":"draining"'), complete]).toEqual([true, false]);
+  expect(listEndings()).toEqual([['interrupted', 200]]);
+});
+
+function listEndings(): [string, number][] {
+  return harness.metering.records.map(({ outcome, status }) => [outcome, status]);
+}
+
+it.each(['/v1/chat/completions', '/v1/moderations'])(
+  'an upload to %s that the end of the gateway cuts is told so',
+  async (path) => {
+    const client = connect(harness.port, '127.0.0.1');
+    let text = '';
+    client.on('error', () => {}).on('data', (chunk: Buffer) => (text += chunk.toString()));
+    const headers = `host: x\r\nauthorization: Bearer ${SEARCH_KEY}\r\ncontent-length: 1000`;
+    client.write(`POST ${path} HTTP/1.1\r\n${headers}\r\ncontent-type: application/json\r\n\r\n{"temperature":`);
+    while (harness.gateway.plane.inFlight.count === 0) await delay(1);
+    expect(await harness.gateway.drain(1)).toEqual({ left: 1 });
+    await harness.gateway.close();
+    while (!client.destroyed) await delay(1);
+    expect([text.startsWith('HTTP/1.1 503 '), text.includes('"code":"draining"')]).toEqual([true, true]);
+    expect(listEndings()).toEqual([['interrupted', 503]]);
+  },
+);
+
+it('requests that the end of the gateway finds at an engine and waiting for one are told so', async () => {
+  const { config } = harness.gateway.plane.view;
+  const deployment = config.deployments[0] as DeploymentConfig;
+  const upstreams = deployment.upstreams.map((upstream) => ({ ...upstream, maxInFlight: 1 }));
+  const full = { ...deployment, queue: { size: 1, timeoutMs: 60_000 }, upstreams };
+  harness.gateway.reload({ ...config, deployments: [full] });
+  harness.engine.answerWith(() => {});
+  const first = send(harness.port);
+  while (harness.engine.requests.length === 0) await delay(1);
+  const second = send(harness.port);
+  while (harness.gateway.queueLengths()[0]?.waiting !== 1) await delay(1);
+  expect(await harness.gateway.drain(1)).toEqual({ left: 2 });
+  await harness.gateway.close();
+  for (const { status, text } of await Promise.all([first, second]))
+    expect([status, text.includes('"code":"draining"')]).toEqual([503, true]);
+  expect(listEndings()).toEqual([
+    ['interrupted', 503],
+    ['interrupted', 503],
+  ]);
 });
