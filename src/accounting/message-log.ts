@@ -11,7 +11,7 @@ import type { JournalIdentity } from './journal-identity.ts';
 import type { LineLocation } from './journal-lines.ts';
 import { newHead, type ReplayedJournal } from './journal-replay.ts';
 import { fromSliceLine, type SealedSlice, toSliceLine } from './sealed-slices.ts';
-import { joinInSteps, type SlicedWork, stringifyInSteps } from './sliced-work.ts';
+import { gatherInSteps, type SlicedWork, stringifyInSteps } from './sliced-work.ts';
 
 /** What a message says, before it is numbered. */
 export type MessageDraft = Pick<
@@ -71,15 +71,18 @@ function* hashInSteps(prevHash: string, bodyJson: Iterable<Buffer>): SlicedWork<
   return hash.digest('hex');
 }
 
-/** The texts as they stand in a list. */
 function* encodeTexts(texts: readonly string[]): SlicedWork<readonly Buffer[]> {
   const bytes: Buffer[] = [];
   for (const text of texts) {
-    if (bytes.length > 0) bytes.push(COMMA);
     bytes.push(Buffer.from(text));
     yield;
   }
   return bytes;
+}
+
+/** As items of a list stand beside each other. */
+function listed(items: readonly Buffer[]): readonly Buffer[] {
+  return items.flatMap((item, index) => (index === 0 ? [item] : [COMMA, item]));
 }
 
 /** The one message of a journal that the store has forgotten: it leaves again, so that nobody waits for it. Follows `reply`. */
@@ -179,9 +182,10 @@ export class MessageLog {
     const { message, json, text } = yield* this.#number(draft);
     const prices = [...(claim?.prices ?? [])].map(([key, price]) => [key, price.toString()] as const);
     const entry: LoggedMessage = { t: 'message', message, slices: slices.map(toSliceLine), prices };
-    const rest = yield* joinInSteps(stringifyInSteps({ slices: entry.slices, prices }));
-    const opening = Buffer.from('{"t":"message","message":');
-    const line = yield* encodePieces([opening, ...json, COMMA, Buffer.from(rest.slice(1))]);
+    const rest = yield* encodeTexts(yield* gatherInSteps(stringifyInSteps({ slices: entry.slices, prices })));
+    // Without its first brace: it goes on where the message ends.
+    const goesOn = rest.map((piece, index) => (index === 0 ? piece.subarray(1) : piece));
+    const line = yield* encodePieces([Buffer.from('{"t":"message","message":'), ...json, COMMA, ...goesOn]);
     const claims = claim !== null;
     const location = claims ? this.#journal.appendOrForget(line) : this.#journal.appendEncoded(line);
     if (location === null && claims) return yield* this.append({ ...draft, claim: null });
@@ -207,19 +211,18 @@ export class MessageLog {
     };
     const claimText = yield* splitClaim(claim?.claim ?? null);
     const { records } = claimText;
-    const recordBytes = yield* encodeTexts(records.texts);
     const opening = JSON.stringify(address).slice(0, -1);
-    const beforeRecords = `${JSON.stringify(facts).slice(1, -1)},"claim":${claimText.before}`;
+    const beforeRecords = [`${JSON.stringify(facts).slice(1, -1)},"claim":`, ...claimText.before];
     const afterRecords = `${claimText.after},"leave":${said.leave}`;
-    const beforeBytes = Buffer.from(beforeRecords);
-    const body = [Buffer.from(`${opening},`), beforeBytes, ...recordBytes, Buffer.from(`${afterRecords}}`)];
+    const inner = [...(yield* encodeTexts(beforeRecords)), ...listed(yield* encodeTexts(records.texts))];
+    const body = [Buffer.from(`${opening},`), ...inner, Buffer.from(`${afterRecords}}`)];
     const hash = yield* hashInSteps(prevHash, body);
     const start = `${opening},"prevHash":${JSON.stringify(prevHash)},`;
     const after = `${afterRecords},${JSON.stringify({ incarnation, hash }).slice(1)}`;
-    const json = [Buffer.from(start), beforeBytes, ...recordBytes, Buffer.from(after)];
+    const json = [Buffer.from(start), ...inner, Buffer.from(after)];
     const content = { ...facts, claim: claim?.claim ?? null, leave: said.leave };
     const message = { ...address, prevHash, ...content, incarnation, hash };
-    return { message, json, text: { shell: start + beforeRecords + after, records } };
+    return { message, json, text: { shell: [start, ...beforeRecords, after], records } };
   }
 
   /** The text of a message that this start made and that is still in memory; null otherwise. */

@@ -15,6 +15,9 @@ const SLICE_MAX_MS = 4;
 /** Items of a loop that make one step: about a tenth of a slice. */
 const STEP_ITEMS = 8;
 
+/** Long enough to be few, and short enough to be made in a part of a slice. */
+const GATHERED_CHARACTERS = 32 * 1024;
+
 /** Does the work, letting the event loop turn after each slice. */
 export async function runSliced<T>(work: SlicedWork<T>, clock: Pick<Clock, 'monotonicMs'>): Promise<T> {
   let untilMs = clock.monotonicMs() + SLICE_MS;
@@ -72,12 +75,21 @@ function* stringifyList(items: readonly unknown[]): Generator<string, void, unde
   yield ']';
 }
 
-/** The parts in one string, a step for each. */
-export function* joinInSteps(parts: Iterable<string>): SlicedWork<string> {
-  const collected: string[] = [];
+/** The parts joined to a few longer ones, a step for each. */
+export function* gatherInSteps(parts: Iterable<string>): SlicedWork<readonly string[]> {
+  const gathered: string[] = [];
+  let open: string[] = [];
+  let characters = 0;
   for (const part of parts) {
-    collected.push(part);
+    open.push(part);
+    characters += part.length;
+    if (characters >= GATHERED_CHARACTERS) {
+      gathered.push(open.join(''));
+      open = [];
+      characters = 0;
+    }
     yield;
   }
-  return collected.join('');
+  if (open.length > 0) gathered.push(open.join(''));
+  return gathered;
 }

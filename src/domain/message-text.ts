@@ -17,8 +17,8 @@ export interface RecordTexts {
 
 /** What a store is told of a message. */
 export interface MessageText {
-  /** JSON of the message with an empty list in place of its claim's records. */
-  readonly shell: string;
+  /** JSON of the message with an empty list in place of its claim's records, in parts: as one it would be megabytes at saturation. */
+  readonly shell: readonly string[];
   /** Without any where there is no claim. */
   readonly records: RecordTexts;
 }
@@ -61,9 +61,9 @@ export function writeRecords(records: readonly SettledRecordJson[]): RecordTexts
 }
 
 /** The JSON of a message without its claim's records. */
-export function writeShell(message: SyncMessage): string {
+export function writeShell(message: SyncMessage): readonly string[] {
   const { claim } = message;
-  return JSON.stringify(claim === null ? message : { ...message, claim: { ...claim, records: [] } });
+  return [JSON.stringify(claim === null ? message : { ...message, claim: { ...claim, records: [] } })];
 }
 
 /** The text of a message that has none of its own: read again from a journal, or made by hand. */

@@ -68,7 +68,7 @@ function* writeBody(
   closedThrough: number,
 ): Generator<string, void, undefined> {
   yield '{"message":';
-  yield shell;
+  yield* shell;
   const batchPlaces: readonly BatchPlace[] = batches.map(({ firstEndedMs, lastEndedMs }) => ({
     day: dayOfMs(lastEndedMs),
     firstEndedMs,

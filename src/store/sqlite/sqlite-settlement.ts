@@ -87,7 +87,7 @@ export class SqliteSettlement {
 
   /** The message is read without its records: those are kept as they are written. */
   sync(text: MessageText, nowMs: number): SyncReply {
-    const message = JSON.parse(text.shell) as SyncMessage;
+    const message = JSON.parse(text.shell.join('')) as SyncMessage;
     return this.#statements.transact(() => {
       const store = tickStore(this.#statements, nowMs);
       const known = readMember(this.#statements, message.journal);

@@ -1,13 +1,28 @@
 // Work in slices: the same result as at once, with turns of the event loop in between.
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { eachInSteps, joinInSteps, runSliced, runWhole, stringifyInSteps } from '#accounting/sliced-work.ts';
+import { eachInSteps, gatherInSteps, runSliced, runWhole, stringifyInSteps } from '#accounting/sliced-work.ts';
 
 test('the parts of an object join to exactly its JSON', () => {
   const value = fc.oneof(fc.jsonValue(), fc.constant(undefined), fc.array(fc.jsonValue(), { maxLength: 60 }));
   fc.assert(
     fc.property(fc.dictionary(fc.string(), value, { noNullPrototype: true }), (object) => {
-      expect(runWhole(joinInSteps(stringifyInSteps(object)))).toBe(JSON.stringify(object));
+      expect(runWhole(gatherInSteps(stringifyInSteps(object))).join('')).toBe(JSON.stringify(object));
+    }),
+  );
+});
+
+test('short parts are gathered to a few, of which none is much longer than the longest', () => {
+  const parts = fc.array(
+    fc.integer({ min: 0, max: 9000 }).map((length) => 'x'.repeat(length)),
+    { maxLength: 60 },
+  );
+  fc.assert(
+    fc.property(parts, (list) => {
+      const gathered = runWhole(gatherInSteps(list));
+      expect(gathered.join('')).toBe(list.join(''));
+      expect(gathered.every(({ length }) => length < 32 * 1024 + 9000)).toBe(true);
+      expect(gathered.slice(0, -1).every(({ length }) => length >= 32 * 1024)).toBe(true);
     }),
   );
 });

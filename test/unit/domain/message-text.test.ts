@@ -6,7 +6,7 @@ import type { SyncMessage } from '#domain/settlement.ts';
 import { claimOfRecords, messageOf, recordLists } from '#test/support/generated-claims.ts';
 
 function joinParts({ shell, records }: MessageText): SyncMessage {
-  const message = JSON.parse(shell) as SyncMessage;
+  const message = JSON.parse(shell.join('')) as SyncMessage;
   const read = JSON.parse(`[${records.texts.join(',')}]`) as NonNullable<SyncMessage['claim']>['records'];
   return message.claim === null ? message : { ...message, claim: { ...message.claim, records: read } };
 }
@@ -28,7 +28,7 @@ describe('message text', () => {
   test('a message without a claim is all shell', () => {
     const message = messageOf(null);
     const { shell, records } = writeMessage(message);
-    expect(shell).toBe(JSON.stringify(message));
+    expect(shell.join('')).toBe(JSON.stringify(message));
     expect(records.texts).toEqual([]);
   });
 
