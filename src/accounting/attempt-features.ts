@@ -135,14 +135,16 @@ export class AttemptFeatures {
 
   /** Forgets the buckets and silences before an instant: their windows are sealed. */
   dropBefore(epochMs: number): void {
-    const shift = Math.min(this.#length, Math.floor(epochMs / BUCKET_MS) - this.#baseBucket);
+    const passed = Math.floor(epochMs / BUCKET_MS) - this.#baseBucket;
     if (this.#gaps.length > 0) this.#gaps = this.#gaps.filter((gap) => gap[1] > epochMs);
-    if (shift <= 0) return;
+    if (passed <= 0) return;
+    const shift = Math.min(this.#length, passed);
     this.#eventsBefore = this.eventsUntil((this.#baseBucket + shift) * BUCKET_MS);
     this.#counts?.copyWithin(0, shift, this.#length);
     this.#counts?.fill(0, this.#length - shift, this.#length);
     this.#length -= shift;
-    this.#baseBucket += shift;
+    // Also where nothing came for so long: what comes next must not lie beyond the last bucket.
+    this.#baseBucket += passed;
   }
 
   /** What changed since the last call; the last bucket comes again, since it may still have grown. */

@@ -204,6 +204,7 @@ class ReplayState {
     }
     for (const attempt of this.#registry.unsealed()) {
       if (attempt.record !== null) this.#registry.markSealedThrough(attempt, sealedThrough);
+      else attempt.features?.dropBefore((sealedThrough + 1) * 1000);
     }
     if (message.claim !== null && claims.get(key) === true) {
       this.#registry.applyClaim(message.claim, new Map(entry.prices.map(([key, price]) => [key, BigInt(price)])));

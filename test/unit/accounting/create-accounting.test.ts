@@ -202,6 +202,23 @@ describe('accounting', () => {
     bench.accounting.stop();
   });
 
+  it('of an answer of hours a kill forgets no token', async () => {
+    const bench = await startBench();
+    const meter = bench.accounting.metering.begin(createStart(bench.time, 'long'));
+    for (let second = 1; second <= 3700; second += 1) {
+      bench.time.advance(1000);
+      sendContent(bench.time, meter, 10);
+      bench.accounting.writeProgress();
+      if (second % 5 === 0) await bench.accounting.syncNow();
+    }
+    await bench.restart(2000);
+    await bench.pass(40_000, 1000);
+    const [record] = await readRecords(bench);
+    expect(record).toMatchObject({ outcome: 'interrupted', tokens: { output: 37_000 } });
+    expect(bench.accounting.status()).toMatchObject({ overEstimates: 0, unsettledRecords: 0 });
+    bench.accounting.stop();
+  });
+
   it('no text of a prompt or an answer can reach the journal: it holds identities and counts', async () => {
     const bench = await startBench();
     await runLoad(bench, 10);

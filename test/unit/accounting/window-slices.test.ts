@@ -147,6 +147,19 @@ describe('window slices', () => {
     expect(sum(n)).toBe(0);
   });
 
+  it('a stream that waited for more than an hour has its tokens in the windows in which they came', () => {
+    const features = new AttemptFeatures(START_MS, false);
+    const window = Math.floor(START_MS / 1000) + 3700;
+    for (let sealed = window - 3699; sealed < window; sealed += 1) features.dropBefore(sealed * 1000);
+    for (const second of [0, 1, 2]) features.content((window + second) * 1000 + 50, 10);
+    const facts = { estimatedPromptTokens: 10, outputSealed: 0, estimatedStepsPerSecond: 0, queue: null };
+    const steps = [0, 1, 2].map((second) => {
+      const [fromMs, untilMs] = [(window + second) * 1000, (window + second + 1) * 1000];
+      return sliceOf(openTimeline(SHAPE, features, PROFILE, { ...facts, fromMs, untilMs }), window + second).d;
+    });
+    expect(steps).toEqual([9, 10, 10]);
+  });
+
   it('count every millisecond an attempt touched, so that the shortest one is still busy', () => {
     const timeline = finish(SHAPE, { contents: [], endMs: 0.3 }, { input: 5, cached: 0, output: 1 });
     const busy = new Uint8Array(125);
