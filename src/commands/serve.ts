@@ -29,6 +29,10 @@ const USAGE_ERRORS = new Set([
 /** Runs until SIGTERM or SIGINT. Exit code 0 drained, 1 it failed or something is left, 2 bad config. */
 export async function runServe({ path, env }: ServeOptions): Promise<number> {
   const hangups = catchHangups();
+  const stopping = waitForSignal(['SIGTERM', 'SIGINT']);
+  let isUp = false;
+  // Nobody was answered yet, and the store may be awaited for longer than who stops it would wait.
+  void stopping.then(() => (isUp ? undefined : process.exit(0)));
   const loaded = await loadConfigAside({ path, env });
   if (!loaded.ok) {
     for (const problem of loaded.problems) process.stderr.write(`inferometer: ${formatProblem(problem)}\n`);
@@ -51,6 +55,7 @@ export async function runServe({ path, env }: ServeOptions): Promise<number> {
   } catch (error) {
     return failStart(error);
   }
+  isUp = true;
   const { gatewayUrl, adminUrl, grpcAddress } = running;
   const grpc = grpcAddress === null ? '' : `, gRPC on ${grpcAddress}`;
   process.stdout.write(`gateway is ready on ${gatewayUrl}, admin plane on ${adminUrl}${grpc}\n`);
@@ -64,7 +69,7 @@ export async function runServe({ path, env }: ServeOptions): Promise<number> {
   watchConfig(reloader, running, log, (refused) => (pricesRefused = refused));
   hangups.pass(() => void reloader.reload());
   const archiving = config.retention.archive === '' ? null : startArchiving({ path, log });
-  const signal = await waitForSignal(['SIGTERM', 'SIGINT']);
+  const signal = await stopping;
   log.info({ signal }, 'draining');
   reloader.stop();
   archiving?.stop();

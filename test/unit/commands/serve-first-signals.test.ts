@@ -1,4 +1,4 @@
-// A SIGHUP in the first moments of a gateway: neither its end nor forgotten.
+// Signals in the first moments of a gateway: a SIGHUP is neither its end nor forgotten, a SIGTERM is its end and no failure.
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync } from 'node:fs';
@@ -10,11 +10,16 @@ import { expect, test } from 'vitest';
 
 const MAIN = join(import.meta.dirname, '..', '..', '..', 'src', 'main.ts');
 
-test('while the file is read it does not end the process', async () => {
-  // A pipe: reading it takes as long as this test wants.
+/** A gateway in the middle of its start: its file is a pipe, reading which takes as long as a test wants. */
+function startToRead() {
   const path = join(mkdtempSync(join(tmpdir(), 'hangup-')), 'c.yaml');
   execFileSync('mkfifo', [path]);
   const child = spawn(process.execPath, [MAIN, 'serve', '--config', path], { stdio: ['ignore', 'ignore', 'pipe'] });
+  return { path, child };
+}
+
+test('SIGHUP while the file is read does not end the process', async () => {
+  const { path, child } = startToRead();
   const said: Buffer[] = [];
   child.stderr.on('data', (bytes: Buffer) => said.push(bytes));
   const ended = once(child, 'close');
@@ -25,4 +30,14 @@ test('while the file is read it does not end the process', async () => {
   await file.close();
   expect(await ended).toEqual([2, null]);
   expect(Buffer.concat(said).toString()).toContain('server.port');
+});
+
+test.each(['SIGTERM', 'SIGINT'] as const)('%s before it serves ends it at once, with 0', async (signal) => {
+  const { path, child } = startToRead();
+  const ended = once(child, 'exit');
+  const file = await open(path, 'w');
+  child.kill(signal);
+  await delay(200);
+  await file.close();
+  expect(await ended).toEqual([0, null]);
 });
