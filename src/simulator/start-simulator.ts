@@ -40,7 +40,7 @@ export interface SimulatorOptions {
   readonly grpcPort?: number;
   /** Never report usage, as a Triton model without token outputs. */
   readonly noUsage?: boolean;
-  /** Unbatched and ten times slower: the "Transformers baseline". */
+  /** Unbatched, ten times slower with eight requests in flight: the "Transformers baseline". */
   readonly baseline?: boolean;
   /** Default H100-SXM. */
   readonly gpu?: string;
