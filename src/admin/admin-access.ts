@@ -25,14 +25,14 @@ export function checkProtected({
 /** Throws AdminError 401 unless the request carries the admin token; see `checkHost` where there is none. */
 export function authorizeAdmin(req: Request, admin: AdminConfig): void {
   if (admin.token === '') checkHost(req, admin);
-  else if (!hasToken(req, [admin.token])) throw unauthorized();
+  else if (!hasToken(req, [admin.token])) throw unauthorized('admin');
 }
 
 /** `/metrics` is open without `metricsToken`; with it, the admin token opens it too. */
 export function authorizeMetrics(req: Request, admin: AdminConfig): void {
   if (admin.metricsToken === '') return;
   const tokens = admin.token === '' ? [admin.metricsToken] : [admin.metricsToken, admin.token];
-  if (!hasToken(req, tokens)) throw unauthorized();
+  if (!hasToken(req, tokens)) throw unauthorized('metrics');
 }
 
 /** On loopback without a token the only guard is the machine: a web page elsewhere must not reach it by rebinding its name. */
@@ -48,11 +48,11 @@ function checkHost(req: Request, { host }: AdminConfig): void {
   }
 }
 
-function unauthorized(): AdminError {
+function unauthorized(token: 'admin' | 'metrics'): AdminError {
   return new AdminError(
     401,
     'invalid_token',
-    'The header authorization: Bearer <admin token> is missing or not valid.',
+    `The header authorization: Bearer <${token} token> is missing or not valid.`,
   );
 }
 

@@ -50,7 +50,10 @@ describe('access', () => {
 
   test('a metrics token protects the metrics and opens nothing else', async () => {
     const get = await start({ config: adminConfig({ metricsToken: 'scrape-token' }) });
-    expect((await get('/metrics', {})).status).toBe(401);
+    expect(await get('/metrics', {})).toMatchObject({
+      status: 401,
+      text: expect.stringContaining('Bearer <metrics token> is missing'),
+    });
     expect((await get('/metrics', { authorization: 'Bearer scrape-token' })).text).toContain('inferometer_store_up 1');
     expect((await get('/api/requests', { authorization: 'Bearer scrape-token' })).status).toBe(401);
   });
