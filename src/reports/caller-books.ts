@@ -126,6 +126,8 @@ export class CallerBooks {
         period: budget.period,
         timezone: budget.timezone,
         onExceed: budget.onExceed,
+        // Nothing is refused by a budget in this version; a caller must not count on it.
+        enforced: false,
         start: formatSecond(span.from),
         resetsAt: formatSecond(span.to),
       };

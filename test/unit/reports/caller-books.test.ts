@@ -101,7 +101,7 @@ describe('caller-books', () => {
     ]).toEqual([{ kind: 'unavailable' }, { kind: 'unavailable' }, { kind: 'unavailable' }]);
   });
 
-  it('spent is what the own team cost since the period began', async () => {
+  it('spent is what the own team cost since the period began, and nobody is told that a budget refuses anything', async () => {
     const cells = [
       createCell({ start: NOVEMBER - 3600 }, { costNanoUsd: 1n }),
       createCell({ start: NOVEMBER }, { costNanoUsd: 20n }),
@@ -116,6 +116,7 @@ describe('caller-books', () => {
         period: 'month',
         timezone: 'UTC',
         onExceed: 'block',
+        enforced: false,
         start: '2026-11-01T00:00:00Z',
         resetsAt: '2026-12-01T00:00:00Z',
       },
