@@ -7,11 +7,17 @@ export const REPORT_OPTIONS: readonly { readonly flags: string; readonly descrip
   { flags: '--timezone <zone>', description: 'IANA time zone with whole-hour offset (default UTC)' },
   { flags: '--group-by <dimensions>', description: 'team,project,model,deployment,key,costCenter,day,tag:NAME,user' },
   { flags: '--team <team>', description: 'only this team' },
-  { flags: '--idle <policy>', description: 'separate | proportional | reserved | even (default separate)' },
+  {
+    flags: '--idle <policy>',
+    description: 'separate | proportional | even (default separate); reserved comes with a later version',
+  },
   { flags: '--basis <basis>', description: 'actual | standard (default actual)' },
-  { flags: '--format <format>', description: 'table | csv | json | html | focus (default table)' },
+  {
+    flags: '--format <format>',
+    description: 'table | csv | json (default table); html and focus come with a later version',
+  },
   { flags: '--json', description: 'same as --format json' },
-  { flags: '--focus-version <version>', description: 'FOCUS version of --format focus' },
+  { flags: '--focus-version <version>', description: 'FOCUS version; comes with --format focus' },
   { flags: '--out <file>', description: 'write to a file instead of the terminal' },
   {
     flags: '--wait <duration>',

@@ -48,6 +48,12 @@ describe('inferometer', () => {
     }
   });
 
+  it('the help of report names what it refuses as a later version', async () => {
+    const { out } = await runCli(['report', '--help']);
+    expect(out.replace(/\s+/g, ' ')).toContain('reserved comes with a later version');
+    expect(out.replace(/\s+/g, ' ')).toContain('html and focus come with a later version');
+  });
+
   it('bad usage exits 2 with one line saying what is wrong', async () => {
     for (const args of [
       ['frobnicate'],
