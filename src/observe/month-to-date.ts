@@ -6,6 +6,8 @@ import { hourOf, SECONDS_PER_HOUR, windowOf } from '#domain/window.ts';
 
 /** Sums since the first second of the UTC month, in nanodollars. */
 export interface MonthFigures {
+  /** First second of the month. */
+  readonly from: number;
   readonly costByTeam: ReadonlyMap<string, bigint>;
   readonly poolsByDeployment: ReadonlyMap<string, PoolSum>;
 }
@@ -27,7 +29,7 @@ const MAX_AGE_MS = 10_000;
 /** Longest a scrape waits for a fresh read before it takes the last one. */
 const WAIT_MS = 1000;
 
-/** Figures at most 10 s old while the store answers; the last known ones, or null before the first, while it does not. */
+/** Figures at most 10 s old while the store answers; the last known ones of this month, or null before the first, while it does not. */
 export class MonthToDate {
   readonly #books: BooksReader;
   readonly #clock: Clock;
@@ -51,7 +53,8 @@ export class MonthToDate {
       });
     }
     if (this.#reading !== null) await waitAtMost(this.#reading, WAIT_MS);
-    return this.#figures;
+    // A month's spend shown as the next one's would hide, in a maximum over gateways, what the others know.
+    return this.#figures?.from === monthOf(this.#clock.epochMs()) ? this.#figures : null;
   }
 
   async #refresh(): Promise<void> {
@@ -68,9 +71,8 @@ export class MonthToDate {
   }
 
   async #readMonth(nowMs: number): Promise<MonthFigures> {
-    const date = new Date(nowMs);
-    const from = Date.UTC(date.getUTCFullYear(), date.getUTCMonth()) / 1000;
-    const nextMonth = Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1) / 1000;
+    const from = monthOf(nowMs);
+    const nextMonth = monthOf(nowMs, 1);
     const { frontier } = await this.#books.readStatus();
     const through = Math.max(from, hourOf(frontier ?? from));
     // Hours behind the frontier's do not change by themselves; a month of them every 10 s would hold up requests.
@@ -86,8 +88,14 @@ export class MonthToDate {
     for (const { team, metrics } of cells) {
       costByTeam.set(team, (costByTeam.get(team) ?? 0n) + metrics.costNanoUsd);
     }
-    return { costByTeam, poolsByDeployment: sumPools(recent, this.#settled.pools) };
+    return { from, costByTeam, poolsByDeployment: sumPools(recent, this.#settled.pools) };
   }
+}
+
+/** First second of the UTC month of an instant, or of one `later`. */
+function monthOf(epochMs: number, later = 0): number {
+  const date = new Date(epochMs);
+  return Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + later) / 1000;
 }
 
 /** `base` with the books added to it; `base` itself stays. */

@@ -230,7 +230,7 @@ function registerMonthGauges({ registry, monthToDate, labels }: StateGaugesOptio
   registerGauge(registry, {
     name: 'month_to_date_cost_usd',
     workers: 'max',
-    help: 'Settled dollars of a team since the first of the UTC month, from the store: the same on every gateway. Left out: idle, and what is not settled yet.',
+    help: 'Settled dollars of a team since the first of the UTC month, from the store: the same on every gateway. Left out: idle, corrections (ledger adjust), and what is not settled yet.',
     labelNames: ['team'] as const,
     collect: async (set) => {
       const figures = await monthToDate.read();

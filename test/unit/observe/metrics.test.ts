@@ -414,6 +414,22 @@ describe('gauges', () => {
     expect(reads).toBe(2);
   });
 
+  test('the spend of a month is not shown as that of the next one while the store is away', async () => {
+    let nowMs = Date.UTC(2026, 10, 30, 23, 59, 59);
+    const books: BooksReader = {
+      ...createFixedBooks(),
+      readRollups: () =>
+        nowMs < Date.UTC(2026, 11)
+          ? Promise.resolve([createCell({ team: 'search' })])
+          : Promise.reject(new Error('away')),
+    };
+    const clock = { monotonicMs: () => nowMs, epochMs: () => nowMs, toEpochMs: (ms: number) => ms };
+    const metrics = create({ books, clock });
+    expect(await metrics.render()).toMatch(/^inferometer_month_to_date_cost_usd\{team="search"\}/m);
+    nowMs = Date.UTC(2026, 11, 1, 0, 0, 1);
+    expect(await metrics.render()).not.toMatch(/^inferometer_month_to_date/m);
+  });
+
   test('the settled hours of the month are read once, later scrapes read the running hour only', async () => {
     let nowMs = 0;
     const from = Date.UTC(2026, 10, 1) / 1000;
