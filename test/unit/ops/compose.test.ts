@@ -175,6 +175,15 @@ describe('docker-compose.yml', () => {
     expect(compose.services['gateway']?.image).toBe(`inferometer:${packageJson.version}`);
   });
 
+  test('the keys that the README and the configurations name reach the gateway', () => {
+    const texts = ['README.md', 'config/compose/inferometer.yaml', 'config/compose/inferometer.gpu.yaml'].map((file) =>
+      readFileSync(ROOT + file, 'utf8'),
+    );
+    const named = texts.flatMap((words) => [...words.matchAll(/\$\{([A-Z_]+)/g)].map(([, name]) => name ?? ''));
+    const passed = Object.keys(compose.services['gateway']?.environment ?? {});
+    expect(['UPSTREAM_API_KEY', ...named].filter((name) => !passed.includes(name))).toEqual([]);
+  });
+
   test('no secret stands in it: what is a password comes from the environment', () => {
     for (const [name, service] of services) {
       for (const [variable, value] of Object.entries(service.environment ?? {})) {
