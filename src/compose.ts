@@ -233,6 +233,7 @@ class Composition {
       log: this.#options.log,
       wantedFacts: () =>
         new Map([...departedPoolFacts(this.#config, this.#discovery.departed()), ...poolFactsFromConfig(this.#config)]),
+      leftPools: this.#discovery.left,
       onFacts: (book) => this.#prices.take(book),
       listener: this.#metrics,
       books: this.#store.books,

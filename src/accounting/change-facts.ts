@@ -29,6 +29,8 @@ export interface FactChange {
   readonly frontier: number | null;
   /** True while other members settle through this store: what only they know must stay. */
   readonly otherMembers: boolean;
+  /** Pools that this process's configuration just lost: they end for the others too. Absent: none. */
+  readonly left?: ReadonlySet<string>;
 }
 
 /** `pools` is the whole new book; `refusals` are sentences for the operator, saying what was kept and what to do. */
@@ -41,7 +43,8 @@ export interface MergedFacts {
 /**
  * Appends versions where facts differ (as JSON): a new pool from `nowWindow`, a changed one from `nowWindow` + 2, one that left the
  * configuration as inactive from `nowWindow` + 2, and always beyond the frontier and the pool's last version. Pools, and deployments of a
- * shared pool, that are missing from `wanted` stay while there are other members.
+ * shared pool, that are missing from `wanted` stay while there are other members, but for pools that `left`: gateways of one configuration are
+ * members to each other, and the GPUs would be paid for ever. Whoever still has such a pool brings it back with its next change or start.
  *
  * A price already in the book may get entries that begin after `nowWindow` + 1; an entry at or before it that is new or has another
  * amount is refused, and so is removing the one in force: that price keeps the schedule of the book, everything else goes through.
@@ -68,7 +71,8 @@ export function mergeFacts(change: FactChange): MergedFacts {
   }
   for (const [pool, versions] of Object.entries(change.book.pools)) {
     const last = versions.at(-1);
-    const leaves = last?.active === true && !change.wanted.has(pool) && !change.otherMembers;
+    const isOver = !change.otherMembers || change.left?.has(pool) === true;
+    const leaves = last?.active === true && !change.wanted.has(pool) && isOver;
     if (leaves) append({ ...last, active: false }, change.nowWindow + LEAD_WINDOWS);
   }
   return { changed, pools, refusals: [...refusals.values()] };
@@ -80,6 +84,8 @@ export interface StoreFactsOptions {
   /** Of this process; every other member's facts are kept. */
   readonly journal: string;
   readonly wanted: ReadonlyMap<string, WantedFacts>;
+  /** See FactChange. */
+  readonly left?: ReadonlySet<string>;
 }
 
 /**
@@ -97,6 +103,7 @@ export async function storeFacts(
       nowWindow: windowOf(input.nowMs),
       frontier: input.frontier,
       otherMembers: input.members.some((member) => member.journal !== options.journal),
+      ...(options.left === undefined ? {} : { left: options.left }),
     });
     if (!changed) return { refusals, book: input.facts };
     if ((await options.store.putFacts(pools, input.facts.version)) === 'stored') {

@@ -41,6 +41,8 @@ export interface AccountingOptions extends Pick<SyncParts, 'books' | 'activity'>
   readonly log: Log;
   /** What the configuration says now, by pool. */
   readonly wantedFacts: () => ReadonlyMap<string, WantedFacts>;
+  /** See JoinOptions; default none. */
+  readonly leftPools?: JoinOptions['leftPools'];
   /** See JoinOptions. */
   readonly onFacts?: JoinOptions['onFacts'];
   /** See JoinOptions; default none. */
@@ -151,8 +153,9 @@ class RunningAccounting implements Accounting {
     };
     this.#loop = new SyncLoop(this.#parts);
     const lastAliveMs = restoreRun(this.#parts);
-    const { wantedFacts, onFacts, hostEpochs = () => new Set() } = options;
-    this.#joinOptions = { parts: this.#parts, loop: this.#loop, wantedFacts, onFacts, hostEpochs, lastAliveMs };
+    const { wantedFacts, leftPools, onFacts, hostEpochs = () => new Set() } = options;
+    const told = { wantedFacts, leftPools, onFacts };
+    this.#joinOptions = { parts: this.#parts, loop: this.#loop, ...told, hostEpochs, lastAliveMs };
     this.metering = createMetering({ clock, journal, registry, estimates, profileOf });
     this.#settleReady = Promise.withResolvers<void>();
     this.ready = this.#settleReady.promise;

@@ -12,6 +12,8 @@ export interface JoinOptions {
   readonly parts: SyncParts;
   readonly loop: SyncLoop;
   readonly wantedFacts: () => ReadonlyMap<string, WantedFacts>;
+  /** Pools that the configuration lost and the store was not told of; emptied here (change-facts.ts, FactChange). */
+  readonly leftPools?: Set<string> | undefined;
   /** Told the book in force after each time the facts were stored. */
   readonly onFacts?: ((book: FactBook) => void) | undefined;
   /** Epochs of the host's journals, this one's among them. */
@@ -58,13 +60,18 @@ export async function joinStore(options: JoinOptions): Promise<boolean> {
 
 /** Brings the store's facts to what the configuration wants; the refusals, or null while the store is unavailable. */
 export async function applyWantedFacts(
-  options: Pick<JoinOptions, 'parts' | 'wantedFacts' | 'onFacts'>,
+  options: Pick<JoinOptions, 'parts' | 'wantedFacts' | 'leftPools' | 'onFacts'>,
 ): Promise<{ readonly refusals: readonly string[]; readonly book: FactBook } | null> {
   const { session, journal, log } = options.parts;
   const wanted = options.wantedFacts();
-  const result = await session.call((store) => storeFacts({ store, journal: journal.identity.journal, wanted }));
+  const left = new Set(options.leftPools);
+  const result = await session.call((store) => storeFacts({ store, journal: journal.identity.journal, wanted, left }));
   for (const refusal of result?.refusals ?? []) log.error({ refusal }, 'a change of prices was refused');
-  if (result !== null) options.onFacts?.(result.book);
+  if (result !== null) {
+    // Once: from now on others may have them.
+    for (const pool of left) options.leftPools?.delete(pool);
+    options.onFacts?.(result.book);
+  }
   return result;
 }
 

@@ -33,6 +33,8 @@ interface Host {
 
 /** The addresses of one process's config. */
 export class DnsDiscovery {
+  /** Pools of upstreams that are written no more; whoever tells of them takes them out. */
+  readonly left = new Set<string>();
   readonly #options: DiscoveryOptions;
   readonly #hosts = new Map<string, Host>();
   /** Hosts whose last resolution failed, so that only changes are logged. */
@@ -111,10 +113,13 @@ export class DnsDiscovery {
     const present = new Set(next.deployments.flatMap(({ upstreams }) => upstreams.map(({ pool }) => pool)));
     for (const deployment of this.#expanded?.deployments ?? []) {
       for (const upstream of deployment.upstreams) {
-        if (upstream.discoveredFrom === undefined || present.has(upstream.pool)) continue;
-        this.#departed.set(upstream.pool, { deployment: deployment.name, upstream });
+        if (present.has(upstream.pool)) continue;
+        if (isWritten(written, deployment.name, upstream.discoveredFrom))
+          this.#departed.set(upstream.pool, { deployment: deployment.name, upstream });
+        else this.left.add(upstream.pool);
       }
     }
+    for (const pool of present) this.left.delete(pool);
     for (const pool of this.#departed.keys()) {
       if (present.has(pool) || this.#departed.size > DEPARTED_MAX) this.#departed.delete(pool);
     }
@@ -170,6 +175,12 @@ export class DnsDiscovery {
     }
     return 'unknown';
   }
+}
+
+/** True where the file still has the name that an address was found by. */
+function isWritten({ deployments }: Config, deployment: string, discoveredFrom: string | undefined): boolean {
+  const present = deployments.find(({ name }) => name === deployment);
+  return discoveredFrom !== undefined && present?.upstreams.some(({ name }) => name === discoveredFrom) === true;
 }
 
 /** IPv4 where there is any: a machine with addresses of both families must not be counted, and paid for, twice. */

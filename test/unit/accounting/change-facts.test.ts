@@ -91,6 +91,15 @@ describe('leaving', () => {
     expect(again.changed).toBe(false);
   });
 
+  test('a pool that a reload took out of one configuration ends for all, and comes back with whoever still has it', () => {
+    const { pools } = merge({ book: bookOf(stored), otherMembers: true, left: new Set(['pool-a']) });
+    expect(pools['pool-a']?.at(-1)).toEqual({ ...stored, active: false, effectiveFrom: NOW + 2 });
+    const book = { version: 4, pools };
+    expect(merge({ book, otherMembers: true, left: new Set(['pool-a']) }).changed).toBe(false);
+    const kept = merge({ book, wanted: wantedOf(stored), otherMembers: true, nowWindow: NOW + 100 });
+    expect(kept.pools['pool-a']?.at(-1)).toEqual({ ...stored, effectiveFrom: NOW + 102 });
+  });
+
   test('a pool that comes back is active again', () => {
     const gone = { ...stored, active: false, effectiveFrom: 10 };
     const { pools } = merge({ book: bookOf(stored, gone), wanted: wantedOf(stored) });

@@ -167,4 +167,18 @@ describe('over time', () => {
     expect(told).toEqual([]);
     expect([discovery.isCurrent(current), namesOf(current)]).toEqual([true, ['trt@10.0.0.8']]);
   });
+
+  it('that a reload takes out of the file has left, like any other upstream, until it is there again', async () => {
+    await discovery.follow(WRITTEN);
+    expect([...discovery.left]).toEqual([]);
+    await discovery.follow(createConfig([createDeploymentConfig([], { name: 'other' })]));
+    expect([...discovery.left].toSorted()).toEqual([
+      'llama-70b/fixed',
+      'llama-70b/trt@10.0.0.1',
+      'llama-70b/trt@10.0.0.2',
+    ]);
+    expect(discovery.departed()).toEqual([]);
+    await discovery.follow(WRITTEN);
+    expect([...discovery.left]).toEqual([]);
+  });
 });
