@@ -114,12 +114,12 @@ export class LineEncoder {
 /** The bytes of one line, in pieces: those of a large message are never put together in memory. */
 export interface EncodedLine {
   /** Newline included. */
-  readonly pieces: readonly Buffer[];
+  readonly pieces: readonly Uint8Array[];
   readonly length: number;
 }
 
 /** Encodes a line whose JSON is at hand in bytes. */
-export function* encodePieces(json: readonly Buffer[]): SlicedWork<EncodedLine> {
+export function* encodePieces(json: readonly Uint8Array[]): SlicedWork<EncodedLine> {
   let sum = 0;
   let length = AROUND;
   for (const piece of json) {

@@ -41,7 +41,7 @@ interface Kept {
 interface NumberedMessage {
   readonly message: SyncMessage;
   /** All of it, in bytes: what is journaled. */
-  readonly json: readonly Buffer[];
+  readonly json: readonly Uint8Array[];
   /** The same for the store. */
   readonly text: MessageText;
 }
@@ -62,7 +62,7 @@ export function hashMessage(message: UnhashedMessage & Partial<SyncMessage>): st
   return createHash('sha256').update(prevHash).update(JSON.stringify(rest)).digest('hex');
 }
 
-function* hashInSteps(prevHash: string, bodyJson: Iterable<Buffer>): SlicedWork<string> {
+function* hashInSteps(prevHash: string, bodyJson: Iterable<Uint8Array>): SlicedWork<string> {
   const hash = createHash('sha256').update(prevHash);
   for (const part of bodyJson) {
     hash.update(part);
@@ -71,8 +71,8 @@ function* hashInSteps(prevHash: string, bodyJson: Iterable<Buffer>): SlicedWork<
   return hash.digest('hex');
 }
 
-function* encodeTexts(texts: readonly string[]): SlicedWork<readonly Buffer[]> {
-  const bytes: Buffer[] = [];
+function* encodeTexts(texts: readonly string[]): SlicedWork<readonly Uint8Array[]> {
+  const bytes: Uint8Array[] = [];
   for (const text of texts) {
     bytes.push(Buffer.from(text));
     yield;
@@ -81,7 +81,7 @@ function* encodeTexts(texts: readonly string[]): SlicedWork<readonly Buffer[]> {
 }
 
 /** As items of a list stand beside each other. */
-function listed(items: readonly Buffer[]): readonly Buffer[] {
+function listed(items: readonly Uint8Array[]): readonly Uint8Array[] {
   return items.flatMap((item, index) => (index === 0 ? [item] : [COMMA, item]));
 }
 
@@ -214,7 +214,7 @@ export class MessageLog {
     const opening = JSON.stringify(address).slice(0, -1);
     const beforeRecords = [`${JSON.stringify(facts).slice(1, -1)},"claim":`, ...claimText.before];
     const afterRecords = `${claimText.after},"leave":${said.leave}`;
-    const inner = [...(yield* encodeTexts(beforeRecords)), ...listed(yield* encodeTexts(records.texts))];
+    const inner = [...(yield* encodeTexts(beforeRecords)), ...listed(records.pieces)];
     const body = [Buffer.from(`${opening},`), ...inner, Buffer.from(`${afterRecords}}`)];
     const hash = yield* hashInSteps(prevHash, body);
     const start = `${opening},"prevHash":${JSON.stringify(prevHash)},`;

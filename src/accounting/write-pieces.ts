@@ -5,13 +5,13 @@ import { writevSync } from 'node:fs';
 const PIECES_AT_ONCE = 1000;
 
 /** Writes all of them at the end of an append-only file; throws the system's error, with some of them written. */
-export function writePieces(fd: number, pieces: readonly Buffer[]): void {
+export function writePieces(fd: number, pieces: readonly Uint8Array[]): void {
   let left = pieces;
   while (left.length > 0) left = leaveOut(left, writevSync(fd, left.slice(0, PIECES_AT_ONCE)));
 }
 
 /** The pieces without their first `bytes`. */
-function leaveOut(pieces: readonly Buffer[], bytes: number): readonly Buffer[] {
+function leaveOut(pieces: readonly Uint8Array[], bytes: number): readonly Uint8Array[] {
   let left = bytes;
   let index = 0;
   for (; index < pieces.length; index += 1) {

@@ -3,13 +3,18 @@
 import type { SettledRecordJson, SyncMessage } from './settlement.ts';
 
 /** Bounds a step of work on the records, such as their checksums, to a part of a millisecond. */
-const RECORDS_PER_TEXT = 64;
+const RECORDS_PER_PIECE = 64;
+/** Holds as many of them as are no longer than twice the usual. */
+const PIECE_BYTES = 96 * 1024;
+/** One UTF-16 unit is three bytes of UTF-8 at most. */
+const BYTES_PER_UNIT = 3;
+const COMMA = 0x2c;
 
-/** The JSON of a claim's records, in their order. */
+/** The JSON of a claim's records, in their order. In bytes: as strings they would live with what the collector looks through. */
 export interface RecordTexts {
-  /** The JSON of up to RECORDS_PER_TEXT records each, joined by commas: a few long strings cross to a thread cheaply. */
-  readonly texts: readonly string[];
-  /** By record: characters of its JSON. */
+  /** UTF-8 of up to RECORDS_PER_PIECE records each, joined by commas: a few long pieces cross to a thread cheaply. */
+  readonly pieces: readonly Uint8Array[];
+  /** By record: bytes of its JSON. */
   readonly lengths: Uint32Array;
   /** By record. */
   readonly endedAtMs: Float64Array;
@@ -25,31 +30,51 @@ export interface MessageText {
 
 /** Makes records into text one by one, for callers that do so in steps. */
 export class RecordTextWriter {
-  readonly #texts: string[] = [];
+  readonly #pieces: Uint8Array[] = [];
   readonly #lengths: number[] = [];
   readonly #endedAtMs: number[] = [];
-  #open: string[] = [];
+  #open: Buffer | null = null;
+  #end = 0;
+  #count = 0;
 
   add(record: SettledRecordJson): void {
     const json = JSON.stringify(record);
-    this.#lengths.push(json.length);
+    const bytesMax = json.length * BYTES_PER_UNIT + 1;
+    if (this.#end + bytesMax > PIECE_BYTES) this.#close();
     this.#endedAtMs.push(record.endedAtMs);
-    if (this.#open.push(json) === RECORDS_PER_TEXT) this.#close();
+    if (bytesMax > PIECE_BYTES) {
+      const own = Buffer.from(json);
+      this.#lengths.push(own.length);
+      this.#pieces.push(own);
+      return;
+    }
+    const open = (this.#open ??= Buffer.allocUnsafeSlow(PIECE_BYTES));
+    if (this.#count > 0) {
+      open[this.#end] = COMMA;
+      this.#end += 1;
+    }
+    const length = open.write(json, this.#end);
+    this.#lengths.push(length);
+    this.#end += length;
+    this.#count += 1;
+    if (this.#count === RECORDS_PER_PIECE) this.#close();
   }
 
   /** Call once, after the last record. */
   finish(): RecordTexts {
-    if (this.#open.length > 0) this.#close();
+    this.#close();
     return {
-      texts: this.#texts,
+      pieces: this.#pieces,
       lengths: Uint32Array.from(this.#lengths),
       endedAtMs: Float64Array.from(this.#endedAtMs),
     };
   }
 
+  /** Each piece has memory of its own: what crosses to a thread takes all of it along. */
   #close(): void {
-    this.#texts.push(this.#open.join(','));
-    this.#open = [];
+    if (this.#open === null || this.#count === 0) return;
+    this.#pieces.push(Uint8Array.prototype.slice.call(this.#open, 0, this.#end));
+    this.#end = this.#count = 0;
   }
 }
 

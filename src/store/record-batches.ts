@@ -33,16 +33,18 @@ export interface PackedRecords {
 /**
  * CRC-32 of a record's JSON in 8 hex digits: tells a changed record from its neighbours. The message's SHA-256 is the proof.
  */
-export function digestRecord(json: string): string {
+export function digestRecord(json: string | Uint8Array): string {
   return crc32(json).toString(16).padStart(8, '0');
 }
+
+const [OPENING, COMMA, CLOSING] = [Buffer.from('['), Buffer.from(','), Buffer.from(']')] as const;
 
 interface BatchDraft {
   firstEndedMs: number;
   lastEndedMs: number;
   readonly part: number;
   /** Records joined by commas. */
-  readonly runs: string[];
+  readonly runs: Uint8Array[];
 }
 
 /** Records that ended in the same ten minutes together, in their order. */
@@ -55,24 +57,24 @@ class BatchDrafts {
     this.#records = records;
   }
 
-  /** Divides the records of the next text. */
-  add(text: string): void {
+  /** Divides the records of the next piece. */
+  add(piece: Uint8Array): void {
     const { lengths } = this.#records;
     let runFrom = 0;
     let run: BatchDraft | null = null;
-    for (let from = 0; from < text.length;) {
+    for (let from = 0; from < piece.length;) {
       const index = this.#places.length;
-      const to = from + (lengths[index] ?? text.length);
+      const to = from + (lengths[index] ?? piece.length);
       const draft = this.#draftOf(this.#records.endedAtMs[index] ?? 0);
       if (draft !== run) {
-        run?.runs.push(text.slice(runFrom, from - 1));
+        run?.runs.push(piece.subarray(runFrom, from - 1));
         run = draft;
         runFrom = from;
       }
-      this.#places.push({ part: draft.part, digest: digestRecord(text.slice(from, to)) });
+      this.#places.push({ part: draft.part, digest: digestRecord(piece.subarray(from, to)) });
       from = to + 1;
     }
-    run?.runs.push(text.slice(runFrom));
+    run?.runs.push(piece.subarray(runFrom));
   }
 
   #draftOf(endedMs: number): BatchDraft {
@@ -93,9 +95,9 @@ class BatchDrafts {
   }
 
   /** What each batch holds, by its number. */
-  read(): (Omit<RecordBatch, 'body'> & { readonly parts: readonly string[] })[] {
+  read(): (Omit<RecordBatch, 'body'> & { readonly parts: readonly Uint8Array[] })[] {
     return [...this.#drafts.values()].map(({ firstEndedMs, lastEndedMs, runs }) => {
-      const parts = ['[', ...runs.map((run, index) => (index === 0 ? run : `,${run}`)), ']'];
+      const parts = [OPENING, ...runs.flatMap((run, index) => (index === 0 ? [run] : [COMMA, run])), CLOSING];
       return { firstEndedMs, lastEndedMs, parts };
     });
   }
@@ -104,7 +106,7 @@ class BatchDrafts {
 /** The records as they are kept. */
 export function packRecords(records: RecordTexts): PackedRecords {
   const drafts = new BatchDrafts(records);
-  for (const text of records.texts) drafts.add(text);
+  for (const piece of records.pieces) drafts.add(piece);
   const batches = drafts.read().map(({ parts, ...range }) => ({ ...range, body: deflateQuickly(parts) }));
   return { batches, places: drafts.places };
 }
@@ -112,8 +114,8 @@ export function packRecords(records: RecordTexts): PackedRecords {
 /** The same, while the event loop turns. */
 export async function packRecordsInTurns(records: RecordTexts): Promise<PackedRecords> {
   const drafts = new BatchDrafts(records);
-  for (const text of records.texts) {
-    drafts.add(text);
+  for (const piece of records.pieces) {
+    drafts.add(piece);
     await nextTurn();
   }
   const batches: RecordBatch[] = [];

@@ -7,7 +7,9 @@ import { claimOfRecords, messageOf, recordLists } from '#test/support/generated-
 
 function joinParts({ shell, records }: MessageText): SyncMessage {
   const message = JSON.parse(shell.join('')) as SyncMessage;
-  const read = JSON.parse(`[${records.texts.join(',')}]`) as NonNullable<SyncMessage['claim']>['records'];
+  const read = JSON.parse(`[${records.pieces.map((piece) => Buffer.from(piece).toString()).join(',')}]`) as NonNullable<
+    SyncMessage['claim']
+  >['records'];
   return message.claim === null ? message : { ...message, claim: { ...message.claim, records: read } };
 }
 
@@ -19,7 +21,7 @@ describe('message text', () => {
         const text = writeMessage(message);
         expect(JSON.stringify(joinParts(text))).toBe(JSON.stringify(message));
         expect([...text.records.endedAtMs]).toEqual(records.map(({ endedAtMs }) => endedAtMs));
-        expect([...text.records.lengths]).toEqual(records.map((record) => JSON.stringify(record).length));
+        expect([...text.records.lengths]).toEqual(records.map((record) => Buffer.byteLength(JSON.stringify(record))));
       }),
       { numRuns: 50 },
     );
@@ -29,13 +31,16 @@ describe('message text', () => {
     const message = messageOf(null);
     const { shell, records } = writeMessage(message);
     expect(shell.join('')).toBe(JSON.stringify(message));
-    expect(records.texts).toEqual([]);
+    expect(records.pieces).toEqual([]);
   });
 
-  test('no text holds more than 64 records', () => {
+  test('no piece holds more than 64 records', () => {
     const [record] = fc.sample(recordLists, 50).find((list) => list.length > 0) ?? [];
     if (record === undefined) throw new Error('no record was drawn');
-    const { texts } = writeMessage(messageOf(claimOfRecords(Array.from({ length: 200 }, () => record)))).records;
-    expect(texts.map((text) => (JSON.parse(`[${text}]`) as unknown[]).length)).toEqual([64, 64, 64, 8]);
+    const { pieces } = writeMessage(messageOf(claimOfRecords(Array.from({ length: 200 }, () => record)))).records;
+    const counts = pieces.map((piece) => (JSON.parse(`[${Buffer.from(piece).toString()}]`) as unknown[]).length);
+    expect(counts).toEqual([64, 64, 64, 8]);
+    // What crosses to a thread takes all of its memory along.
+    expect(pieces.map(({ buffer }) => buffer.byteLength)).toEqual(pieces.map(({ length }) => length));
   });
 });

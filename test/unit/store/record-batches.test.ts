@@ -52,7 +52,7 @@ describe('record batches', () => {
     );
   });
 
-  test('in turns, no two texts of records are looked at without a turn of the event loop in between', async () => {
+  test('in turns, no two pieces of records are looked at without a turn of the event loop in between', async () => {
     let turn = 0;
     const count = (): void => {
       turn += 1;
@@ -60,17 +60,17 @@ describe('record batches', () => {
     };
     let immediate = setImmediate(count);
     const seenIn: number[] = [];
-    class WatchedTexts extends Array<string> {
+    class WatchedPieces extends Array<Uint8Array> {
       override *[Symbol.iterator]() {
         for (let at = 0; at < this.length; at += 1) {
           seenIn.push(turn);
-          yield this[at] ?? '';
+          yield this[at] as Uint8Array;
         }
         return undefined;
       }
     }
     const records = writeRecords(Array.from({ length: 1_000 }, (_, i) => recordAt(1_800_000_000_000 + i)));
-    await packRecordsInTurns({ ...records, texts: WatchedTexts.from(records.texts) as WatchedTexts });
+    await packRecordsInTurns({ ...records, pieces: WatchedPieces.from(records.pieces) as WatchedPieces });
     clearImmediate(immediate);
     expect(seenIn).toHaveLength(16);
     expect(new Set(seenIn).size).toBe(16);
