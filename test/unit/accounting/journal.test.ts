@@ -95,6 +95,13 @@ describe('journal', () => {
     open().abandon();
   });
 
+  it('a lock that nobody can take, as on a full disk, is told as what it is, not as a journal in use', () => {
+    const { dir, open } = setUp();
+    writeFileSync(join(dir, 'lock.db'), 'not what SQLite writes, and longer than its header'.repeat(100));
+    expect(() => open()).toThrow(`the journal ${dir} cannot be locked: file is not a database`);
+    expect(() => open()).not.toThrow(JournalLockedError);
+  });
+
   it('a line is read again from where it was written', () => {
     const { open } = setUp();
     const journal = open();
