@@ -187,7 +187,8 @@ function registerAccountingGauges({ registry, sources, labels }: StateGaugesOpti
   });
   registerGauge(registry, {
     name: 'attribution_residual_gpu_seconds',
-    workers: 'sum',
+    // The GPUs are the same for each.
+    workers: 'max',
     help: 'Busy GPU seconds still waiting for work to divide them by. Left out: those of other gateways.',
     labelNames: ['deployment'] as const,
     collect: (set) => {

@@ -2,6 +2,7 @@ import type { BooksReader } from '#domain/books.ts';
 import { silentLog } from '#domain/log.ts';
 import type { Log } from '#domain/log.ts';
 import type { SettledRecordJson } from '#domain/settlement.ts';
+import { MetricSums } from '#observe/sum-metrics.ts';
 import { createBook, createCell, createFixedBooks } from '#test/unit/reports/sample-books.ts';
 import { ensureDebianProgram } from '#test/support/install-debian.ts';
 import { spawnSync } from 'node:child_process';
@@ -350,6 +351,13 @@ describe('gauges', () => {
     });
     const text = await create({ sources: { ...settled, accountingStatus } }).render();
     expect(read(text, 'inferometer_store_up')).toBe(0);
+  });
+
+  test('GPU time that waits is that of one worker, not once for each: the GPUs are the same', async () => {
+    const workers = await Promise.all([create().readJson(), create().readJson()]);
+    const text = await new MetricSums().render(workers);
+    expect(read(text, 'inferometer_attribution_residual_gpu_seconds{deployment="llama-70b"}')).toBe(0.5);
+    expect(read(text, 'inferometer_journal_pending')).toBe(4);
   });
 
   test('tell the state of now', async () => {
