@@ -86,7 +86,7 @@ export class ModelRouter {
     return model === null ? this.#deployments.some(({ name }) => name === deployment) : this.#byModel.has(model);
   }
 
-  /** Whether the caller's globs cover the sent, the canonical or the deployment's name. */
+  /** Whether the caller's globs cover the sent, the canonical or the deployment's name; where none was sent, any name that could be. */
   isAllowed(caller: Caller, deployment: DeploymentConfig, sent?: string): boolean {
     if (caller.models === null) return true;
     let filter = this.#filters.get(caller.models);
@@ -95,7 +95,7 @@ export class ModelRouter {
       this.#filters.set(caller.models, filter);
     }
     const [canonical = ''] = deployment.models;
-    return filter(sent === undefined ? [canonical, deployment.name] : [sent, canonical, deployment.name]);
+    return filter(sent === undefined ? [...deployment.models, deployment.name] : [sent, canonical, deployment.name]);
   }
 
   #routeModel(model: string, request: RouteRequest): DeploymentConfig {
