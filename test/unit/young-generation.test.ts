@@ -6,15 +6,24 @@ import { expect, test } from 'vitest';
 const ROOT = join(import.meta.dirname, '..', '..');
 const MIB = 1024 * 1024;
 
-/** Bytes of one half after the start, and after work of which much survives. */
-function measure(settles: boolean): readonly [started: number, worked: number] {
-  const script = `
+/** Runs a script that can `read()` the bytes of one half; returns what it prints as JSON. */
+function run(script: string): unknown {
+  const whole = `
     import { getHeapSpaceStatistics } from 'node:v8';
+    import { setTimeout as delay } from 'node:timers/promises';
     import { settleYoungGeneration } from '#src/young-generation.ts';
     const read = () => {
       const young = getHeapSpaceStatistics().find(({ space_name: name }) => name === 'new_space');
       return young.space_used_size + young.space_available_size;
     };
+    ${script}`;
+  const flags = ['--max-semi-space-size=32', '--expose-gc', '--input-type=module', '--eval'];
+  return JSON.parse(execFileSync(process.execPath, [...flags, whole], { cwd: ROOT, encoding: 'utf8' }));
+}
+
+/** Bytes of one half after the start, and after work of which much survives. */
+function measure(settles: boolean): readonly [started: number, worked: number] {
+  return run(`
     if (${settles}) settleYoungGeneration();
     const started = read();
     let alive = [];
@@ -22,12 +31,7 @@ function measure(settles: boolean): readonly [started: number, worked: number] {
       alive.push({ i });
       if (i % 400_000 === 0) alive = [];
     }
-    console.log(JSON.stringify([started, read()]));`;
-  const text = execFileSync(process.execPath, ['--max-semi-space-size=32', '--input-type=module', '--eval', script], {
-    cwd: ROOT,
-    encoding: 'utf8',
-  });
-  return JSON.parse(text) as [number, number];
+    console.log(JSON.stringify([started, read()]));`) as [number, number];
 }
 
 test('both halves have 16 MiB when the start is over, and keep them', () => {
@@ -40,4 +44,25 @@ test('left alone they would have begun small and grown on', () => {
   const [started, worked] = measure(false);
   expect(Math.round(started / MIB)).toBeLessThan(8);
   expect(Math.round(worked / MIB)).toBe(32);
+});
+
+test('made small in a quiet minute, they grow back to 16 MiB when there is work again, and no further', () => {
+  const [quiet, worked] = run(`
+    settleYoungGeneration();
+    for (let i = 0; i < 50 && read() >= 8 * ${MIB}; i += 1) {
+      await delay(100);
+      globalThis.gc();
+    }
+    const quiet = read();
+    let alive = [];
+    const untilMs = Date.now() + 10_000;
+    const grownMs = () => Date.now() + (read() < 12 * ${MIB} ? 10_000 : 500);
+    for (let endMs = grownMs(); Date.now() < Math.min(endMs, untilMs); endMs = Math.min(endMs, grownMs())) {
+      for (let i = 0; i < 20_000; i += 1) alive.push({ i });
+      if (alive.length > 100_000) alive = [];
+      await delay(1);
+    }
+    console.log(JSON.stringify([quiet, read()]));`) as [number, number];
+  expect(quiet).toBeLessThan(8 * MIB);
+  expect(Math.round(worked / MIB)).toBe(16);
 });
