@@ -1,6 +1,7 @@
 // The chargeback report of a period, computed from what the books hold (contract §6). Pure: reading is read-report.ts's, text render-*.ts's.
 import type { Period } from '#domain/books.ts';
 import type { Config, FinanceConfig } from '#config/config.ts';
+import { formatUsd } from '#domain/nano-usd.ts';
 import { readDimensions, type Dimension, type DimensionContext } from './dimensions.ts';
 import { restoreConfig } from './config-snapshot.ts';
 import { findClose, listCorrections } from './corrections.ts';
@@ -86,7 +87,7 @@ export function computeChargeback(asked: ChargebackRequest): ChargebackReport {
     periodStatus: close === null ? 'open' : 'closed',
     priceSet: hashPrices(pools),
     ledgerHash: close?.hash ?? (k === 0 ? null : freezeHash),
-    notes: [...(source.records === null ? [] : [RECORDS_NOTE]), ...pools.flatMap(noteDrift)],
+    notes: [...(source.records === null ? [] : [RECORDS_NOTE]), ...noteMissing(source), ...pools.flatMap(noteDrift)],
     rows: kept,
     pools,
     savings: computeSavings({ cells: source.cells, books: source.books, deployments: config.deployments }),
@@ -94,6 +95,16 @@ export function computeChargeback(asked: ChargebackRequest): ChargebackReport {
     totals,
     outstanding: sumOutstanding({ ...outstanding, period, pendingNanoUsd: totals.pendingNanoUsd }),
   };
+}
+
+/** Claims move the same money in books and cells, but cells leave the store before the books of their hours do. */
+function noteMissing({ books, cells }: ReportSource): readonly string[] {
+  const claimed = books.reduce((sum, { metrics }) => sum + metrics.claimedNanoUsd, 0n);
+  const missing = claimed - cells.reduce((sum, { metrics }) => sum + metrics.costNanoUsd, 0n);
+  if (missing <= 0n) return [];
+  return [
+    `The rows hold ${formatUsd(missing)} USD less than was charged: figures of a part of the period have left the store (retention.rollups), or claims came in while it was read.`,
+  ];
 }
 
 /** The sums are right all the same: what drifts is how fairly busy time was divided. */

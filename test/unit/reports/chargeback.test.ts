@@ -51,6 +51,13 @@ describe('a pool behind a URL that hides several engines', () => {
   });
 });
 
+test('figures that left the store before the books of their hours are told, since rows do not add up without them', () => {
+  expect(toReportJson(compute())).not.toHaveProperty('notes');
+  const report = compute({ cells: [] });
+  expect(report.notes).toEqual([expect.stringContaining('0.008573387 USD less than was charged')]);
+  expect(renderTable(report, { color: false })).toContain('have left the store (retention.rollups)');
+});
+
 describe('the example of the contract', () => {
   test('comes out in its exact shape, unit prices included', () => {
     const report = toReportJson(compute());
