@@ -116,8 +116,17 @@ function watchConfig(
   reloader.start();
 }
 
+/** What to do where the system refuses an address; its own words say only which and why. */
+const ADDRESS_ADVICE: readonly (readonly [code: RegExp, advice: string])[] = [
+  [/\bEADDRINUSE\b/, 'another program listens there: end it, or change server.port, admin.port or grpc.port'],
+  [/\bEADDRNOTAVAIL\b/, 'this machine has no such address: change server.host, admin.host or grpc.host'],
+  [/\b(?:listen|bind) EACCES\b/, 'this user may not listen there: change server.port, admin.port or grpc.port'],
+];
+
 function failStart(error: unknown): number {
-  process.stderr.write(`inferometer serve: ${messageOf(error)}\n`);
+  const message = messageOf(error);
+  const advice = ADDRESS_ADVICE.find(([code]) => code.test(message))?.[1];
+  process.stderr.write(`inferometer serve: ${message}${advice === undefined ? '' : `; ${advice}`}\n`);
   return error instanceof Error && USAGE_ERRORS.has(error.name) ? 2 : 1;
 }
 

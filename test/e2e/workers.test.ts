@@ -238,16 +238,19 @@ describe('workers', () => {
     expectExact(await running.admin<Report>('/api/reports/chargeback?groupBy=team'), sent.length);
   });
 
-  it('what a worker cannot start with is the gateway’s own error and exit code', async () => {
-    stack = await startTestStack();
-    const running = stack;
-    const config = JSON.parse(readFileSync(running.configPath, 'utf8')) as Record<string, object>;
-    const path = join(running.dataDir, 'second.yaml');
-    // The data port is taken by the first gateway, the admin port is not.
-    const moved = { ...config, server: { ...config['server'], workers: 2 }, admin: { ...config['admin'], port: 0 } };
-    writeFileSync(path, JSON.stringify(moved));
-    const { code, err } = await runCli(['serve', '--config', path]);
-    expect(code).toBe(1);
-    expect(err).toContain('EADDRINUSE');
-  });
+  it.each([1, 2])(
+    'a port that is taken is the error of the gateway, with %i processes, and says what to do',
+    async (workers) => {
+      stack = await startTestStack();
+      const running = stack;
+      const config = JSON.parse(readFileSync(running.configPath, 'utf8')) as Record<string, object>;
+      const path = join(running.dataDir, 'second.yaml');
+      // The data port is taken by the first gateway, the admin port is not.
+      const moved = { ...config, server: { ...config['server'], workers }, admin: { ...config['admin'], port: 0 } };
+      writeFileSync(path, JSON.stringify(moved));
+      const { code, err } = await runCli(['serve', '--config', path]);
+      expect(code).toBe(1);
+      expect(err).toMatch(/EADDRINUSE.*another program listens there: end it, or change server\.port/);
+    },
+  );
 });
