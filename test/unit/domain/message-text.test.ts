@@ -27,6 +27,17 @@ describe('message text', () => {
     );
   });
 
+  test('records of any length stand in their order, those too long for a piece in one of their own', () => {
+    const [record] = fc.sample(recordLists, 50).find((list) => list.length > 0) ?? [];
+    if (record === undefined) throw new Error('no record was drawn');
+    const lengths = [1, 20_000, 1, 1, 50_000, 30_000, 30_000, 30_000, 1];
+    const records = lengths.map((length) => ({ ...record, user: 'ü'.repeat(length) }));
+    const message = messageOf(claimOfRecords(records));
+    const text = writeMessage(message);
+    expect(JSON.stringify(joinParts(text))).toBe(JSON.stringify(message));
+    expect([...text.records.lengths]).toEqual(records.map((one) => Buffer.byteLength(JSON.stringify(one))));
+  });
+
   test('a message without a claim is all shell', () => {
     const message = messageOf(null);
     const { shell, records } = writeMessage(message);
