@@ -1,4 +1,5 @@
 // The store contract on SQLite, and what only a file can show.
+import { renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, test } from 'vitest';
@@ -94,6 +95,21 @@ describe('sqlite only', () => {
     await again.open();
     expect((await again.readFreezeInput()).frontier).toBe(frontier);
     await again.close();
+  });
+
+  test('nothing is acknowledged into a file that was removed, until it is back', async () => {
+    const file = newPath();
+    const store = create(file);
+    const author = new JournalAuthor((await store.open()).epoch);
+    const { frontier } = await store.join(author);
+    const message = author.next({ sealedThrough: frontier ?? 0 });
+    renameSync(file, `${file}.aside`);
+    for (const call of [store.sync(message), store.readFreezeInput(), store.readStatus(), store.open()])
+      await expect(call).rejects.toThrow(`${file} was removed or replaced`);
+    await expect(store.readEpoch()).rejects.toThrow(StoreUnavailableError);
+    renameSync(`${file}.aside`, file);
+    expect((await store.sync(message)).seq).toBe(message.seq);
+    await store.close();
   });
 
   test('two clients of one file see each other and both may write', async () => {

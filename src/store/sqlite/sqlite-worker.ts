@@ -1,4 +1,5 @@
 // The worker thread that owns the SQLite connection: node:sqlite is synchronous and must not block the gateway's event loop.
+import { statSync } from 'node:fs';
 import { constants, getPriority, platform, setPriority } from 'node:os';
 import type { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
@@ -27,6 +28,8 @@ import type { CallName, WorkerRequest, WorkerResponse, WorkerSettings } from './
 const settings = workerData as WorkerSettings;
 
 interface OpenStore {
+  /** Of the file; undefined where there is none. */
+  readonly inode: number | undefined;
   readonly db: DatabaseSync;
   readonly statements: Statements;
   readonly settlement: SqliteSettlement;
@@ -50,16 +53,32 @@ let opened: OpenStore | null = null;
 
 /** Opened by the first call, whichever it is, so that a worker started anew after a crash needs no ceremony. */
 function useStore(): OpenStore {
-  if (opened !== null) return opened;
+  if (opened !== null) {
+    checkFile(opened);
+    return opened;
+  }
   const db = openDatabase(settings.path);
   const statements = new Statements(db);
   opened = {
+    inode: readInode(),
     db,
     statements,
     settlement: new SqliteSettlement(statements, settings.retention),
     restore: new SqliteRestore(statements),
   };
   return opened;
+}
+
+/** What is written to a file that was removed goes with this process, though the system takes it: it must stay in the journal. */
+function checkFile({ inode }: OpenStore): void {
+  if (readInode() === inode) return;
+  throw new Error(
+    `${settings.path} was removed or replaced: put the file back, or restart the gateway and run inferometer ledger rebuild`,
+  );
+}
+
+function readInode(): number | undefined {
+  return statSync(settings.path, { throwIfNoEntry: false })?.ino;
 }
 
 type Call = (nowMs: number, args: readonly unknown[]) => unknown;
