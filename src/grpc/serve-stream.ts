@@ -62,6 +62,8 @@ class StreamRelay implements LaneListener, Deadline {
   #waiting: Promise<void> | undefined;
   /** The error with which the stream ends as soon as everything is written. */
   #status: Error | undefined;
+  /** A message of the client is on its way to an engine. */
+  #isAccepting = false;
   #isHalfClosed = false;
   #isOver = false;
 
@@ -82,7 +84,11 @@ class StreamRelay implements LaneListener, Deadline {
     try {
       // At its end the iterator would else destroy the call, and with it the replies to come.
       const messages = this.#call.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
-      for await (const message of messages) await this.#accept(message);
+      for await (const message of messages) {
+        this.#isAccepting = true;
+        await this.#accept(message);
+        this.#isAccepting = false;
+      }
     } catch {
       // The client's stream broke; `cancelled` has said so, or says so now.
       this.#close('client_aborted', 499);
@@ -122,13 +128,21 @@ class StreamRelay implements LaneListener, Deadline {
   }
 
   isDue(nowMs: number): boolean {
+    if (this.#isUnneeded) return true;
     const { requestTimeoutMs } = this.#grpc.plane.view.config.server;
     return [...this.#lanes].some(({ open }) => [...open].some((request) => request.isDue(nowMs, requestTimeoutMs)));
   }
 
   /** One late request ends the stream: nothing can be told apart in a stream whose engine is silent. */
   expire(): void {
-    this.#fail('timed_out', new GatewayError('upstream_timeout'));
+    if (this.#isUnneeded) this.#interrupt();
+    else this.#fail('timed_out', new GatewayError('upstream_timeout'));
+  }
+
+  /** Clients keep streams open between their requests: draining waits for these, not for the stream. */
+  get #isUnneeded(): boolean {
+    if (!this.#grpc.plane.isRefusing() || this.#isHalfClosed) return false;
+    return !this.#isAccepting && this.#waiting === undefined && this.#lanes.openRequests === 0;
   }
 
   /** Takes one message of the client: routes, admits, sends. A refusal is told in the stream, where Triton tells its own. */
@@ -142,6 +156,7 @@ class StreamRelay implements LaneListener, Deadline {
     try {
       const facts = readInferRequest(message);
       ({ id } = facts);
+      if (plane.isRefusing()) throw new GatewayError('draining');
       await this.#send(message, facts, meter);
     } catch (error) {
       if (error instanceof ClientGoneError || this.#call.cancelled) {
