@@ -145,7 +145,8 @@ export class DnsDiscovery {
     this.#hosts.set(host, next);
     if (before !== undefined && before.join() === next.addresses.join()) return false;
     const fields = { host, addresses: next.addresses.length, before: before?.length ?? 0 };
-    this.#options.log.info(fields, 'the addresses of an upstream changed');
+    // From none to none at the start: that the name is not resolved was told.
+    if (fields.addresses + fields.before > 0) this.#options.log.info(fields, 'the addresses of an upstream changed');
     return true;
   }
 

@@ -104,6 +104,12 @@ describe('over time', () => {
     expect(names.asked).toHaveLength(4);
   });
 
+  it('a host without an address at the start is told as such, not as a change', async () => {
+    names.answer = errorOf('ENOTFOUND');
+    await discovery.follow(WRITTEN);
+    expect(log.lines.map((line) => line.includes('cannot be resolved'))).toEqual([true]);
+  });
+
   it('a name server that fails or says nothing takes no engine away, and is told of once', async () => {
     const told: string[][] = [];
     await discovery.follow(WRITTEN);
