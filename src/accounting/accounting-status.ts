@@ -51,7 +51,7 @@ export function readStatus(
   const nowMs = clock.epochMs();
   return {
     storeUp: session.up,
-    journalOk: journal.ok,
+    journalOk: journal.ok && !journal.isRemoved,
     journalPending: messages.pendingCount,
     unsettledRecords: registry.size,
     parkedRecords: registry.parkedCount,

@@ -1,6 +1,6 @@
 // The append-only file of one process: numbered segments of checked lines, written before anything depends on them.
 // Not here: what the lines mean (journal-replay.ts), who may write (journal-lock.ts), which segments are still needed (sync-loop.ts).
-import { closeSync, fdatasyncSync, ftruncateSync, mkdirSync, writeSync } from 'node:fs';
+import { closeSync, fdatasyncSync, fstatSync, ftruncateSync, mkdirSync, writeSync } from 'node:fs';
 import type { Clock } from '#domain/clock.ts';
 import type { Log } from '#domain/log.ts';
 import { type FsyncMode, GroupSync } from './group-sync.ts';
@@ -56,6 +56,9 @@ export class Journal {
   readonly #closed: JournalSegments;
   #segment: number;
   #fd: number;
+  /** Names of a segment in its folder: 1, or what a file system says that does not count them. */
+  readonly #links: number;
+  #isRemoved = false;
   #size = 0;
   #openedAtMs: number;
   readonly #sync: GroupSync;
@@ -77,6 +80,7 @@ export class Journal {
     if (last > 0) settleLastSegment(segmentPath(options.dir, last), options.log);
     this.#segment = last + 1;
     this.#fd = openSegment(options.dir, this.#segment);
+    this.#links = fstatSync(this.#fd).nlink;
     this.#openedAtMs = nowMs;
     this.#sync = new GroupSync({
       mode: options.fsync,
@@ -98,6 +102,11 @@ export class Journal {
   /** False while a line waits for the disk. */
   get ok(): boolean {
     return this.#ok;
+  }
+
+  /** Nobody would find its lines; what depends on them goes on, since waiting would lose that too. */
+  get isRemoved(): boolean {
+    return this.#isRemoved;
   }
 
   /** Failed attempts to write since the start. */
@@ -202,7 +211,12 @@ export class Journal {
   /** Opens a new segment when the present one is large or old; `head` opens it. */
   rotateWhenDue(readHead: () => JournalHead): void {
     this.commit();
-    if (this.#fd === CLOSED) return;
+    if (this.#fd === CLOSED || this.#isRemoved) return;
+    if (fstatSync(this.#fd).nlink < this.#links) {
+      this.#isRemoved = true;
+      this.#options.log.error({ dir: this.#options.dir }, 'the journal was removed: drain and restart the gateway');
+      return;
+    }
     const nowMs = this.#options.clock.monotonicMs();
     const large = this.#size >= (this.#options.segmentBytes ?? SEGMENT_BYTES);
     if (!large && nowMs - this.#openedAtMs < (this.#options.segmentMs ?? SEGMENT_MS)) return;

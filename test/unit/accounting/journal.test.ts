@@ -1,5 +1,5 @@
 // The journal's file discipline: checked lines, one writer, nothing needed is deleted.
-import { appendFileSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -100,6 +100,18 @@ describe('journal', () => {
     writeFileSync(join(dir, 'lock.db'), 'not what SQLite writes, and longer than its header'.repeat(100));
     expect(() => open()).toThrow(`the journal ${dir} cannot be locked: file is not a database`);
     expect(() => open()).not.toThrow(JournalLockedError);
+  });
+
+  it('once its folder was removed it says so for good, and what depends on its lines goes on', () => {
+    const { dir, open } = setUp();
+    const journal = open({ segmentMs: 0 });
+    const head = { journal: journal.identity.journal, seq: 4, hash: 'h', sealedThrough: 9, epoch: 'e' };
+    rmSync(dir, { recursive: true });
+    for (const seq of [1, 2]) {
+      journal.rotateWhenDue(() => head);
+      expect([journal.append(ack(seq)) === null, journal.isRemoved, journal.ok]).toEqual([false, true, true]);
+    }
+    journal.abandon();
   });
 
   it('a line is read again from where it was written', () => {
