@@ -26,6 +26,8 @@ async function runWorker(): Promise<number> {
   const log = createLogging(config.logging);
   let running: RunningGateway | null = null;
   let isConfigGood = true;
+  // Its ports are the supervisor's to give: without one the start would never end. What it began is taken up as after a crash.
+  void channel.draining.then((reason) => (reason === 'orphaned' && running === null ? process.exit(1) : undefined));
   const fail = (error: unknown) => channel.send({ t: 'failed', error: tellError(error) });
   try {
     running = await composeGateway({
