@@ -105,11 +105,6 @@ export class RequestMeter {
     return this.#attempts;
   }
 
-  /** No record may follow. */
-  get isClosed(): boolean {
-    return this.#closed;
-  }
-
   /** The request ends without (another) attempt at an engine: one record, unless the last attempt already was the end. */
   endUnsent(ending: { readonly outcome: Outcome; readonly status: number }): void {
     if (this.#closed) return;

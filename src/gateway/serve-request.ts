@@ -76,6 +76,7 @@ class OpenExchange implements Exchange, OpenRequest {
   readonly path: string;
   readonly meter: RequestMeter;
   readonly idHeaders: Readonly<Record<string, string>>;
+  #isCut = false;
 
   constructor({ req, res, path, meter, idHeaders }: Omit<Exchange, 'attempt'>) {
     this.req = req;
@@ -86,8 +87,9 @@ class OpenExchange implements Exchange, OpenRequest {
   }
 
   interrupt(): void {
-    // Its record stands, and what its client is told may still be on its way.
-    if (this.meter.isClosed) return;
+    // What its client was told the first time may still be on its way.
+    if (this.#isCut) return;
+    this.#isCut = true;
     if (this.attempt !== undefined) {
       this.attempt.interrupt();
       return;
