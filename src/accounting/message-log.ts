@@ -10,8 +10,8 @@ import { encodePieces, type JournalEntry, type JournalHead } from './journal-ent
 import type { JournalIdentity } from './journal-identity.ts';
 import type { LineLocation } from './journal-lines.ts';
 import { newHead, type ReplayedJournal } from './journal-replay.ts';
-import { fromSliceLine, type SealedSlice, toSliceLine } from './sealed-slices.ts';
-import { gatherInSteps, type SlicedWork, stringifyInSteps } from './sliced-work.ts';
+import { fromSliceLine, type SealedSlice, type SliceLine, toSliceLine } from './sealed-slices.ts';
+import { eachInSteps, gatherInSteps, type SlicedWork, stringifyInSteps } from './sliced-work.ts';
 
 /** What a message says, before it is numbered. */
 export type MessageDraft = Pick<
@@ -181,7 +181,9 @@ export class MessageLog {
     const { claim, slices } = draft;
     const { message, json, text } = yield* this.#number(draft);
     const prices = [...(claim?.prices ?? [])].map(([key, price]) => [key, price.toString()] as const);
-    const entry: LoggedMessage = { t: 'message', message, slices: slices.map(toSliceLine), prices };
+    const lines: SliceLine[] = [];
+    yield* eachInSteps(slices, (slice) => lines.push(toSliceLine(slice)));
+    const entry: LoggedMessage = { t: 'message', message, slices: lines, prices };
     const rest = yield* encodeTexts(yield* gatherInSteps(stringifyInSteps({ slices: entry.slices, prices })));
     // Without its first brace: it goes on where the message ends.
     const goesOn = rest.map((piece, index) => (index === 0 ? piece.subarray(1) : piece));
