@@ -1,7 +1,7 @@
 // The numbered messages of this process: made once, journaled, never altered, sent in order, sent again when the store lost them.
 // Not here: what goes into them (sync-loop.ts), when they are sent (sync-loop.ts).
 import { createHash } from 'node:crypto';
-import type { MessageText } from '#domain/message-text.ts';
+import { type MessageText, separatePieces } from '#domain/message-text.ts';
 import type { SyncMessage, SyncReply } from '#domain/settlement.ts';
 import type { BuiltClaim } from './claim.ts';
 import { splitClaim } from './claim-text.ts';
@@ -78,11 +78,6 @@ function* encodeTexts(texts: readonly string[]): SlicedWork<readonly Uint8Array[
     yield;
   }
   return bytes;
-}
-
-/** As items of a list stand beside each other. */
-function listed(items: readonly Uint8Array[]): readonly Uint8Array[] {
-  return items.flatMap((item, index) => (index === 0 ? [item] : [COMMA, item]));
 }
 
 /** The one message of a journal that the store has forgotten: it leaves again, so that nobody waits for it. Follows `reply`. */
@@ -216,7 +211,7 @@ export class MessageLog {
     const opening = JSON.stringify(address).slice(0, -1);
     const beforeRecords = [`${JSON.stringify(facts).slice(1, -1)},"claim":`, ...claimText.before];
     const afterRecords = `${claimText.after},"leave":${said.leave}`;
-    const inner = [...(yield* encodeTexts(beforeRecords)), ...listed(records.pieces)];
+    const inner = [...(yield* encodeTexts(beforeRecords)), ...separatePieces(records.pieces)];
     const body = [Buffer.from(`${opening},`), ...inner, Buffer.from(`${afterRecords}}`)];
     const hash = yield* hashInSteps(prevHash, body);
     const start = `${opening},"prevHash":${JSON.stringify(prevHash)},`;

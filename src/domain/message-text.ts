@@ -8,7 +8,7 @@ const RECORDS_PER_PIECE = 64;
 const PIECE_BYTES = 96 * 1024;
 /** One UTF-16 unit is three bytes of UTF-8 at most. */
 const BYTES_PER_UNIT = 3;
-const COMMA = 0x2c;
+const COMMA = Buffer.of(0x2c);
 
 /** The JSON of a claim's records, in their order. In bytes: as strings they would live with what the collector looks through. */
 export interface RecordTexts {
@@ -50,8 +50,7 @@ export class RecordTextWriter {
     }
     const open = (this.#open ??= Buffer.allocUnsafeSlow(PIECE_BYTES));
     if (this.#count > 0) {
-      open[this.#end] = COMMA;
-      this.#end += 1;
+      this.#end += COMMA.copy(open, this.#end);
     }
     const length = open.write(json, this.#end);
     this.#lengths.push(length);
@@ -76,6 +75,11 @@ export class RecordTextWriter {
     this.#pieces.push(Uint8Array.prototype.slice.call(this.#open, 0, this.#end));
     this.#end = this.#count = 0;
   }
+}
+
+/** Pieces as they stand in a list: with a comma between any two. */
+export function separatePieces(pieces: readonly Uint8Array[]): readonly Uint8Array[] {
+  return pieces.flatMap((piece, index) => (index === 0 ? [piece] : [COMMA, piece]));
 }
 
 /** The records of a claim that was read again, or restored. */

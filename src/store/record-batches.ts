@@ -1,7 +1,7 @@
 // Settled records as a store keeps them: deflated batches, one per claim and ten minutes of endings. No paging (read-record-page.ts).
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { crc32, inflateRawSync } from 'node:zlib';
-import type { RecordTexts } from '#domain/message-text.ts';
+import { type RecordTexts, separatePieces } from '#domain/message-text.ts';
 import type { SettledRecordJson } from '#domain/settlement.ts';
 import { deflateInTurns, deflateQuickly } from './deflate-text.ts';
 
@@ -37,7 +37,7 @@ export function digestRecord(json: string | Uint8Array): string {
   return crc32(json).toString(16).padStart(8, '0');
 }
 
-const [OPENING, COMMA, CLOSING] = [Buffer.from('['), Buffer.from(','), Buffer.from(']')] as const;
+const [OPENING, CLOSING] = [Buffer.from('['), Buffer.from(']')] as const;
 
 interface BatchDraft {
   firstEndedMs: number;
@@ -97,7 +97,7 @@ class BatchDrafts {
   /** What each batch holds, by its number. */
   read(): (Omit<RecordBatch, 'body'> & { readonly parts: readonly Uint8Array[] })[] {
     return [...this.#drafts.values()].map(({ firstEndedMs, lastEndedMs, runs }) => {
-      const parts = [OPENING, ...runs.flatMap((run, index) => (index === 0 ? [run] : [COMMA, run])), CLOSING];
+      const parts = [OPENING, ...separatePieces(runs), CLOSING];
       return { firstEndedMs, lastEndedMs, parts };
     });
   }
