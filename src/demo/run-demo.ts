@@ -50,8 +50,9 @@ export async function runDemo(options: DemoOptions): Promise<number> {
   const stopped = Promise.race<unknown>(ends).then(() => stop.abort());
   const dir = makeFolder();
   const processes: OwnProcess[] = [];
+  const showing = showDemo(options, { dir, processes, signal: stop.signal });
   try {
-    const verdict = await Promise.race([showDemo(options, { dir, processes, signal: stop.signal }), stopped]);
+    const verdict = await Promise.race([showing, stopped]);
     if (verdict === undefined) {
       process.stderr.write('inferometer demo: stopped before the check\n');
       return 1;
@@ -62,6 +63,8 @@ export async function runDemo(options: DemoOptions): Promise<number> {
     stop.abort();
     // The gateway first: it drains while its engines still answer.
     for (const child of processes.toReversed()) await child.end(END_GRACE_MS);
+    // A report that the stop found at work reads the books in there: SQLite makes and removes files beside them.
+    await showing.catch(() => {});
     rmSync(dir, { recursive: true, force: true });
   }
 }
@@ -88,7 +91,9 @@ async function showDemo(options: DemoOptions, run: DemoRun): Promise<Verdict> {
   await startProcess(run, ['serve', '--config', configPath], (line) => line.includes('gateway is ready'));
   const { seconds, seed } = options;
   const traffic = await runDemoTraffic({ stage, seconds, seed, isTerminal: process.stderr.isTTY, signal });
-  await waitUntilSettled(stage, traffic.endedAtMs);
+  await waitUntilSettled(stage, traffic.endedAtMs, signal);
+  // What was stopped is not shown: a gateway that drains answers and settles all the same.
+  signal.throwIfAborted();
   if (!options.json) await runReport({ path: configPath, env: options.env, options: { groupBy: 'team,model' } });
   const verdict = await compareWithTruth(stage, traffic);
   if (options.json) {
@@ -148,9 +153,10 @@ async function readReport(stage: DemoStage, groupBy: 'team' | 'team,model' = 'te
   return (await response.json()) as ReportJson;
 }
 
-async function waitUntilSettled(stage: DemoStage, endedAtMs: number): Promise<void> {
+async function waitUntilSettled(stage: DemoStage, endedAtMs: number, signal: AbortSignal): Promise<void> {
   const deadlineMs = performance.now() + SETTLE_LIMIT_MS;
   for (;;) {
+    signal.throwIfAborted();
     const report = await readReport(stage);
     const settledMs = report.settledThrough === null ? 0 : Date.parse(report.settledThrough);
     if (settledMs >= endedAtMs && report.pools.every((pool) => pool.pendingNanoUsd === '0')) return;

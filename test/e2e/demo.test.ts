@@ -36,6 +36,25 @@ it('a demo that is told to stop in the middle of its traffic, twice, leaves no p
   expect(children.filter((pid) => existsSync(`/proc/${pid}`))).toEqual([]);
 });
 
+it('a demo that is told to stop while its books settle shows none of them and leaves no file behind', async () => {
+  const cwd = mkdtempSync(join(tmpdir(), 'inferometer-demo-'));
+  onTestFinished(() => rmSync(cwd, { recursive: true, force: true }));
+  const main = join(import.meta.dirname, '../../src/main.ts');
+  const args = [main, 'demo', '--once', '--seconds', '1'];
+  const demo = spawn(process.execPath, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+  let out = '';
+  demo.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
+  let err = '';
+  demo.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()));
+  const closed = once(demo, 'close');
+  await until('the traffic has ended', () => Promise.resolve(err.includes('100 %')));
+  demo.kill('SIGTERM');
+  expect(await closed).toEqual([1, null]);
+  expect(out).toBe('');
+  expect(err).toContain('inferometer demo: stopped before the check\n');
+  expect(readdirSync(join(cwd, 'data'))).toEqual([]);
+});
+
 it('a demo in which nobody was served does not pass its check', async () => {
   const cwd = mkdtempSync(join(tmpdir(), 'inferometer-demo-'));
   onTestFinished(() => rmSync(cwd, { recursive: true, force: true }));
